@@ -1,0 +1,3 @@
+"""Voicewright: gives Kokoro-class text-to-speech new voices."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,114 @@
+"""Model configuration: Kokoro's own `config.json` schema, plus one block for the widths that upstream hard-codes.
+
+Source of the schema: hexgrad/kokoro `config.json` (v1.0). The `voicewright` block is ours; when it is absent,
+every value is Kokoro's, so that a plain Kokoro file describes exactly the 82 M graph.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from voicewright.errors import VoicewrightError
+
+SAMPLE_RATE = 24_000
+"""Samples a second of every model and of all audio inside a corpus."""
+HOP = 300
+"""Samples between two values of F0, energy and mel (12.5 ms)."""
+FRAME = 600
+"""Samples in one duration frame (25 ms): durations count these."""
+STYLE = 128
+"""Width of each half of a voicepack row: acoustic first, prosodic second."""
+
+
+class Strict(BaseModel):
+    """A record in which an unknown key is an error."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class IstftNet(Strict):
+    upsample_rates: tuple[int, ...] = (10, 6)
+    upsample_kernel_sizes: tuple[int, ...] = (20, 12)
+    gen_istft_n_fft: int = 20
+    gen_istft_hop_size: int = 5
+    resblock_kernel_sizes: tuple[int, ...] = (3, 7, 11)
+    resblock_dilation_sizes: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
+    upsample_initial_channel: int = 512
+
+
+class PlBert(Strict):
+    hidden_size: int = 768
+    num_attention_heads: int = 12
+    intermediate_size: int = 2048
+    max_position_embeddings: int = 512
+    num_hidden_layers: int = 12
+    dropout: float = 0.1
+    """Kept because the published file has it; ALBERT has no such key, real dropouts are 0."""
+
+
+class StyleEncoder(Strict):
+    """Widths of the two style encoders (acoustic, prosodic); StyleTTS 2 uses 64 and 512."""
+
+    channels: int = 64
+    max_channels: int = 512
+
+
+class Extension(Strict):
+    """What upstream hard-codes. The defaults are Kokoro's values."""
+
+    decoder_channels: int = 1024
+    """Width of decoder.encode and decoder.decode.0-2."""
+    decoder_residual: int = 64
+    """Width of decoder.asr_res."""
+    bert_embedding: int = 128
+    """ALBERT's factorised embedding width."""
+    harmonics: int = 8
+    """Overtones above F0 in the sine source."""
+    excitation: Literal["sines", "pulse"] = "sines"
+    """`pulse`: one band-limited pulse train (all harmonics up to Nyquist) instead of a learned mix of sines."""
+    source_stft: Literal["polar", "cartesian"] = "polar"
+    """How the source's STFT enters the generator: magnitude and phase, or real and imaginary parts."""
+    phase_scale: float = 1.0
+    """Output phase is `phase_scale * sin(x)`; Kokoro 1, pi reaches the whole circle."""
+    noise_kernel: int = 11
+    """Kernel of the last stage's noise_res block."""
+    style_encoder: StyleEncoder | None = None
+
+
+class ModelConfig(Strict):
+    """One graph: Kokoro's 82 M and a voice of a few million parameters differ only here."""
+
+    istftnet: IstftNet = IstftNet()
+    dim_in: int = 64
+    dropout: float = 0.2
+    hidden_dim: int = 512
+    max_conv_dim: int = 512
+    max_dur: int = 50
+    multispeaker: bool = True
+    n_layer: int = 3
+    n_mels: int = 80
+    n_token: int = 178
+    style_dim: int = STYLE
+    text_encoder_kernel_size: int = 5
+    plbert: PlBert = PlBert()
+    vocab: dict[str, int]
+    voicewright: Extension = Extension()
+
+    @classmethod
+    def read(cls, path: Path) -> ModelConfig:
+        """Read `config.json`. Raises VoicewrightError that names the file and the offending key."""
+        try:
+            return cls.model_validate(json.loads(path.read_text("utf-8")))
+        except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+            raise VoicewrightError(f"{path} cannot be read as a model configuration: {error}.") from error
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise VoicewrightError(f"{path}: {where}: {first['msg']}. Use Kokoro's config.json schema.") from error
+
+    def write(self, path: Path) -> None:
+        path.write_text(json.dumps(self.model_dump(), ensure_ascii=False, indent=1) + "\n", "utf-8")

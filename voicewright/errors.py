@@ -1,0 +1,15 @@
+"""The errors a person sees. One sentence each: what, where, what to do. The CLI maps them to exit codes."""
+
+from __future__ import annotations
+
+
+class VoicewrightError(Exception):
+    """A failure worth one sentence to the user. The command ends with exit code 1."""
+
+    exit_code = 1
+
+
+class UsageError(VoicewrightError):
+    """The command was called wrongly (bad option, missing file name). Exit code 2."""
+
+    exit_code = 2
