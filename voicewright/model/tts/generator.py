@@ -1,0 +1,145 @@
+"""The iSTFTNet generator: features and an excitation become a waveform through an inverse STFT."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.nn.utils.parametrizations import weight_norm
+
+from voicewright.config import Extension, IstftNet
+from voicewright.model.layers import AdaINSnakeBlock
+from voicewright.model.tts.source import Source
+
+PHASE_FLOOR = 1e-4
+"""Added to |z|² in the phase's gradient, which otherwise has no bound where the source is silent."""
+LOG_CEILING = 20.0
+"""The largest log magnitude; only a diverging training gets there, and inf would end it."""
+
+
+class STFT(nn.Module):
+    """Centred STFT and its exact inverse with a periodic Hann window, as real convolutions (no complex type)."""
+
+    analysis: Tensor
+    synthesis: Tensor
+    overlap: Tensor
+
+    def __init__(self, n_fft: int, hop: int) -> None:
+        super().__init__()
+        self.n_fft = n_fft
+        self.hop = hop
+        bins = n_fft // 2 + 1
+        window = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
+        angle = torch.outer(torch.arange(bins), torch.arange(n_fft)).double() * (2 * math.pi / n_fft)
+        # Imaginary parts of the first and the last bin are 0 by definition; they are padded in, never computed,
+        # as their sign would decide between the phases pi and -pi.
+        analysis = torch.cat([torch.cos(angle), -torch.sin(angle[1:-1])]) * window
+        twice = torch.full((bins, 1), 2.0, dtype=torch.float64)
+        twice[0] = twice[-1] = 1.0
+        synthesis = torch.cat([torch.cos(angle) * twice, -torch.sin(angle) * twice]) * (window / n_fft)
+        self.register_buffer("analysis", analysis[:, None].float(), persistent=False)
+        self.register_buffer("synthesis", synthesis[:, None].float(), persistent=False)
+        self.register_buffer("overlap", window.square()[None, None].float(), persistent=False)
+
+    def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
+        """wave [B,N] -> real and imaginary parts, each [B, n_fft/2+1, N/hop+1]."""
+        padded = F.pad(wave[:, None], (self.n_fft // 2, self.n_fft // 2), mode="reflect")
+        parts = F.conv1d(padded, self.analysis, stride=self.hop)
+        bins = self.n_fft // 2 + 1
+        return parts[:, :bins], F.pad(parts[:, bins:], (0, 0, 1, 1))
+
+    def inverse(self, real: Tensor, imaginary: Tensor) -> Tensor:
+        """Parts [B, n_fft/2+1, M] -> wave [B, (M-1)·hop]."""
+        frames = torch.cat([real, imaginary], dim=1)
+        wave = F.conv_transpose1d(frames, self.synthesis, stride=self.hop)
+        ones = torch.ones_like(real[:1, :1])
+        weight = F.conv_transpose1d(ones, self.overlap, stride=self.hop)
+        edge = self.n_fft // 2
+        return (wave[:, 0, edge:-edge] / weight[:, 0, edge:-edge]).contiguous()
+
+
+def polar(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
+    """Magnitude and phase; the phase's gradient is bounded (PHASE_FLOOR), its value exact."""
+    power = real.square() + imaginary.square()
+    magnitude = torch.where(power > 0, power, torch.ones_like(power)).sqrt() * (power > 0)
+    with torch.no_grad():
+        phase = torch.atan2(imaginary, real)
+        floor = power + PHASE_FLOOR
+        toward_real, toward_imaginary = -imaginary / floor, real / floor
+    if not real.requires_grad:
+        return magnitude, phase
+    slope = toward_real * real + toward_imaginary * imaginary
+    return magnitude, phase + (slope - slope.detach())
+
+
+class Generator(nn.Module):
+    """Kokoro's `decoder.generator`; works on any slice of an utterance."""
+
+    def __init__(self, config: IstftNet, extension: Extension, style: int) -> None:
+        super().__init__()
+        rates, top = config.upsample_rates, config.upsample_initial_channel
+        n_fft, self.bins = config.gen_istft_n_fft, config.gen_istft_n_fft // 2 + 1
+        self.kernels = len(config.resblock_kernel_sizes)
+        self.phase_scale = extension.phase_scale
+        self.cartesian = extension.source_stft == "cartesian"
+        plain = self.cartesian or extension.excitation == "pulse"
+        self.m_source = Source(extension.harmonics, extension.excitation, plain)
+        self.ups = nn.ModuleList()
+        self.resblocks = nn.ModuleList()
+        self.noise_convs = nn.ModuleList()
+        self.noise_res = nn.ModuleList()
+        for i, (rate, kernel) in enumerate(zip(rates, config.upsample_kernel_sizes, strict=True)):
+            width = top >> (i + 1)
+            self.ups.append(
+                weight_norm(nn.ConvTranspose1d(2 * width, width, kernel, rate, padding=(kernel - rate) // 2))
+            )
+            for size, dilations in zip(
+                config.resblock_kernel_sizes, config.resblock_dilation_sizes, strict=True
+            ):
+                self.resblocks.append(AdaINSnakeBlock(width, size, dilations, style))
+            if i + 1 < len(rates):
+                step = math.prod(rates[i + 1 :])
+                conv = nn.Conv1d(n_fft + 2, width, 2 * step, stride=step, padding=(step + 1) // 2)
+                size = 7
+            else:
+                conv = nn.Conv1d(n_fft + 2, width, 1)
+                size = extension.noise_kernel
+            self.noise_convs.append(conv)
+            self.noise_res.append(AdaINSnakeBlock(width, size, (1, 3, 5), style))
+        self.conv_post = weight_norm(nn.Conv1d(top >> len(rates), n_fft + 2, 7, padding=3))
+        self.stft = STFT(n_fft, config.gen_istft_hop_size)
+
+    def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """The source's spectrum as the generator reads it: f0 [B,2F] -> [B, n_fft+2, 600F/hop+1], fp32."""
+        source = self.m_source(f0, rng)
+        with torch.autocast(f0.device.type, enabled=False):
+            parts = self.stft(source)
+            return torch.cat(parts if self.cartesian else polar(*parts), dim=1)
+
+    def synthesise(self, x: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
+        """x [B,C,2F], style [B,128], harmonics as above -> audio [B,600F], fp32."""
+        for i, up in enumerate(self.ups):
+            source = self.noise_res[i](self.noise_convs[i](harmonics), style)
+            x = up(F.leaky_relu(x, 0.1))
+            if i + 1 == len(self.ups):
+                x = F.pad(x, (1, 0), mode="reflect")
+            x = x + source
+            total = self.resblocks[i * self.kernels](x, style)
+            for j in range(1, self.kernels):
+                total = total + self.resblocks[i * self.kernels + j](x, style)
+            x = total / self.kernels
+        x = self.conv_post(F.leaky_relu(x, 0.01))
+        with torch.autocast(x.device.type, enabled=False):
+            x = x.float()
+            magnitude = torch.exp(x[:, : self.bins].clamp(max=LOG_CEILING))
+            phase = torch.sin(x[:, self.bins :]) * self.phase_scale
+            return self.stft.inverse(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
+
+    def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """x [B,C,2F] (from `Decoder.front`), acoustic style [B,128], f0 [B,2F] in Hz -> audio [B,600F].
+
+        `rng` seeds the noise and the start phase; None uses torch's own generator.
+        """
+        return self.synthesise(x, style, self.harmonics(f0, rng))

@@ -1,0 +1,102 @@
+"""The excitation: sines of F0 and overtones (Kokoro's), or one band-limited pulse train.
+
+Everything here runs in fp32, phases accumulate in fp64 and are wrapped to one turn before they are used,
+so that a long utterance is as exact as a short one.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from voicewright.config import HOP, SAMPLE_RATE
+
+AMPLITUDE = 0.1
+NOISE_VOICED = 0.003
+NOISE_UNVOICED = AMPLITUDE / 3
+VOICED_ABOVE = 10.0
+"""Hz; an F0 at or below this is unvoiced."""
+PULSE_TOP = 11_000.0
+"""Hz; the pulse train holds every harmonic up to here."""
+
+
+def random_like(shape: torch.Size, device: torch.device, rng: torch.Generator | None, normal: bool) -> Tensor:
+    """Normal or uniform fp32 numbers, drawn where the generator lives, so that a CPU seed serves any device."""
+    draw = torch.randn if normal else torch.rand
+    if rng is None:
+        return draw(shape, device=device)
+    return draw(shape, generator=rng, device=rng.device).to(device)
+
+
+def sines(f0: Tensor, overtones: int) -> Tensor:
+    """Sines of F0 and its overtones: f0 [B,T] in Hz at hop 300 -> [B,300T,1+overtones], not yet gated.
+
+    The phase is integrated per frame and interpolated between frame centres, held constant in the outer half
+    frames, as Kokoro does. (Its random start phases are lost in its own resampling, so they are 0 here too.)
+    With more than 8 overtones, those above Nyquist are silenced; Kokoro's 8 are kept as they are.
+    """
+    ranks = torch.arange(1, overtones + 2, device=f0.device, dtype=torch.float64)
+    cycles = (f0.double()[:, :, None] * ranks / SAMPLE_RATE) % 1
+    centres = (torch.cumsum(cycles, dim=1) * HOP) % 1
+    still = torch.zeros_like(cycles[:, :1])
+    start = torch.cat([centres[:, :1], centres], dim=1).float()
+    slope = torch.cat([still, cycles[:, 1:], still], dim=1).float() * HOP
+    fraction = (torch.arange(HOP, device=f0.device, dtype=torch.float32) + 0.5) / HOP
+    phase = torch.addcmul(start[:, :, None], slope[:, :, None], fraction[:, None]).flatten(1, 2)
+    waves = torch.sin(phase[:, HOP // 2 : -(HOP // 2)] * (2 * torch.pi))
+    if overtones > 8:
+        audible = (f0[:, :, None] * ranks.float() < SAMPLE_RATE / 2).float()
+        waves = waves * audible.repeat_interleave(HOP, dim=1)
+    return waves
+
+
+def pulses(f0: Tensor, rng: torch.Generator | None) -> Tensor:
+    """A band-limited pulse train of about unit RMS: f0 [B,T] in Hz at hop 300 -> [B,300T,1], not yet gated.
+
+    The sum of cos(kφ), k = 1..K with K = 11 kHz / F0, by the closed Dirichlet kernel. F0 moves linearly between
+    voiced frames; the start phase is random.
+    """
+    voiced = (f0 > VOICED_ABOVE).float()
+    held = f0.repeat_interleave(HOP, dim=1)
+    gliding = F.interpolate(f0[:, None], scale_factor=float(HOP), mode="linear")[:, 0]
+    inside = F.interpolate(voiced[:, None], scale_factor=float(HOP), mode="linear")[:, 0] == 1
+    pitch = torch.where(inside, gliding, held)
+    start = random_like(torch.Size([f0.shape[0], 1]), f0.device, rng, normal=False).double()
+    turns = torch.cumsum(pitch.double() / SAMPLE_RATE, dim=1) + start
+    phase = ((turns - turns.round()) * (2 * torch.pi)).float()
+    count = torch.floor(PULSE_TOP / pitch.clamp(min=VOICED_ABOVE)).clamp(min=1)
+    centre = phase.abs() < 1e-5
+    half = torch.where(centre, torch.ones_like(phase), phase / 2)
+    kernel = torch.sin((count + 0.5) * 2 * half) / (2 * torch.sin(half)) - 0.5
+    return (torch.where(centre, count, kernel) / torch.sqrt(count / 2))[:, :, None]
+
+
+class Source(nn.Module):
+    """Excitation of the generator (`m_source`): f0 [B,T] in Hz at hop 300 -> waveform [B,300T], fp32.
+
+    The waves are made without gradient; `l_linear`, which mixes them, trains.
+    """
+
+    def __init__(self, overtones: int, excitation: Literal["sines", "pulse"], plain_mix: bool) -> None:
+        super().__init__()
+        self.overtones = overtones
+        self.excitation = excitation
+        self.l_linear = nn.Linear(1 if excitation == "pulse" else overtones + 1, 1)
+        if plain_mix:
+            # Half of the wave, so that the tanh behind hardly bends the pulses; no DC.
+            nn.init.constant_(self.l_linear.weight, 0.5)
+            nn.init.zeros_(self.l_linear.bias)
+
+    def forward(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        with torch.autocast(f0.device.type, enabled=False):
+            with torch.no_grad():
+                f0 = f0.float()
+                waves = pulses(f0, rng) if self.excitation == "pulse" else sines(f0, self.overtones)
+                voiced = (f0 > VOICED_ABOVE).float().repeat_interleave(HOP, dim=1)[:, :, None]
+                level = NOISE_UNVOICED + voiced * (NOISE_VOICED - NOISE_UNVOICED)
+                noise = random_like(waves.shape, f0.device, rng, normal=True)
+                waves = waves * (voiced * AMPLITUDE) + noise * level
+            return torch.tanh(self.l_linear(waves)).squeeze(2)
