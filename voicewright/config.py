@@ -7,10 +7,11 @@ every value is Kokoro's, so that a plain Kokoro file describes exactly the 82 M 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from voicewright.errors import VoicewrightError
 
@@ -38,6 +39,29 @@ class IstftNet(Strict):
     resblock_kernel_sizes: tuple[int, ...] = (3, 7, 11)
     resblock_dilation_sizes: tuple[tuple[int, ...], ...] = ((1, 3, 5), (1, 3, 5), (1, 3, 5))
     upsample_initial_channel: int = 512
+
+    @model_validator(mode="after")
+    def _check(self) -> IstftNet:
+        product = math.prod(self.upsample_rates) * self.gen_istft_hop_size
+        if not self.upsample_rates or product != HOP:
+            raise ValueError(
+                f"upsample_rates {list(self.upsample_rates)} times gen_istft_hop_size {self.gen_istft_hop_size} "
+                f"is {product}, but features come every {HOP} samples; make the product {HOP}"
+            )
+        if len(self.upsample_kernel_sizes) != len(self.upsample_rates):
+            raise ValueError("upsample_kernel_sizes needs one kernel for each of upsample_rates")
+        for kernel, rate in zip(self.upsample_kernel_sizes, self.upsample_rates, strict=True):
+            if kernel < rate or (kernel - rate) % 2:
+                raise ValueError(f"kernel {kernel} does not fit rate {rate}; add an even number to the rate")
+        if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
+            raise ValueError("resblock_dilation_sizes needs one list for each of resblock_kernel_sizes")
+        if any(kernel % 2 == 0 for kernel in self.resblock_kernel_sizes):
+            raise ValueError("resblock_kernel_sizes must be odd")
+        if self.gen_istft_n_fft % 2 or self.gen_istft_n_fft < 2 * self.gen_istft_hop_size:
+            raise ValueError("gen_istft_n_fft must be even and at least twice gen_istft_hop_size")
+        if self.upsample_initial_channel % 2 ** len(self.upsample_rates):
+            raise ValueError("upsample_initial_channel must halve evenly at every stage")
+        return self
 
 
 class PlBert(Strict):
@@ -98,6 +122,16 @@ class ModelConfig(Strict):
     vocab: dict[str, int]
     voicewright: Extension = Extension()
 
+    @model_validator(mode="after")
+    def _check(self) -> ModelConfig:
+        if self.plbert.hidden_size % self.plbert.num_attention_heads:
+            raise ValueError("plbert.hidden_size must be a multiple of plbert.num_attention_heads")
+        if self.hidden_dim % 2:
+            raise ValueError("hidden_dim must be even, as each LSTM direction has half of it")
+        if self.voicewright.noise_kernel % 2 == 0:
+            raise ValueError("voicewright.noise_kernel must be odd")
+        return self
+
     @classmethod
     def read(cls, path: Path) -> ModelConfig:
         """Read `config.json`. Raises VoicewrightError that names the file and the offending key."""
@@ -107,8 +141,10 @@ class ModelConfig(Strict):
             raise VoicewrightError(f"{path} cannot be read as a model configuration: {error}.") from error
         except ValidationError as error:
             first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            raise VoicewrightError(f"{path}: {where}: {first['msg']}. Use Kokoro's config.json schema.") from error
+            where = ".".join(str(part) for part in first["loc"]) or "model"
+            raise VoicewrightError(
+                f"{path}: {where}: {first['msg']}. Use Kokoro's config.json schema."
+            ) from error
 
     def write(self, path: Path) -> None:
         path.write_text(json.dumps(self.model_dump(), ensure_ascii=False, indent=1) + "\n", "utf-8")

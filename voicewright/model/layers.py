@@ -165,7 +165,7 @@ class AdaINConvBlock(nn.Module):
 
 
 class AdaINSnakeBlock(nn.Module):
-    """Residual block of the generator: per dilation AdaIN, Snake, dilated conv, AdaIN, Snake, conv. [B,C,T]."""
+    """Residual block of the generator on [B,C,T]: per dilation AdaIN, Snake, conv, AdaIN, Snake, conv."""
 
     def __init__(self, channels: int, kernel: int, dilations: tuple[int, ...], style: int) -> None:
         super().__init__()

@@ -5,7 +5,6 @@ Real dropouts are 0, as in every released PL-BERT. The pooler exists for the sak
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -29,7 +28,7 @@ class Embeddings(nn.Module):
         limit = self.position_embeddings.num_embeddings
         if tokens.shape[1] > limit:
             raise VoicewrightError(
-                f"The text has {tokens.shape[1]} tokens with its two pads, but this model reads at most {limit}; "
+                f"The text has {tokens.shape[1]} tokens with its pads, but this model reads at most {limit}; "
                 "split it into sentences."
             )
         x = self.word_embeddings(tokens) + self.token_type_embeddings.weight[0]
@@ -76,6 +75,11 @@ class Group(nn.Module):
         super().__init__()
         self.albert_layers = nn.ModuleList([Layer(width, heads, inner)])
 
+    def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        for layer in self.albert_layers:
+            x = layer(x, mask)
+        return x
+
 
 class Encoder(nn.Module):
     def __init__(self, embedding: int, width: int, heads: int, inner: int, depth: int) -> None:
@@ -86,9 +90,9 @@ class Encoder(nn.Module):
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
         x = self.embedding_hidden_mapping_in(x)
-        layer = self.albert_layer_groups[0].albert_layers[0]
         for _ in range(self.depth):
-            x = layer(x, mask)
+            for group in self.albert_layer_groups:
+                x = group(x, mask)
         return x
 
 
@@ -112,5 +116,5 @@ class Albert(nn.Module):
         mask: Tensor | None = None
         if lengths is not None and ragged(lengths, tokens.shape[1]):
             mask = length_mask(lengths, tokens.shape[1], tokens.device)[:, None, None]
-        out: torch.Tensor = self.encoder(self.embeddings(tokens), mask)
+        out: Tensor = self.encoder(self.embeddings(tokens), mask)
         return out

@@ -20,7 +20,7 @@ LOG_CEILING = 20.0
 
 
 class STFT(nn.Module):
-    """Centred STFT and its exact inverse with a periodic Hann window, as real convolutions (no complex type)."""
+    """Centred STFT and its exact inverse (periodic Hann window), by real convolutions."""
 
     analysis: Tensor
     synthesis: Tensor
@@ -33,8 +33,8 @@ class STFT(nn.Module):
         bins = n_fft // 2 + 1
         window = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
         angle = torch.outer(torch.arange(bins), torch.arange(n_fft)).double() * (2 * math.pi / n_fft)
-        # Imaginary parts of the first and the last bin are 0 by definition; they are padded in, never computed,
-        # as their sign would decide between the phases pi and -pi.
+        # Imaginary parts of the first and the last bin are 0 by definition; they are padded in, never
+        # computed, as their sign would decide between the phases pi and -pi.
         analysis = torch.cat([torch.cos(angle), -torch.sin(angle[1:-1])]) * window
         twice = torch.full((bins, 1), 2.0, dtype=torch.float64)
         twice[0] = twice[-1] = 1.0

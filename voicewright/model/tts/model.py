@@ -65,7 +65,7 @@ class TTSModel(nn.Module):
         return out
 
     def duration_logits(self, d: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """d [B,T,H+128] -> logits [B,T,max_dur]; the duration in 25 ms frames is the sum of their sigmoids."""
+        """d [B,T,H+128] -> logits [B,T,max_dur]; a duration in 25 ms frames is the sum of their sigmoids."""
         return self.predictor.duration_logits(d, lengths)
 
     def f0_energy(
@@ -109,8 +109,8 @@ class TTSModel(nn.Module):
     ) -> Utterance:
         """Speak tokens int64 [1,T] (with both pads) in the voice style [1,256].
 
-        What is not given is predicted: durations int64 [1,T], f0 and energy [1,2F]. `generator` seeds the noise.
-        Raises VoicewrightError for a speed that is not positive or curves that do not fit the durations.
+        What is not given is predicted: durations int64 [1,T], f0 and energy [1,2F]. `generator` seeds the
+        noise. Raises VoicewrightError for a speed that is not positive or curves that do not fit.
         """
         if not speed > 0:
             raise VoicewrightError(f"The speed is {speed}; give a number above 0, 1 is the natural pace.")

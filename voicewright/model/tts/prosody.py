@@ -81,7 +81,7 @@ class ProsodyPredictor(nn.Module):
     def f0_energy(self, x: Tensor, style: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """x [B,H+S,F] -> F0 in Hz [B,2F] and energy [B,2F].
 
-        With `lengths` [B] (in frames F) a padded batch gives what each item gives alone; padding is undefined.
+        With `lengths` [B] (in frames F) a padded batch gives what each item gives alone.
         """
         mask: Tensor | None = None
         if lengths is not None and ragged(lengths, x.shape[2]):

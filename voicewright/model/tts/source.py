@@ -24,7 +24,7 @@ PULSE_TOP = 11_000.0
 
 
 def random_like(shape: torch.Size, device: torch.device, rng: torch.Generator | None, normal: bool) -> Tensor:
-    """Normal or uniform fp32 numbers, drawn where the generator lives, so that a CPU seed serves any device."""
+    """Normal or uniform fp32 numbers, drawn where the generator lives: a CPU seed serves any device."""
     draw = torch.randn if normal else torch.rand
     if rng is None:
         return draw(shape, device=device)
@@ -56,8 +56,8 @@ def sines(f0: Tensor, overtones: int) -> Tensor:
 def pulses(f0: Tensor, rng: torch.Generator | None) -> Tensor:
     """A band-limited pulse train of about unit RMS: f0 [B,T] in Hz at hop 300 -> [B,300T,1], not yet gated.
 
-    The sum of cos(kφ), k = 1..K with K = 11 kHz / F0, by the closed Dirichlet kernel. F0 moves linearly between
-    voiced frames; the start phase is random.
+    The sum of cos(kφ), k = 1..K with K = 11 kHz / F0, by the closed Dirichlet kernel. F0 moves linearly
+    between voiced frames; the start phase is random.
     """
     voiced = (f0 > VOICED_ABOVE).float()
     held = f0.repeat_interleave(HOP, dim=1)

@@ -9,7 +9,7 @@ from voicewright.model.layers import ChannelNorm, length_mask, ragged, run_lstm
 
 
 class TextEncoder(nn.Module):
-    """Embedding, three convolutions, BiLSTM: tokens int64 [B,T] -> [B,channels,T]. Dropout 0.2 in training."""
+    """Embedding, convolutions, BiLSTM: tokens int64 [B,T] -> [B,channels,T]; dropout 0.2 in training."""
 
     def __init__(self, channels: int, kernel: int, depth: int, tokens: int) -> None:
         super().__init__()
