@@ -1,4 +1,4 @@
-"""Model configuration: Kokoro's own `config.json` schema, plus one block for the widths that upstream hard-codes.
+"""Model configuration: Kokoro's own `config.json` schema, plus one block for what upstream hard-codes.
 
 Source of the schema: hexgrad/kokoro `config.json` (v1.0). The `voicewright` block is ours; when it is absent,
 every value is Kokoro's, so that a plain Kokoro file describes exactly the 82 M graph.
@@ -45,7 +45,7 @@ class IstftNet(Strict):
         product = math.prod(self.upsample_rates) * self.gen_istft_hop_size
         if not self.upsample_rates or product != HOP:
             raise ValueError(
-                f"upsample_rates {list(self.upsample_rates)} times gen_istft_hop_size {self.gen_istft_hop_size} "
+                f"upsample_rates {list(self.upsample_rates)} times hop {self.gen_istft_hop_size} "
                 f"is {product}, but features come every {HOP} samples; make the product {HOP}"
             )
         if len(self.upsample_kernel_sizes) != len(self.upsample_rates):
@@ -93,7 +93,7 @@ class Extension(Strict):
     harmonics: int = 8
     """Overtones above F0 in the sine source."""
     excitation: Literal["sines", "pulse"] = "sines"
-    """`pulse`: one band-limited pulse train (all harmonics up to Nyquist) instead of a learned mix of sines."""
+    """`pulse`: one band-limited pulse train (harmonics up to 11 kHz) instead of a learned mix of sines."""
     source_stft: Literal["polar", "cartesian"] = "polar"
     """How the source's STFT enters the generator: magnitude and phase, or real and imaginary parts."""
     phase_scale: float = 1.0

@@ -1,17 +1,18 @@
 """Weights on disk: our folders, Kokoro's .pth and StyleTTS 2's checkpoints, always strictly.
 
-A model folder holds `model.safetensors` (keys of TTSModel, those of the style encoders behind `style_encoders.`)
-and `config.json`. Layouts that are mapped on loading:
+A model folder holds `model.safetensors` (keys of TTSModel, and of the style encoders behind
+`style_encoders.`) and `config.json`. Layouts that are mapped on loading:
 
 - `module.` prefixes of DataParallel;
 - weight norm as `weight_g`/`weight_v`, as parametrisation, or folded into a plain `weight`;
 - spectral norm as `weight_orig`/`weight_u`/`weight_v`, or as parametrisation;
 - `{"net": {...}}` of StyleTTS 2, whose training-only networks are left out (`TRAINING_ONLY`);
-- affine extras of AdaIN's instance norms, as the `kokoro` package declares them: folded into the style's layer.
+- affine extras of AdaIN's instance norms, as the `kokoro` package declares them: folded into `fc`.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import pickle
 import tempfile
@@ -24,14 +25,12 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from voicewright.artifacts import CARD, CONFIG, WEIGHTS
 from voicewright.config import Extension, IstftNet, ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 
-WEIGHTS = "model.safetensors"
-CONFIG = "config.json"
-CARD = "README.md"
 STYLES = "style_encoders."
 TRUNK = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
 STYLE_NETS = {"style_encoder": STYLES + "acoustic", "predictor_encoder": STYLES + "prosodic"}
@@ -66,12 +65,12 @@ def save_model(
     model: TTSModel,
     config: ModelConfig,
     style_encoders: StyleEncoders | None = None,
-    card: str | None = None,
+    card: Mapping[str, object] | None = None,
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Write a model folder; each file appears whole or not at all.
 
-    `dtype` torch.float16 halves the file (loading gives fp32 again). `card` becomes README.md.
+    `dtype` torch.float16 halves the file (loading gives fp32 again). `card` becomes card.json.
     Raises VoicewrightError when the disk refuses or a weight does not fit the type.
     """
     state = dict(model.state_dict())
@@ -89,7 +88,8 @@ def save_model(
     write_atomically(folder / CONFIG, config.write)
     write_atomically(folder / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
     if card is not None:
-        write_atomically(folder / CARD, lambda path: path.write_text(card, "utf-8"))
+        text = json.dumps(card, ensure_ascii=False, indent=1) + "\n"
+        write_atomically(folder / CARD, lambda path: path.write_text(text, "utf-8"))
 
 
 def load_model(
@@ -97,9 +97,9 @@ def load_model(
 ) -> tuple[TTSModel, ModelConfig, StyleEncoders | None]:
     """Read a model folder, or one weights file (.safetensors, or .pth/.pt of Kokoro or StyleTTS 2).
 
-    Without `config`, `config.json` beside the weights is read. Everything comes back in fp32 and in eval mode;
-    the style encoders are None when the file has none. Raises VoicewrightError, with every missing, unexpected
-    or misshapen key by name, when the weights are not exactly those of the configuration.
+    Without `config`, `config.json` beside the weights is read. Everything comes back in fp32 and in eval
+    mode; the style encoders are None when the file has none. Raises VoicewrightError, with every missing,
+    unexpected or misshapen key by name, when the weights are not exactly those of the configuration.
     """
     path = Path(path)
     weights = path / WEIGHTS if path.is_dir() else path
