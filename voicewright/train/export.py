@@ -1,0 +1,76 @@
+"""From a run's EMA weights to a model folder that speaks: weights, configuration, voicepacks, card."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from voicewright.config import ModelConfig
+from voicewright.corpus.features import Features
+from voicewright.model.checkpoint import save_model
+from voicewright.train.stages import Networks
+from voicewright.voices.encode import encode_voice
+
+Judge = Callable[[Path], Mapping[str, float]]
+"""Judges a model folder by held-out speech. The key "score" orders checkpoints: higher is better."""
+
+
+def voice_name(speaker: str) -> str:
+    """A speaker's id as a voice name: letters, digits, `_` and `-` only."""
+    kept = "".join(c if c.isascii() and (c.isalnum() or c in "_-") else "_" for c in speaker)
+    return kept.strip("_") or "voice"
+
+
+def write_model(
+    folder: Path,
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    utterances: Sequence[Features],
+    card: Mapping[str, Any],
+    dtype: torch.dtype = torch.float32,
+) -> None:
+    """Write a complete model folder (replacing an older one only once this one is whole)."""
+    work = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(work, ignore_errors=True)
+    networks = Networks(config)
+    networks.load_state_dict({key: value.cpu() for key, value in weights.items()})
+    networks.eval()
+    save_model(work, networks.tts, config, style_encoders=networks.styles, card=dict(card), dtype=dtype)
+    voices = work / "voices"
+    voices.mkdir(exist_ok=True)
+    for speaker in sorted({f.speaker for f in utterances}):
+        own = [f for f in utterances if f.speaker == speaker]
+        encode_voice(networks.styles, own).write(voices / f"{voice_name(speaker)}.safetensors")
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
+    work.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def keep_best(out: Path, step: int, verdict: Mapping[str, float], best: list[dict[str, float]], keep: int) -> bool:
+    """Enter a judged candidate (`out/judged/step-N`) into the ranking; `out/best` always holds the top one.
+
+    Returns whether this candidate is the best so far. Candidates beyond `keep` are removed.
+    """
+    best.append({"step": float(step), **{k: float(v) for k, v in verdict.items()}})
+    best.sort(key=lambda entry: -entry["score"])
+    for entry in best[keep:]:
+        shutil.rmtree(out / "judged" / f"step-{int(entry['step']):08d}", ignore_errors=True)
+    del best[keep:]
+    leads = bool(best) and int(best[0]["step"]) == step
+    if leads:
+        work, final = out / ".best.writing", out / "best"
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(out / "judged" / f"step-{step:08d}", work)
+        shutil.rmtree(final, ignore_errors=True)
+        work.rename(final)
+    (out / "best.json").write_text(json.dumps(best, indent=1) + "\n", "utf-8")
+    return leads

@@ -1,0 +1,87 @@
+"""How many clips fit: two small probes, a line through them, and a choice or a clear refusal before step one."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+
+from voicewright.errors import VoicewrightError
+
+HEADROOM = 0.85
+"""Share of the free memory that a run may plan to use; fragmentation and previews need the rest."""
+
+
+def _cpu_peak() -> int:
+    for line in Path("/proc/self/status").read_text("ascii").splitlines():
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def _cpu_available() -> int:
+    for line in Path("/proc/meminfo").read_text("ascii").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) * 1024
+    return 0
+
+
+def peak_of(work: Callable[[], None], device: torch.device) -> int:
+    """Peak bytes that `work` adds. On a CPU this reads Linux's high-water mark; elsewhere it returns 0 (unknown)."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        work()
+        torch.cuda.synchronize(device)
+        return torch.cuda.max_memory_allocated(device) - before
+    try:
+        # Writing 5 resets the high-water mark (proc(5)).
+        Path("/proc/self/clear_refs").write_text("5", "ascii")
+        before = _cpu_peak()
+        work()
+        return max(0, _cpu_peak() - before)
+    except OSError:
+        work()
+        return 0
+
+
+def available(device: torch.device) -> int:
+    """Free bytes for a run on this device; 0 when unknown."""
+    if device.type == "cuda":
+        return torch.cuda.mem_get_info(device)[0]
+    try:
+        return _cpu_available()
+    except OSError:
+        return 0
+
+
+def choose_clips(
+    probe: Callable[[int], None], wanted: int, device: torch.device, stage: str, free: int | None = None
+) -> tuple[int, str]:
+    """Largest batch up to `wanted` clips that fits, and a sentence that says how it was found.
+
+    `probe(clips)` runs one forward and backward pass of the heaviest phase. Raises VoicewrightError when not even one
+    clip fits.
+    """
+    free = available(device) if free is None else free
+    budget = int(free * HEADROOM)
+    small, large = 1, min(3, wanted)
+    first = peak_of(lambda: probe(small), device)
+    second = peak_of(lambda: probe(large), device) if large > small else first
+    if not free or not max(first, second):
+        return wanted, f"{stage}: {wanted} clips a batch (memory could not be measured here)"
+    slope = max((second - first) / max(1, large - small), 1.0)
+    base = max(0.0, first - slope * small)
+    fits = int((budget - base) // slope) if large > small else (wanted if first <= budget else 0)
+    if fits < 1:
+        raise VoicewrightError(
+            f"Stage {stage} needs {first / 2**30:.1f} GiB for a single clip but {budget / 2**30:.1f} GiB are free; "
+            "lower crop, window or the model's widths in the recipe."
+        )
+    chosen = min(wanted, fits)
+    need = base + slope * chosen
+    cut = "" if chosen == wanted else f" instead of {wanted}"
+    return chosen, f"{stage}: {chosen} clips a batch{cut}, about {need / 2**30:.1f} of {free / 2**30:.1f} GiB free"

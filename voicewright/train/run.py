@@ -1,0 +1,219 @@
+"""Assemble a training run from a recipe and a corpus, and carry it out."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import signal
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+import numpy as np
+import torch
+from torch import nn
+
+from voicewright import __version__
+from voicewright.config import ModelConfig
+from voicewright.corpus.features import Features
+from voicewright.errors import VoicewrightError
+from voicewright.model.checkpoint import load_model
+from voicewright.train.export import Judge, keep_best, voice_name, write_model
+from voicewright.train.loop import Interrupted, Trainer
+from voicewright.train.recipe import Recipe, Split
+from voicewright.train.stages import Networks
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: the best model folder, its judgement, steps taken, and whether it was stopped early."""
+
+    model: Path
+    steps: int
+    finished: bool
+    best: list[dict[str, float]]
+
+
+def split(features: Sequence[Features], rule: Split) -> tuple[list[Features], list[Features]]:
+    """Training and validation utterances; test ones are in neither."""
+    usable = [f for f in features if not (rule.test and re.search(rule.test, f.id))]
+    if rule.validation:
+        held = [f for f in usable if re.search(rule.validation, f.id)]
+    else:
+        held = [f for i, f in enumerate(usable) if i % rule.every == rule.every - 1]
+    names = {f.id for f in held}
+    return [f for f in usable if f.id not in names], held
+
+
+def fingerprint(recipe: Recipe, features: Sequence[Features]) -> str:
+    """Identifies recipe and corpus, so that a checkpoint is not resumed with others."""
+    state = hashlib.sha256(recipe.model_dump_json().encode())
+    for f in features:
+        state.update(f.id.encode() + f.tokens.tobytes() + f.durations.tobytes())
+    return state.hexdigest()[:16]
+
+
+def pick_device(name: str = "auto") -> torch.device:
+    if name != "auto":
+        return torch.device(name)
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
+    """Networks of the recipe's `start`: fresh weights, the embedded voice's, or a model folder's."""
+    torch.manual_seed(recipe.seed)
+    if recipe.start == "scratch":
+        assert recipe.model is not None
+        networks = Networks(recipe.model)
+        _scale_pitch(networks)
+        return networks
+    folder = embedded if recipe.start == "embedded" else Path(recipe.start)
+    if folder is None:
+        raise VoicewrightError("This installation carries no embedded model; give the recipe another `start`.")
+    model, config, styles = load_model(folder)
+    if styles is None:
+        raise VoicewrightError(f"{folder} has no style encoders, which training needs; start from another model.")
+    networks = Networks(config)
+    networks.tts.load_state_dict(model.state_dict())
+    networks.styles.load_state_dict(styles.state_dict())
+    return networks
+
+
+@torch.no_grad()
+def _scale_pitch(networks: Networks) -> None:
+    """Fit fresh weights to F0's unit: Hz are two orders larger than everything else in the graph."""
+    head = networks.tts.predictor.F0_proj
+    nn.init.normal_(head.weight, std=5.0)
+    nn.init.constant_(head.bias, 100.0)
+    networks.tts.decoder.F0_conv.parametrizations.weight.original0.mul_(0.01)
+
+
+def train_features(
+    recipe: Recipe,
+    features: Sequence[Features],
+    out: Path,
+    *,
+    resume: bool = False,
+    device: torch.device | None = None,
+    judge: Judge | None = None,
+    embedded: Path | None = None,
+    card: dict[str, object] | None = None,
+    line: Callable[[str], None] = print,
+) -> Result:
+    """Train on features that are already there. SIGINT saves a checkpoint and ends the run resumably."""
+    device = device or pick_device()
+    training, validation = split(features, recipe.split)
+    if len(training) < 2:
+        raise VoicewrightError(f"Only {len(training)} utterances are left to train on; record or accept more.")
+    mark = fingerprint(recipe, features)
+    networks = start_networks(recipe, embedded)
+    config: ModelConfig = networks.tts.config
+    asked: list[int] = []
+
+    def export(trainer: Trainer) -> None:
+        step = trainer.counters.total
+        losses = trainer.validate()
+        if losses:
+            trainer.telemetry.scalars(step, trainer.stage.stage, losses, "validation")
+            line(f"step {step} held out: " + " ".join(f"{k} {v:.3f}" for k, v in losses.items()))
+        folder = out / "judged" / f"step-{step:08d}"
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        details = {"recipe": recipe.model_dump(mode="json"), "step": step, "voicewright": __version__, **(card or {})}
+        write_model(folder, config, trainer.ema, training, details)
+        _preview(trainer, folder, validation)
+        verdict = dict(judge(folder)) if judge else {"score": float(step)}
+        leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep)
+        shown = " ".join(f"{k} {v:.3f}" for k, v in verdict.items())
+        if judge:
+            trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
+            line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
+
+    trainer = Trainer(
+        recipe,
+        networks,
+        training,
+        validation,
+        out,
+        device,
+        fingerprint=mark,
+        line=line,
+        export=export,
+        should_stop=lambda: bool(asked),
+    )
+    _claim(out, trainer, recipe, resume)
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        line("Stopping after this step; press again to stop at once (the last checkpoint stays).")
+
+    previous = signal.signal(signal.SIGINT, stop)
+    finished = True
+    try:
+        trainer.run()
+    except Interrupted as message:
+        finished = False
+        line(str(message))
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return Result(out / "best", trainer.counters.total, finished, trainer.counters.best)
+
+
+def _claim(out: Path, trainer: Trainer, recipe: Recipe, resume: bool) -> None:
+    """Start a fresh run folder, or take up an old one; an old one is never overwritten in silence."""
+    out.mkdir(parents=True, exist_ok=True)
+    if resume:
+        if trainer.resume():
+            trainer.line(f"Resumed at step {trainer.counters.total} of {recipe.total_steps}.")
+            return
+        trainer.line(f"There is no checkpoint in {out} yet; starting from the beginning.")
+    elif trainer.checkpoints.found():
+        raise VoicewrightError(f"{out} already holds a run; continue it with --resume or choose another folder.")
+    (out / "run.json").write_text(
+        json.dumps({"recipe": recipe.model_dump(mode="json"), "fingerprint": trainer.counters.recipe}, indent=1) + "\n",
+        "utf-8",
+    )
+
+
+def _preview(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> None:
+    """Speak two held-out sentences into TensorBoard, pitch and timing predicted."""
+    if not validation or trainer.counters.total % trainer.recipe.preview_every:
+        return
+    from voicewright.voices.pack import Voicepack
+
+    model, _, _ = load_model(folder)
+    model.eval()
+    for f in validation[:2]:
+        pack = Voicepack.read(folder / "voices" / f"{voice_name(f.speaker)}.safetensors")
+        style = torch.from_numpy(pack.style(len(f.tokens) - 2)).unsqueeze(0)
+        spoken = model.speak(
+            torch.from_numpy(np.asarray(f.tokens)).unsqueeze(0), style, generator=torch.Generator().manual_seed(0)
+        )
+        real = np.asarray(f.samples, np.float32) / 32768
+        trainer.telemetry.preview(trainer.counters.total, f.id, spoken.audio.numpy(), real)
+
+
+def train(
+    recipe: Path,
+    corpus: Path,
+    out: Path,
+    *,
+    resume: bool = False,
+    device: str = "auto",
+    judge: Judge | None = None,
+    embedded: Path | None = None,
+    line: Callable[[str], None] = print,
+) -> Result:
+    """Train a recipe on a prepared corpus: features first (cached), then the run. Raises VoicewrightError."""
+    from voicewright.corpus.features import build_features
+    from voicewright.corpus.manifest import Corpus
+
+    plan = Recipe.read(recipe)
+    prepared = Corpus.read(corpus)
+    features = build_features(prepared, corpus / "features", progress=line)
+    return train_features(
+        plan, features, out, resume=resume, device=pick_device(device), judge=judge, embedded=embedded, line=line
+    )

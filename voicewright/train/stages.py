@@ -1,0 +1,181 @@
+"""The stages of training, each a frozen record: what trains, which losses it knows, and its forward pass.
+
+Loss names are weight keys in the recipe and keys in the log. The adversarial pair (`fake`, `real`, `condition`) goes
+to the stage's own discriminator; the loop adds the losses "adversarial" and "features" once its switch is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from voicewright.config import FRAME, STYLE, ModelConfig
+from voicewright.errors import VoicewrightError
+from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
+from voicewright.model.tts.model import TTSModel
+from voicewright.model.tts.style import StyleEncoders
+from voicewright.train.batches import Batch
+from voicewright.train.recipe import StageRecipe
+
+F0_SCALE = 50.0
+"""Hz: the bend of the smooth L1 on F0, about a fifth of a speaking range."""
+
+
+class Networks(nn.Module):
+    """Everything that an exported model holds: the Kokoro graph and the two style encoders."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        if config.voicewright.style_encoder is None:
+            raise VoicewrightError("Training needs style encoders: give the model a voicewright.style_encoder block.")
+        self.tts = TTSModel(config)
+        self.styles = StyleEncoders(config)
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that a stage may name."""
+        names = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
+        found: dict[str, nn.Module] = {name: self.tts.get_submodule(name) for name in names}
+        return found | {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
+
+
+@dataclass
+class Output:
+    """Losses of one forward pass and, for the adversarial phase, what was made beside what was wanted."""
+
+    losses: dict[str, Tensor]
+    fake: Tensor | None = None
+    real: Tensor | None = None
+    condition: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    trains: tuple[str, ...]
+    losses: tuple[str, ...]
+    crops: bool
+    """Whether clips are cropped to the recipe's `crop`, or seen whole."""
+    critic: str
+    """Which discriminator judges this stage: "waveform" or "contour"."""
+    forward: Callable[[Networks, SpectralLoss, Batch, StageRecipe], Output]
+
+
+def expand(x: Tensor, frame_token: Tensor) -> Tensor:
+    """Token features [B, C, T] laid under frames by frame_token [B, F] → [B, C, F]."""
+    return x.gather(2, frame_token.unsqueeze(1).expand(-1, x.shape[1], -1))
+
+
+def mixed_style(encoder: nn.Module, batch: Batch, mix: tuple[float, float, float]) -> Tensor:
+    """Each clip's style [B, 128]: its own, another clip's of the same speaker, or the speaker's mean in this batch.
+
+    Speaking uses a voicepack, which is a mean: a network that only ever saw a clip's own style would lean on
+    details that no voicepack carries.
+    """
+    count = len(batch.lengths)
+    own, other = encoder(torch.cat([batch.style_own, batch.style_other]).unsqueeze(1)).chunk(2)
+    same = (batch.speaker.unsqueeze(0) == batch.speaker.unsqueeze(1)).to(own.dtype)
+    mean = (same @ (own + other)) / (2 * same.sum(1, keepdim=True))
+    draw = torch.rand(count, 1, device=own.device)
+    return torch.where(draw < mix[0], own, torch.where(draw < mix[0] + mix[1], other, mean))
+
+
+def _sound(
+    nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe, f0: Tensor, energy: Tensor
+) -> Output:
+    """Decode a random window of the crop and compare it with the recording."""
+    assert batch.audio is not None
+    style = mixed_style(nets.styles.acoustic, batch, recipe.style_mix)
+    text = nets.tts.encode_text(batch.tokens, batch.lengths)
+    x = nets.tts.decoder.front(expand(text, batch.frame_token), f0, energy, style)
+    frames = batch.frame_token.shape[1]
+    start = int(torch.randint(0, frames - recipe.window + 1, ()))
+    stop = start + recipe.window
+    fake = nets.tts.decoder.generator(x[:, :, 2 * start : 2 * stop], style, f0[:, 2 * start : 2 * stop].detach())
+    real = batch.audio[:, FRAME * start : FRAME * stop]
+    return Output(dict(spectral(fake, real)), fake=fake, real=real)
+
+
+def _acoustic(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    return _sound(nets, spectral, batch, recipe, batch.f0, batch.energy)
+
+
+def contours(f0: Tensor, energy: Tensor, mask: Tensor) -> Tensor:
+    """F0, voicing and energy at unit scale, [B, 3, 2F], zero where the mask is."""
+    voicing = torch.sigmoid((f0.float() - 60.0) / 15.0)
+    stacked = torch.stack([f0.float() / 200.0, voicing, energy.float() / 4.0], 1)
+    return stacked * mask.unsqueeze(1)
+
+
+def _prosody_pass(nets: Networks, batch: Batch, recipe: StageRecipe) -> tuple[Output, Tensor, Tensor]:
+    style = mixed_style(nets.styles.prosodic, batch, recipe.style_mix)
+    d = nets.tts.encode_prosody(batch.tokens, batch.lengths, style)
+    positions = torch.arange(batch.tokens.shape[1], device=d.device)
+    tokens = positions < batch.lengths.to(d.device).unsqueeze(1)
+    losses = duration_losses(nets.tts.duration_logits(d, batch.lengths), batch.durations, tokens)
+    under = expand(d.transpose(1, 2), batch.frame_token)
+    f0, energy = nets.tts.f0_energy(under, style)
+    mask = batch.frame_mask.repeat_interleave(2, 1)
+    losses["f0"] = curve_loss(f0, batch.f0, mask, F0_SCALE)
+    losses["energy"] = curve_loss(energy, batch.energy, mask, 1.0)
+    output = Output(
+        losses,
+        fake=contours(f0, energy, mask),
+        real=contours(batch.f0, batch.energy, mask),
+        condition=under[:, :-STYLE].detach().float(),
+    )
+    return output, f0, energy
+
+
+def _prosody(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    return _prosody_pass(nets, batch, recipe)[0]
+
+
+def _joint(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    """Sound under predicted pitch and energy for half of the clips, so that the decoder meets what it will be given."""
+    prosody, f0, energy = _prosody_pass(nets, batch, recipe)
+    predicted = torch.rand(len(f0), 1, device=f0.device) < 0.5
+    f0 = torch.where(predicted, f0.float(), batch.f0)
+    energy = torch.where(predicted, energy.float(), batch.energy)
+    sound = _sound(nets, spectral, batch, recipe, f0, energy)
+    return Output(sound.losses | prosody.losses, fake=sound.fake, real=sound.real)
+
+
+_SOUND = ("mel", "stft", "convergence")
+_PROSODY = ("duration", "duration_ce", "f0", "energy")
+_GAN = ("adversarial", "features")
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("acoustic", ("text_encoder", "decoder", "style_acoustic"), _SOUND + _GAN, True, "waveform", _acoustic),
+        Stage(
+            "prosody",
+            ("bert", "bert_encoder", "predictor", "style_prosodic"),
+            _PROSODY + _GAN,
+            False,
+            "contour",
+            _prosody,
+        ),
+        Stage(
+            "joint",
+            ("text_encoder", "decoder", "style_acoustic", "bert", "bert_encoder", "predictor", "style_prosodic"),
+            _SOUND + _PROSODY + _GAN,
+            True,
+            "waveform",
+            _joint,
+        ),
+    )
+}
+
+
+def check_losses(recipe: StageRecipe) -> None:
+    """Raise VoicewrightError when a recipe weighs a loss that its stage does not have, or leaves one out."""
+    known = set(STAGES[recipe.stage].losses) - (set() if recipe.gan_start is not None else set(_GAN))
+    for word, names in (("unknown", set(recipe.losses) - known), ("missing", known - set(recipe.losses))):
+        if names:
+            raise VoicewrightError(
+                f"Stage {recipe.stage}: {word} losses {', '.join(sorted(names))}; it has {', '.join(sorted(known))}."
+            )
