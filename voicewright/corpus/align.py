@@ -1,0 +1,392 @@
+"""Durations from recordings and their phonemes: a small aligner trained on the corpus itself.
+
+1. Flat start: each clip's phones are spread evenly over its loud frames.
+2. Gaussians: one per phone over decorrelated mel frames, re-estimated from the best monotonic path, a few
+rounds. 3. A convolutional classifier (`voicewright.model.tts.aligner`) learns the path and finds it again,
+a few rounds.
+
+With `init`, weights of an earlier aligner replace steps 1 and 2 when they know every phone.
+Frames are 25 ms throughout: frame j covers samples [600 j, 600 j + 600).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from voicewright.corpus.monotonic import best_paths
+from voicewright.corpus.phones import (
+    MAX_FRAMES,
+    PAD_FRAMES,
+    SILENCE,
+    VOWELS,
+    Plan,
+    inventory,
+    is_phone,
+    plan,
+    tidy_pauses,
+)
+from voicewright.errors import VoicewrightError
+from voicewright.model.tts.aligner import AlignerNet
+
+Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
+Progress = Callable[[str, float], None]
+
+_PHONE_LIMIT = 14
+"""A phone longer than this (350 ms) is hardly one."""
+_BOTTOM = -30.0
+
+
+@dataclass(frozen=True)
+class AlignerSettings:
+    """How the aligner is trained. Part of the cache key of durations."""
+
+    seed: int = 0
+    width: int = 192
+    gaussian_rounds: int = 8
+    rounds: int = 4
+    steps: int = 120
+    """Optimizer steps a round, at most: a small corpus takes fewer, about ten passes over it."""
+    batch_frames: int = 1600
+    rate: float = 2e-3
+    prior: float = 0.4
+    """How much of the log prior of each class is taken off its log-probability."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One recording to align: mel [80, 2F] of the "styletts2" preset, with the pads' silence at both ends."""
+
+    id: str
+    phonemes: str
+    speaker: str
+    mel: npt.NDArray[np.floating]
+
+    @property
+    def frames(self) -> int:
+        return self.mel.shape[1] // 2
+
+
+@dataclass(frozen=True)
+class Alignment:
+    """durations int64 [tokens + 2] in frames, pads included, summing to the clip's frames.
+
+    confidence 0..1: mean probability, over the frames of phones, that the frame belongs to its phone; 0
+    when the clip cannot be aligned (`reason` says why).
+    """
+
+    id: str
+    durations: Ints
+    confidence: float
+    reason: str = ""
+
+
+@dataclass
+class _Work:
+    clip: Clip
+    plan: Plan
+    x: Floats
+    """[F, 160] normalised input."""
+    labels: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    durations: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+
+
+def align(
+    clips: Sequence[Clip],
+    settings: AlignerSettings | None = None,
+    init: AlignerNet | None = None,
+    progress: Progress | None = None,
+) -> tuple[list[Alignment], AlignerNet]:
+    """Train an aligner on the clips and align them; the same input gives the same output.
+
+    Returns one Alignment per clip, in order, and the trained aligner for `apply`. Raises VoicewrightError
+    when no clip is long enough for its phonemes.
+    """
+    settings = settings or AlignerSettings()
+    tell = progress or (lambda stage, done: None)
+    fitting = [clip for clip in clips if _fits(clip)]
+    if not fitting:
+        raise VoicewrightError("No recording is long enough for its text; check that they belong together.")
+    symbols = inventory(clip.phonemes for clip in fitting)
+    net = _seeded(lambda: AlignerNet(symbols, settings.width), settings.seed)
+    missing = net.adopt(init) if init is not None else list(symbols)
+    work = _work(fitting, symbols)
+    if missing:
+        _gaussian_start(work, len(symbols), settings, tell)
+    else:
+        _realign(work, _scores(net, work), settings, trained=True)
+    for number in range(settings.rounds):
+        _train(net, work, settings, number, tell)
+        _realign(work, _scores(net, work), settings, trained=True)
+    return _finish(clips, work, _scores(net, work)), net
+
+
+def apply(net: AlignerNet, clips: Sequence[Clip], settings: AlignerSettings | None = None) -> list[Alignment]:
+    """Align clips with a trained aligner as it is. A clip with a phone it does not know gets confidence 0."""
+    known = set(net.symbols)
+    fitting = [c for c in clips if _fits(c) and all(s in known for s in c.phonemes if is_phone(s))]
+    work = _work(fitting, net.symbols)
+    scores = _scores(net, work)
+    _realign(work, scores, settings or AlignerSettings(), trained=True)
+    return _finish(clips, work, scores)
+
+
+def _fits(clip: Clip) -> bool:
+    return bool(clip.phonemes) and clip.frames >= len(clip.phonemes) + 2 * PAD_FRAMES
+
+
+def _seeded(make: Callable[[], AlignerNet], seed: int) -> AlignerNet:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return make()
+
+
+# --- input ------------------------------------------------------------------------------------------------
+
+
+def _work(clips: Sequence[Clip], symbols: tuple[str, ...]) -> list[_Work]:
+    """Inputs normalised per speaker; digital silence and a room's noise are brought to the same floor."""
+    classes = {symbol: index for index, symbol in enumerate(symbols)}
+    floored: dict[str, list[tuple[int, Floats]]] = {}
+    for index, clip in enumerate(clips):
+        power = np.exp(4.0 * clip.mel[:, : 2 * clip.frames].astype(np.float32) - 4.0).T
+        loud = np.percentile(power.sum(1), 95) / power.shape[1]
+        floored.setdefault(clip.speaker, []).append((index, np.log(power + 1e-4 * loud)))
+    inputs: dict[int, Floats] = {}
+    for group in floored.values():
+        every = np.concatenate([x for _, x in group])
+        mean, std = every.mean(0), every.std(0) + 1e-3
+        for index, x in group:
+            inputs[index] = ((x - mean) / std).reshape(-1, 2 * x.shape[1]).astype(np.float32)
+    return [_Work(clip, plan(clip.phonemes, classes), inputs[i]) for i, clip in enumerate(clips)]
+
+
+def _groups(work: Sequence[_Work], size: int = 128) -> Iterator[list[int]]:
+    """Indices of clips of similar length, a few at a time."""
+    order = sorted(range(len(work)), key=lambda i: len(work[i].x))
+    for start in range(0, len(order), size):
+        yield order[start : start + size]
+
+
+# --- the search -------------------------------------------------------------------------------------------
+
+
+def _realign(work: list[_Work], scores: list[Floats], settings: AlignerSettings, trained: bool) -> None:
+    """Set durations and frame labels of every clip from class scores [F, C]."""
+    if trained and work[0].labels.size:
+        share = np.bincount(np.concatenate([w.labels for w in work]), minlength=scores[0].shape[1]) + 1.0
+    else:
+        share = np.exp(np.concatenate(scores)).sum(0) + 1.0 if trained else np.ones(scores[0].shape[1])
+    prior = settings.prior * np.log(share / share.sum()) if trained else 0.0 * share
+    for chosen in _groups(work):
+        tokens = np.array([len(work[i].plan.symbols) for i in chosen])
+        frames = np.array([len(work[i].x) for i in chosen])
+        enter = np.full((len(chosen), frames.max(), tokens.max()), -np.inf, np.float32)
+        stay = np.full_like(enter, -np.inf)
+        for row, i in enumerate(chosen):
+            first, later = _emissions(work[i].plan, (scores[i] - prior).astype(np.float32))
+            enter[row, : frames[row], : tokens[row]] = first
+            stay[row, : frames[row], : tokens[row]] = later
+        durations, _ = best_paths(enter, stay, tokens, frames)
+        for row, i in enumerate(chosen):
+            work[i].durations = durations[row, : tokens[row]]
+            work[i].labels = _labels(work[i], enter[row], scores[i])
+
+
+def _emissions(plan: Plan, scores: Floats) -> tuple[Floats, Floats]:
+    """Entering and staying scores [F, T] from class scores [F, C], with the end pads' frames forced."""
+    padded = np.concatenate([np.maximum(scores, _BOTTOM), np.full((len(scores), 1), -np.inf, np.float32)], 1)
+    enter = (padded[:, plan.enter] + plan.cost).max(2)
+    stay = padded[:, plan.stay]
+    for part in (enter, stay):
+        part[:PAD_FRAMES, 1:] = -np.inf
+        part[len(part) - PAD_FRAMES :, :-1] = -np.inf
+    return enter, stay
+
+
+def _labels(item: _Work, enter: Floats, scores: Floats) -> Ints:
+    """The class under each frame of the path; a token that had a choice shows which it took."""
+    plan = item.plan
+    owner = np.repeat(np.arange(len(plan.symbols)), item.durations)
+    labels = plan.stay[owner]
+    starts = np.cumsum(item.durations) - item.durations
+    padded = np.concatenate([scores, np.full((len(scores), 1), -np.inf, np.float32)], 1)
+    options = np.take_along_axis(padded[starts], plan.enter, 1) + plan.cost
+    labels[starts] = plan.enter[np.arange(len(starts)), options.argmax(1)]
+    return labels
+
+
+# --- the start --------------------------------------------------------------------------------------------
+
+
+def _gaussian_start(work: list[_Work], classes: int, settings: AlignerSettings, tell: Progress) -> None:
+    vectors = _decorrelated(work)
+    for item in work:
+        _spread(item)
+    for number in range(settings.gaussian_rounds):
+        tell("aligner: start", number / settings.gaussian_rounds)
+        scores = _gaussian_scores(vectors, [item.labels for item in work], classes)
+        _realign(work, scores, settings, trained=False)
+
+
+def _decorrelated(work: list[_Work], keep: int = 30) -> list[Floats]:
+    """Principal components of frames with their slope, whitened: [F, keep] for each clip."""
+    rows = []
+    for item in work:
+        pair = item.x.reshape(len(item.x), 2, -1)
+        slope = np.gradient(pair.mean(1), axis=0)
+        rows.append(np.concatenate([pair.mean(1), 2.0 * slope], 1))
+    every = np.concatenate(rows)
+    mean = every.mean(0)
+    values, basis = np.linalg.eigh(np.cov((every - mean).T))
+    basis = basis[:, ::-1][:, :keep] / np.sqrt(values[::-1][:keep] + 1e-6)
+    return [((row - mean) @ basis).astype(np.float32) for row in rows]
+
+
+def _spread(item: _Work) -> None:
+    """Flat start: quiet frames are silence, phones share the others evenly."""
+    loud = np.exp(item.x).mean(1)
+    level = np.log(loud + 1e-6)
+    quiet = level < np.percentile(level, 90) - 2.2
+    quiet[:PAD_FRAMES] = quiet[-PAD_FRAMES:] = True
+    phones = [int(c) for c, s in zip(item.plan.stay, item.plan.symbols, strict=True) if s and is_phone(s)]
+    labels = np.zeros(len(quiet), np.int64)
+    count = int((~quiet).sum())
+    if phones and count:
+        labels[~quiet] = np.array(phones)[np.arange(count) * len(phones) // count]
+    item.labels = labels
+
+
+def _gaussian_scores(vectors: list[Floats], labels: list[Ints], classes: int) -> list[Floats]:
+    """Log-density of every frame under every class: own mean, variance shrunk towards the common one."""
+    every, label = np.concatenate(vectors), np.concatenate(labels)
+    count = np.bincount(label, minlength=classes).astype(np.float64)
+    one_hot = np.zeros((classes, len(label)), np.float32)
+    one_hot[label, np.arange(len(label))] = 1.0
+    mean = (one_hot @ every) / np.maximum(count, 1)[:, None]
+    within = ((every - mean[label]) ** 2).mean(0)
+    square = (one_hot @ ((every - mean[label]) ** 2) + 50.0 * within) / (count + 50.0)[:, None]
+    weight = 1.0 / square
+    constant = -0.5 * (np.log(square).sum(1) + (mean**2 * weight).sum(1))
+    out = []
+    for rows in vectors:
+        density = -0.5 * (rows**2) @ weight.T + rows @ (mean * weight).T + constant
+        density -= density.max(1, keepdims=True)
+        out.append(np.maximum(density, _BOTTOM).astype(np.float32))
+    return out
+
+
+# --- the classifier ---------------------------------------------------------------------------------------
+
+
+def _train(
+    net: AlignerNet, work: list[_Work], settings: AlignerSettings, number: int, tell: Progress
+) -> None:
+    rng = np.random.default_rng([settings.seed, number])
+    lengths = np.array([len(item.x) for item in work])
+    steps = int(np.clip(10 * lengths.sum() // settings.batch_frames, 20, settings.steps))
+    optimizer = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-2)
+    peak = settings.rate * (1.0 if number == 0 else 0.5)
+    net.train()
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(settings.seed * 1000 + number)
+        for step in range(steps):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * min(1.0, (step + 1) / 10) * (1.0 - step / steps)
+            chosen = _draw(rng, lengths, settings.batch_frames)
+            x, y = _batch(work, chosen)
+            noise = torch.randn(len(chosen), x.shape[1], 1) * 0.1
+            loss = torch.nn.functional.nll_loss(net(x + noise), y, ignore_index=-1)
+            optimizer.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(net.parameters(), 5.0)
+            optimizer.step()
+            tell("aligner: training", (number + step / steps) / settings.rounds)
+    net.eval()
+
+
+def _draw(rng: np.random.Generator, lengths: Ints, budget: int) -> list[int]:
+    """Clips of about the same length, up to `budget` frames together."""
+    order = np.argsort(lengths + rng.uniform(0, 20, len(lengths)), kind="stable")
+    at = int(rng.integers(len(order)))
+    count = max(1, budget // int(lengths[order[at]]))
+    start = max(0, min(at - count // 2, len(order) - count))
+    return [int(i) for i in order[start : start + count]]
+
+
+def _batch(work: list[_Work], chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+    longest = max(len(work[i].x) for i in chosen)
+    x = np.zeros((len(chosen), longest, work[0].x.shape[1]), np.float32)
+    y = np.full((len(chosen), longest), -1, np.int64)
+    for row, i in enumerate(chosen):
+        x[row, : len(work[i].x)] = work[i].x
+        if work[i].labels.size:
+            y[row, : len(work[i].x)] = work[i].labels
+    return torch.from_numpy(x).transpose(1, 2), torch.from_numpy(y)
+
+
+@torch.no_grad()
+def _scores(net: AlignerNet, work: list[_Work]) -> list[Floats]:
+    """Log-probabilities [F, C] of every clip."""
+    net.eval()
+    out: list[Floats] = [np.zeros(0, np.float32)] * len(work)
+    for chosen in _groups(work, 32):
+        x, _ = _batch(work, chosen)
+        values = net(x).transpose(1, 2).numpy()
+        for row, i in enumerate(chosen):
+            out[i] = values[row, : len(work[i].x)].copy()
+    return out
+
+
+# --- what comes out ---------------------------------------------------------------------------------------
+
+
+def _finish(clips: Sequence[Clip], work: list[_Work], scores: list[Floats]) -> list[Alignment]:
+    found: dict[int, Alignment] = {}
+    for item, score in zip(work, scores, strict=True):
+        durations = tidy_pauses(item.durations, item.plan.symbols)
+        trust = _trust(score, item.labels)
+        reason = ""
+        if int(durations.max()) > MAX_FRAMES:
+            which = item.plan.symbols[int(durations.argmax())] or "the pad"
+            reason = f"{which!r} lasts {durations.max() * 0.025:.2f} s; a token holds at most 1.25 s"
+            trust = 0.0
+        found[id(item.clip)] = Alignment(item.clip.id, durations, trust, reason)
+    out = []
+    for clip in clips:
+        known = found.get(id(clip))
+        if known is None:
+            need = (len(clip.phonemes) + 2 * PAD_FRAMES) * 0.025
+            has = f"{clip.frames * 0.025:.2f} s of sound"
+            reason = f"{has} for {len(clip.phonemes)} tokens, which need {need:.2f} s"
+            if clip.phonemes and clip.frames * 0.025 >= need:
+                reason = "it holds a phone that the aligner was not trained on"
+            known = Alignment(clip.id, np.zeros(len(clip.phonemes) + 2, np.int64), 0.0, reason)
+        out.append(known)
+    return out
+
+
+def _trust(scores: Floats, labels: Ints) -> float:
+    """Mean probability of the path's class over the frames of phones."""
+    sounding = labels > 0
+    return float(np.exp(scores[np.arange(len(scores)), labels])[sounding].mean()) if sounding.any() else 0.0
+
+
+def plausible(phonemes: str, durations: Ints, f0: npt.NDArray[np.floating]) -> bool:
+    """Whether durations look like speech: no phone over 350 ms, 3 of 4 vowel frames voiced, both pads in
+    place.
+
+    f0 [2F] decides what is voiced. A check of the aligner as a whole; one clip may fail it honestly.
+    """
+    symbols = (SILENCE, *phonemes, SILENCE)
+    if durations[0] < PAD_FRAMES or durations[-1] < PAD_FRAMES or int(durations.sum()) * 2 != len(f0):
+        return False
+    if any(d > _PHONE_LIMIT for s, d in zip(symbols, durations, strict=True) if s and is_phone(s)):
+        return False
+    vowel = np.repeat(np.array([s in VOWELS if s else False for s in symbols]), durations * 2)
+    return not vowel.any() or float((f0[vowel] > 0).mean()) >= 0.75
