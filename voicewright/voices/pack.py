@@ -192,3 +192,22 @@ def _from_raw(path: Path) -> NDArray[np.float32]:
 def _first_line(error: BaseException) -> str:
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__).rstrip(".")[:160]
+
+
+def describe(pack: Voicepack) -> dict[str, object]:
+    """Facts of a voicepack: norms of its halves at some lengths, and how much its rows vary with length."""
+    rows = pack.rows[:, 0]
+    norms: dict[str, dict[str, float]] = {}
+    for name, half in (("acoustic", rows[:, :STYLE]), ("prosodic", rows[:, STYLE:])):
+        length = np.linalg.norm(half, axis=1)
+        spread = np.linalg.norm(half - half.mean(axis=0), axis=1).mean()
+        norms[name] = {
+            f"norm_at_{count}_tokens": round(float(length[count - 1]), 4) for count in (1, 20, 100, 510)
+        }
+        norms[name]["norm_of_mean"] = round(float(np.linalg.norm(half.mean(axis=0))), 4)
+        norms[name]["spread_over_lengths"] = round(float(spread), 4)
+    return {
+        "shape": list(pack.rows.shape),
+        "varies_with_length": bool(np.ptp(rows, axis=0).max() > 0),
+        **norms,
+    }

@@ -1,0 +1,424 @@
+"""The command line. Results go to standard output, progress to standard error; heavy imports wait.
+
+Exit codes: 0 success, 2 wrong use, 1 any other failure (one sentence on standard error), 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from voicewright.errors import UsageError, VoicewrightError
+
+if TYPE_CHECKING:
+    from voicewright.engines.protocol import Speech
+    from voicewright.engines.torch_engine import TorchEngine
+
+app = typer.Typer(
+    help="Give Kokoro-class text-to-speech new voices: prepare recordings, train, speak, judge.",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+voice_app = typer.Typer(help="Look into voicepacks.", rich_markup_mode=None)
+app.add_typer(voice_app, name="voice")
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language", "--lang", help="en-us or en-gb; the model's own when not given.", metavar="CODE"
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option("--model", "-m", help="Model folder, training run, weight file, or tiny.", metavar="MODEL"),
+]
+Lexicon = Annotated[
+    Path | None, typer.Option("--lexicon", help="Pronunciations of your own.", metavar="FILE")
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and end.")] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
+) -> None:
+    if version:
+        from voicewright import __version__
+
+        print(__version__)
+        raise typer.Exit
+    if context.invoked_subcommand is None:
+        raise UsageError("name a command; `voicewright --help` lists them.")
+
+
+@app.command()
+def say(
+    text: Annotated[str | None, typer.Argument(help="What to say; - reads standard input.")] = None,
+    file: Annotated[Path | None, typer.Option("-f", "--file", help="Read the text from a file.")] = None,
+    output: Annotated[
+        str,
+        typer.Option("-o", "--output", help="wav, flac, mp3, ogg or opus; - writes WAV to standard output."),
+    ] = "speech.wav",
+    model: ModelOption = None,
+    voice: Annotated[str | None, typer.Option("--voice", "-v", help="Voice name or voicepack file.")] = None,
+    speed: Annotated[float, typer.Option("--speed", "-s", help="0.25 to 4; 1 is natural.")] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same samples.")] = 0,
+    language: Language = None,
+    lexicon: Lexicon = None,
+    timestamps: Annotated[
+        Path | None,
+        typer.Option("--timestamps", help="Write word times: .srt, .vtt or .json.", metavar="FILE"),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Speak a text into a file."""
+    began = time.perf_counter()
+    if output == "-" and as_json:
+        raise UsageError("--json and -o - both want standard output; write the audio to a file.")
+    wanted = _read_text(text, file)
+    _check_outputs(output, timestamps)
+    from voicewright.engines.torch_engine import TorchEngine
+
+    engine = TorchEngine(model, lexicon=lexicon)
+    chosen: str | Path | None = voice
+    if voice is not None and voice not in engine.voices and _is_path(voice):
+        chosen = Path(voice)
+    speech = _speak(engine, wanted, chosen, speed, seed, language)
+    _write_speech(speech, output, timestamps)
+    wall = time.perf_counter() - began
+    for warning in speech.warnings:
+        _note(f"warning: {warning}")
+    if as_json:
+        _emit(
+            {
+                "model": engine.name,
+                "voice": speech.chunks[0].voice,
+                "chunks": [_say_chunk(chunk) for chunk in speech.chunks],
+                "sample_rate": speech.sample_rate,
+                "audio_seconds": round(speech.seconds, 4),
+                "wall_seconds": round(wall, 4),
+                "output": output,
+                "warnings": list(speech.warnings),
+            }
+        )
+    elif output != "-":
+        _note(f"{speech.seconds:.2f} s of speech in {wall:.2f} s.")
+        print(output)
+
+
+def _say_chunk(chunk: Any) -> dict[str, object]:
+    from voicewright.engines.timestamps import chunk_dict
+
+    full = chunk_dict(chunk)
+    return {key: full[key] for key in ("text", "phonemes", "tokens")}
+
+
+def _read_text(text: str | None, file: Path | None) -> str:
+    """The text to speak, from exactly one of argument, file and standard input."""
+    if text is not None and file is not None:
+        raise UsageError("give the text either as an argument or with -f, not both.")
+    if file is not None and str(file) != "-":
+        try:
+            return file.read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
+        except UnicodeDecodeError as error:
+            raise VoicewrightError(
+                f"{file} is not UTF-8 text (byte {error.start}); convert it first."
+            ) from error
+    if text is not None and text != "-":
+        return text
+    if text is None and file is None and sys.stdin.isatty():
+        raise UsageError("there is nothing to say: give a text, -f FILE, or text on standard input.")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VoicewrightError(
+            f"standard input is not UTF-8 text (byte {error.start}); convert it first."
+        ) from error
+
+
+def _is_path(voice: str) -> bool:
+    from voicewright.artifacts import VOICE_SUFFIXES
+
+    return os.sep in voice or Path(voice).suffix in VOICE_SUFFIXES
+
+
+def _check_outputs(output: str, timestamps: Path | None) -> None:
+    """Everything that can be wrong with the names of results, before any work is done."""
+    from voicewright.audio.files import WRITABLE
+    from voicewright.engines.timestamps import check_format
+
+    files = [] if timestamps is None else [timestamps]
+    if timestamps is not None:
+        check_format(timestamps)
+    if output != "-":
+        if Path(output).suffix.lower().lstrip(".") not in WRITABLE:
+            raise UsageError(f"{output}: audio is written as {', '.join(WRITABLE)}; choose one of these.")
+        files.append(Path(output))
+    for path in files:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name a file in it.")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder {path.parent} to write {path.name} to; make it first.")
+
+
+def _speak(
+    engine: TorchEngine, text: str, voice: str | Path | None, speed: float, seed: int, language: str | None
+) -> Speech:
+    from voicewright.engines.protocol import join
+
+    parts: list[Speech] = []
+    live = sys.stderr.isatty()
+    try:
+        for part in engine.stream(text, voice, speed, seed, language, early=False):
+            parts.append(part)
+            if live:
+                done = part.start + part.seconds
+                print(f"\r{len(parts)} chunks, {done:.1f} s of speech", end="", file=sys.stderr, flush=True)
+    finally:
+        if live and parts:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    return join(parts, parts[0].sample_rate)
+
+
+def _write_speech(speech: Speech, output: str, timestamps: Path | None) -> None:
+    from voicewright.audio.files import encode, write, write_atomically
+    from voicewright.engines.timestamps import render
+
+    if timestamps is not None:
+        write_atomically(timestamps, render(speech, timestamps.suffix).encode("utf-8"))
+    if output == "-":
+        sys.stdout.buffer.write(encode(speech.samples, speech.sample_rate, "wav"))
+        sys.stdout.buffer.flush()
+    else:
+        write(Path(output), speech.samples, speech.sample_rate)
+
+
+@app.command()
+def prepare(
+    source: Annotated[Path, typer.Argument(help="Folder of recordings.")],
+    out: Annotated[
+        Path, typer.Option("-o", "--output", help="Folder of the corpus; continued when it exists.")
+    ],
+    language: Annotated[
+        str, typer.Option("--language", "--lang", help="en-us or en-gb.", metavar="CODE")
+    ] = "en-us",
+    as_json: Json = False,
+) -> None:
+    """Make a corpus from recordings: cut, transcribe, measure, accept or quarantine with a reason."""
+    from voicewright.corpus.prepare import prepare as run
+    from voicewright.corpus.prepare import render
+
+    summary = run(source, out, language=language, progress=_note)
+    if as_json:
+        _emit(_plain(summary))
+    else:
+        print(render(summary))
+
+
+@app.command()
+def train(
+    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    corpus: Annotated[Path, typer.Option("--corpus", help="Prepared corpus.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run, exactly.")] = False,
+    device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    judged: Annotated[
+        bool, typer.Option("--judge/--no-judge", help="Choose checkpoints by held-out judgement.")
+    ] = True,
+    as_json: Json = False,
+) -> None:
+    """Train a voice by a recipe on a prepared corpus."""
+    from voicewright.artifacts import EMBEDDED, resolve_model
+    from voicewright.train.recipe import Recipe
+    from voicewright.train.run import train as run
+
+    plan = Recipe.read(recipe)
+    embedded = resolve_model(EMBEDDED) if plan.start == "embedded" else None
+    judge = _training_judge(corpus, plan) if judged else None
+    result = run(
+        recipe, corpus, out, resume=resume, device=device, judge=judge, embedded=embedded, line=_note
+    )
+    if as_json:
+        _emit(_plain(result))
+    else:
+        print(result.model)
+    if not result.finished:
+        raise typer.Exit(130)
+
+
+def _training_judge(corpus: Path, plan: Any) -> Any:
+    raise NotImplementedError
+
+
+@app.command()
+def align(
+    corpus: Annotated[Path, typer.Argument(help="Prepared corpus.")],
+    utterance: Annotated[str, typer.Argument(help="Id of the utterance to draw.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write (png or svg).")],
+    as_json: Json = False,
+) -> None:
+    """Draw an utterance's alignment over its spectrogram."""
+    raise NotImplementedError
+
+
+@app.command()
+def judge(
+    corpus: Annotated[Path, typer.Option("--corpus", help="Prepared corpus with the real recordings.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")],
+    model: ModelOption = None,
+    as_json: Json = False,
+) -> None:
+    """Judge a model beside the recordings: recogniser, speaker, pitch, rhythm; one HTML page and JSON."""
+    raise NotImplementedError
+
+
+@voice_app.command("inspect")
+def voice_inspect(
+    voice: Annotated[str, typer.Argument(help="Voicepack file, or a voice of the model.")],
+    model: ModelOption = None,
+    as_json: Json = False,
+) -> None:
+    """Check a voicepack and describe it."""
+    from voicewright.artifacts import resolve_model, voice_files
+    from voicewright.voices.pack import Voicepack, describe
+
+    path = Path(voice)
+    if not path.is_file() and not _is_path(voice):
+        files = voice_files(resolve_model(model))
+        if voice not in files:
+            raise UsageError(f"there is no voice {voice!r}; the model has {', '.join(files) or 'none'}.")
+        path = files[voice]
+    facts = {"file": str(path), **describe(Voicepack.read(path))}
+    if as_json:
+        _emit(facts)
+    else:
+        _table(facts)
+
+
+@app.command()
+def models(
+    folders: Annotated[
+        list[Path] | None, typer.Argument(help="Folders to search; runs and models when not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """List the models on this machine: embedded, cached, local."""
+    from voicewright.artifacts import list_models
+
+    found = list_models(folders or [Path("runs"), Path("models")])
+    if as_json:
+        listed = [
+            {
+                "name": entry.name,
+                "folder": str(entry.folder),
+                "voices": list(entry.voices),
+                "licence": entry.card.get("licence"),
+                "bytes": entry.bytes,
+            }
+            for entry in found
+        ]
+        _emit({"models": listed})
+        return
+    for entry in found:
+        voices = ", ".join(entry.voices) or "no voices"
+        print(f"{entry.name}\t{entry.bytes / 1e6:.1f} MB\t{voices}\t{entry.folder}")
+    if not found:
+        _note("No models here.")
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Say what is installed, what is missing, and what that means."""
+    from voicewright.doctor import examine
+
+    report = examine()
+    if as_json:
+        _emit(report)
+    else:
+        _table(report)
+    if report["problems"]:
+        raise typer.Exit(1)
+
+
+def _note(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def _emit(record: Mapping[str, object]) -> None:
+    print(json.dumps(record, ensure_ascii=False))
+
+
+def _table(record: Mapping[str, object], indent: str = "") -> None:
+    for key, value in record.items():
+        if isinstance(value, Mapping):
+            print(f"{indent}{key}:")
+            _table(value, indent + "  ")
+        else:
+            shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
+            print(f"{indent}{key.replace('_', ' ')}: {shown}")
+
+
+def _plain(record: Any) -> dict[str, Any]:
+    """A dataclass or pydantic record as JSON values."""
+    import dataclasses
+
+    fields = record.model_dump(mode="json") if hasattr(record, "model_dump") else dataclasses.asdict(record)
+    plain: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+    return plain
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run a command line; returns the exit code. Every failure is one sentence on standard error."""
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    words = given[: given.index("--")] if "--" in given else given
+    debug = "--debug" in words
+    given = [word for word in words if word != "--debug"] + given[len(words) :]
+    try:
+        result = app(given, prog_name="voicewright", standalone_mode=False)
+        sys.stdout.flush()
+        return result if isinstance(result, int) else 0
+    except BrokenPipeError:
+        # Whoever read our output has gone; keep the interpreter from complaining when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        _note("Interrupted.")
+        return 130
+    except Exception as error:
+        if debug:
+            traceback.print_exc()
+        _note(f"voicewright: {_sentence(error)}")
+        return int(getattr(error, "exit_code", 1))
+
+
+def _sentence(error: Exception) -> str:
+    if isinstance(error, VoicewrightError):
+        return str(error)
+    if (message := getattr(error, "format_message", None)) is not None:
+        return " ".join(str(message()).split())
+    if isinstance(error, MemoryError):
+        return "there is not enough memory for this; close other programs or give less at once."
+    if isinstance(error, OSError):
+        where = f"{error.filename}: " if error.filename else ""
+        return f"{where}{error.strerror or error}."
+    if isinstance(error, ModuleNotFoundError) and not str(error.name).startswith("voicewright"):
+        return f"the package {error.name} is not installed; `voicewright doctor` says which extra brings it."
+    return f"unexpected {type(error).__name__}: {error}; run again with --debug and report what it shows."
+
+
+if __name__ == "__main__":
+    sys.exit(main())
