@@ -31,7 +31,11 @@ from voicewright.errors import VoicewrightError
 VERSION = "acoustic-1"
 """Part of every shard: raise it when anything below gives other numbers."""
 SHARD = 64
-_TYPES = {"F32": np.dtype(np.float32), "F16": np.dtype(np.float16), "I16": np.dtype(np.int16)}
+_TYPES: dict[str, np.dtype[Any]] = {
+    "F32": np.dtype(np.float32),
+    "F16": np.dtype(np.float16),
+    "I16": np.dtype(np.int16),
+}
 
 
 @dataclass(frozen=True)
@@ -106,7 +110,8 @@ def open_shard(path: Path) -> dict[str, Acoustic]:
         flat: dict[str, npt.NDArray[Any]] = {}
         for name in ("samples", "mel", "f0", "energy"):
             start, stop = (8 + size + offset for offset in header[name]["data_offsets"])
-            flat[name] = raw[start:stop].view(_TYPES[header[name]["dtype"]])
+            kind: np.dtype[Any] = _TYPES[header[name]["dtype"]]
+            flat[name] = raw[start:stop].view(kind)
         clips: dict[str, Acoustic] = {}
         at = 0
         for key, frames in json.loads(meta["clips"]):

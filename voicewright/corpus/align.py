@@ -1,9 +1,8 @@
 """Durations from recordings and their phonemes: a small aligner trained on the corpus itself.
 
 1. Flat start: each clip's phones are spread evenly over its loud frames.
-2. Gaussians: one per phone over decorrelated mel frames, re-estimated from the best monotonic path, a few
-rounds. 3. A convolutional classifier (`voicewright.model.tts.aligner`) learns the path and finds it again,
-a few rounds.
+2. Gaussians: one per phone over decorrelated mel frames, re-estimated from the best monotonic path.
+3. A convolutional classifier (`voicewright.model.tts.aligner`) learns the path and finds it again.
 
 With `init`, weights of an earlier aligner replace steps 1 and 2 when they know every phone.
 Frames are 25 ms throughout: frame j covers samples [600 j, 600 j + 600).
@@ -195,7 +194,7 @@ def _realign(work: list[_Work], scores: list[Floats], settings: AlignerSettings,
         durations, _ = best_paths(enter, stay, tokens, frames)
         for row, i in enumerate(chosen):
             work[i].durations = durations[row, : tokens[row]]
-            work[i].labels = _labels(work[i], enter[row], scores[i])
+            work[i].labels = _labels(work[i], scores[i])
 
 
 def _emissions(plan: Plan, scores: Floats) -> tuple[Floats, Floats]:
@@ -209,7 +208,7 @@ def _emissions(plan: Plan, scores: Floats) -> tuple[Floats, Floats]:
     return enter, stay
 
 
-def _labels(item: _Work, enter: Floats, scores: Floats) -> Ints:
+def _labels(item: _Work, scores: Floats) -> Ints:
     """The class under each frame of the path; a token that had a choice shows which it took."""
     plan = item.plan
     owner = np.repeat(np.arange(len(plan.symbols)), item.durations)
@@ -378,8 +377,7 @@ def _trust(scores: Floats, labels: Ints) -> float:
 
 
 def plausible(phonemes: str, durations: Ints, f0: npt.NDArray[np.floating]) -> bool:
-    """Whether durations look like speech: no phone over 350 ms, 3 of 4 vowel frames voiced, both pads in
-    place.
+    """Whether durations look like speech: no phone over 350 ms, 3 of 4 vowel frames voiced, pads in place.
 
     f0 [2F] decides what is voiced. A check of the aligner as a whole; one clip may fail it honestly.
     """

@@ -36,7 +36,6 @@ class AlignerNet(nn.Module):
         self.layers = nn.Sequential(
             nn.Conv1d(INPUTS, width, 5, padding=2),
             nn.GELU(),
-            nn.GroupNorm(1, width),
             nn.Dropout(dropout),
             nn.Conv1d(width, width, 3, padding=1),
             nn.GELU(),
