@@ -52,7 +52,7 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
             os.fsync(file.fileno())
         temporary.chmod(0o644)
         temporary.replace(path)
-    except OSError as error:
+    except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors wrap a full disk
         raise VoicewrightError(
             f"{path} cannot be written: {error}; free space or choose another place."
         ) from error
