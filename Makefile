@@ -1,0 +1,54 @@
+# make demo                    install, speak, make a voice from recordings, judge it, name the files
+# make demo RECORDINGS=folder  the same with your own recordings
+# make test                    lint, types, import arrows, tests
+# make install | lint | clean
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+RECORDINGS ?=
+OUT ?= demo-output
+VENV := .venv
+BIN := $(VENV)/bin
+# Two packages have no wheel or build backend of their own: they are built with the pinned setuptools.
+PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt
+
+.DEFAULT_GOAL := help
+.PHONY: help demo install test lint clean
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+demo: $(VENV)/.base
+	$(BIN)/voicewright demo --output "$(OUT)" $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
+
+install: $(VENV)/.base
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+$(BIN)/python:
+	@echo "Making $(VENV) with $(PYTHON)."
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Voicewright needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
+	$(PYTHON) -m venv $(VENV)
+
+# torch comes first and alone, at its pinned version, so that nothing else decides which build is taken.
+$(VENV)/.base: pyproject.toml constraints.txt requirements-no-deps.txt | $(BIN)/python
+	@echo "Installing pinned packages; a minute or two the first time."
+	$(PIP) setuptools wheel
+	$(PIP) torch
+	$(PIP) -e ".[all]"
+	$(PIP) --no-deps -r requirements-no-deps.txt
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.base requirements-test-no-deps.txt
+	$(PIP) -e ".[all,dev,parity]"
+	$(PIP) --no-deps -r requirements-test-no-deps.txt
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
