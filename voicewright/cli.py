@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -46,6 +46,10 @@ ModelOption = Annotated[
 Lexicon = Annotated[
     Path | None, typer.Option("--lexicon", help="Pronunciations of your own.", metavar="FILE")
 ]
+Recogniser = Annotated[
+    str, typer.Option("--recogniser", help="auto, pocketsphinx or whisper:MODEL.", metavar="NAME")
+]
+Transcribe = Literal["auto", "always", "never"]
 
 
 @app.callback(invoke_without_command=True)
@@ -216,15 +220,25 @@ def prepare(
     language: Annotated[
         str, typer.Option("--language", "--lang", help="en-us or en-gb.", metavar="CODE")
     ] = "en-us",
+    speaker: Annotated[str | None, typer.Option("--speaker", help="Name of who speaks.")] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the recordings.")] = None,
+    consent: Annotated[
+        str | None, typer.Option("--consent", help="Who allowed this use of the voice.")
+    ] = None,
+    lexicon: Lexicon = None,
+    transcribe: Annotated[Transcribe, typer.Option("--transcribe", help="auto, always or never.")] = "auto",
     as_json: Json = False,
 ) -> None:
     """Make a corpus from recordings: cut, transcribe, measure, accept or quarantine with a reason."""
+    from voicewright.commands import Progress
     from voicewright.corpus.prepare import prepare as run
     from voicewright.corpus.prepare import render
 
-    summary = run(source, out, language=language, progress=_note)
+    progress = Progress()
+    summary = run(source, out, language, speaker, licence, consent, lexicon, transcribe, progress=progress)
+    progress.close()
     if as_json:
-        _emit(_plain(summary))
+        _emit(summary.as_dict())
     else:
         print(render(summary))
 
@@ -239,40 +253,65 @@ def train(
     judged: Annotated[
         bool, typer.Option("--judge/--no-judge", help="Choose checkpoints by held-out judgement.")
     ] = True,
+    recogniser: Recogniser = "auto",
     as_json: Json = False,
 ) -> None:
     """Train a voice by a recipe on a prepared corpus."""
-    from voicewright.artifacts import EMBEDDED, resolve_model
+    from voicewright.artifacts import embedded_model
+    from voicewright.commands import Progress, plain, training_judge
+    from voicewright.train.export import voice_name
     from voicewright.train.recipe import Recipe
     from voicewright.train.run import train as run
 
-    plan = Recipe.read(recipe)
-    embedded = resolve_model(EMBEDDED) if plan.start == "embedded" else None
-    judge = _training_judge(corpus, plan) if judged else None
+    embedded = embedded_model() if Recipe.read(recipe).start == "embedded" else None
+    judge = training_judge(corpus, recipe, voice_name, recogniser) if judged else None
+    progress = Progress()
     result = run(
-        recipe, corpus, out, resume=resume, device=device, judge=judge, embedded=embedded, line=_note
+        recipe, corpus, out, resume=resume, device=device, judge=judge, embedded=embedded, line=progress
     )
+    progress.close()
     if as_json:
-        _emit(_plain(result))
+        _emit(plain(result))
     else:
         print(result.model)
     if not result.finished:
         raise typer.Exit(130)
 
 
-def _training_judge(corpus: Path, plan: Any) -> Any:
-    raise NotImplementedError
-
-
 @app.command()
 def align(
     corpus: Annotated[Path, typer.Argument(help="Prepared corpus.")],
     utterance: Annotated[str, typer.Argument(help="Id of the utterance to draw.")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write (png or svg).")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Picture to write (PNG).")],
     as_json: Json = False,
 ) -> None:
     """Draw an utterance's alignment over its spectrogram."""
-    raise NotImplementedError
+    from voicewright.commands import Progress
+    from voicewright.corpus.draw import draw_alignment
+    from voicewright.corpus.features import build_features
+    from voicewright.corpus.manifest import Corpus
+
+    prepared = Corpus.read(corpus)
+    texts = {item.id: item.text for item in prepared.utterances}
+    if utterance not in texts:
+        shown = ", ".join(list(texts)[:3])
+        raise UsageError(f"{corpus} has no utterance {utterance!r}; its ids look like {shown}.")
+    if not output.parent.is_dir():
+        raise UsageError(f"there is no folder {output.parent} to write {output.name} to; make it first.")
+    progress = Progress()
+    found = {item.id: item for item in build_features(prepared, progress=progress)}
+    progress.close()
+    if utterance not in found:
+        raise VoicewrightError(
+            f"{utterance} was left out for its doubtful alignment; {corpus / 'features'} says why."
+        )
+    features = found[utterance]
+    draw_alignment(features, output, title=texts[utterance])
+    if as_json:
+        durations = features.durations.tolist()
+        _emit({"output": str(output), "confidence": features.confidence, "durations": durations})
+    else:
+        print(output)
 
 
 @app.command()
@@ -280,10 +319,41 @@ def judge(
     corpus: Annotated[Path, typer.Option("--corpus", help="Prepared corpus with the real recordings.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")],
     model: ModelOption = None,
+    voice: Annotated[str | None, typer.Option("--voice", "-v", help="Voice name or voicepack file.")] = None,
+    ids: Annotated[
+        str | None, typer.Option("--ids", help="Only utterances whose id matches.", metavar="REGEX")
+    ] = None,
+    most: Annotated[int | None, typer.Option("--most", min=2, help="At most so many utterances.")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same report.")] = 0,
+    recogniser: Recogniser = "auto",
+    copies: Annotated[
+        bool, typer.Option("--copy/--no-copy", help="Also judge copy-synthesis: real timing and pitch.")
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Judge a model beside the recordings: recogniser, speaker, pitch, rhythm; one HTML page and JSON."""
-    raise NotImplementedError
+    from voicewright.commands import Progress, judgement_lines, plain, run_judgement
+
+    chosen = Path(voice) if voice is not None and _is_path(voice) else voice
+    progress = Progress()
+    result = run_judgement(
+        model,
+        corpus,
+        output,
+        voice=chosen,
+        ids=ids,
+        most=most,
+        seed=seed,
+        recogniser=recogniser,
+        copies=copies,
+        progress=progress,
+    )
+    progress.close()
+    if as_json:
+        _emit(plain(result))
+    else:
+        print("\n".join(judgement_lines(result)))
+        print(output / "report.html")
 
 
 @voice_app.command("inspect")
@@ -370,15 +440,6 @@ def _table(record: Mapping[str, object], indent: str = "") -> None:
         else:
             shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
             print(f"{indent}{key.replace('_', ' ')}: {shown}")
-
-
-def _plain(record: Any) -> dict[str, Any]:
-    """A dataclass or pydantic record as JSON values."""
-    import dataclasses
-
-    fields = record.model_dump(mode="json") if hasattr(record, "model_dump") else dataclasses.asdict(record)
-    plain: dict[str, Any] = json.loads(json.dumps(fields, default=str))
-    return plain
 
 
 def main(arguments: list[str] | None = None) -> int:

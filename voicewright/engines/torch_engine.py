@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from voicewright.artifacts import read_card, resolve_model, voice_files
 from voicewright.config import FRAME, SAMPLE_RATE
@@ -175,6 +176,34 @@ class TorchEngine:
         )
         end = (done + len(samples)) / SAMPLE_RATE
         return samples, Chunk(tokens.text, tokens.phonemes, name, times, words, done / SAMPLE_RATE, end)
+
+    def resynthesise(
+        self,
+        tokens: NDArray[np.int64],
+        durations: NDArray[np.int64],
+        f0: NDArray[np.float32],
+        energy: NDArray[np.float32],
+        voice: Voice | None = None,
+        seed: int = 0,
+    ) -> NDArray[np.float32]:
+        """Copy-synthesis: the decoder alone, with the timing and pitch of a recording.
+
+        tokens and durations int64 [T] with the pads (sum F); f0 and energy float32 [2F]. Returns [600F].
+        """
+        _, pack = self._voice(voice)
+        style = torch.from_numpy(pack.style(len(tokens) - 2).copy())
+        given = [torch.from_numpy(np.array(x))[None] for x in (tokens, durations, f0, energy)]
+        ids, frames, pitch, loudness = (x.to(self._device) for x in given)
+        spoken = self._model.speak(
+            ids,
+            style[None].to(self._device),
+            1.0,
+            _generator(seed, str(tokens.tolist()), self._device),
+            durations=frames,
+            f0=pitch,
+            energy=loudness,
+        )
+        return limit(spoken.audio.cpu().numpy())
 
     def _voice(self, voice: Voice | None) -> tuple[str, Voicepack]:
         if isinstance(voice, Voicepack):

@@ -1,0 +1,230 @@
+"""What the commands need of several rooms at once: progress, held-out items, judging while training."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import sys
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voicewright.errors import UsageError, VoicewrightError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from voicewright.corpus.features import Features
+    from voicewright.corpus.manifest import Corpus, Utterance
+    from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.judge.judge import Item
+    from voicewright.judge.result import Judgement
+
+
+class Progress:
+    """Progress on standard error: `(message)`, `(stage, share)` or `(stage, done, total)`.
+
+    On a terminal a stage keeps one line; elsewhere it prints at most ten.
+    """
+
+    def __init__(self) -> None:
+        self._live = sys.stderr.isatty()
+        self._stage = ""
+        self._tenth = -1
+        self._open = False
+
+    def __call__(self, message: str, *numbers: float) -> None:
+        if not numbers:
+            self.close()
+            print(message, file=sys.stderr, flush=True)
+            return
+        share = numbers[0] if len(numbers) == 1 else numbers[0] / max(numbers[1], 1)
+        shown = f"{share:.0%}" if len(numbers) == 1 else f"{numbers[0]:g} of {numbers[1]:g}"
+        tenth = int(10 * share)
+        if self._live:
+            if message != self._stage:
+                self.close()
+            print(f"\r\x1b[K{message}: {shown}", end="", file=sys.stderr, flush=True)
+            self._open = True
+        elif message != self._stage or tenth > self._tenth:
+            print(f"{message}: {shown}", file=sys.stderr, flush=True)
+        self._stage, self._tenth = message, tenth
+
+    def close(self) -> None:
+        """End the line that is still open."""
+        if self._open:
+            print(file=sys.stderr, flush=True)
+        self._open = False
+
+
+def plain(record: Any) -> dict[str, Any]:
+    """A dataclass or pydantic record as JSON values."""
+    fields = record.model_dump(mode="json") if hasattr(record, "model_dump") else dataclasses.asdict(record)
+    values: dict[str, Any] = json.loads(json.dumps(fields, default=str))
+    return values
+
+
+def training_judge(
+    corpus: Path, recipe: Path, voice_of: Callable[[str], str], recogniser: str = "auto"
+) -> Callable[[Path], Mapping[str, float]]:
+    """Scores model folders on held-out utterances of the speaker who has most of them.
+
+    Made ready at its first call, when the corpus's features are there. `voice_of` names a speaker's voice.
+    """
+    ready: list[Callable[[Path], Mapping[str, float]]] = []
+
+    def prepare() -> Callable[[Path], Mapping[str, float]]:
+        from voicewright.corpus.features import build_features
+        from voicewright.corpus.manifest import Corpus
+        from voicewright.engines.torch_engine import TorchEngine
+        from voicewright.judge.quick import QuickJudge
+        from voicewright.judge.recogniser import open_recogniser
+        from voicewright.train.recipe import Recipe
+        from voicewright.train.run import split
+
+        plan, prepared = Recipe.read(recipe), Corpus.read(corpus)
+        _, held = split(build_features(prepared), plan.split)
+        if len(held) < 2:
+            raise VoicewrightError(
+                f"{recipe} holds out {len(held)} of {corpus}'s utterances, too few to choose by; "
+                "widen its `split`, or train with --no-judge."
+            )
+        speaker = Counter(item.speaker for item in held).most_common(1)[0][0]
+        own = spread([item.id for item in held if item.speaker == speaker], plan.judge.sentences)
+        language = prepared.meta.language
+        chosen = read_items(prepared, own)
+        quick = QuickJudge(chosen, open_recogniser(recogniser, language), language=language, seed=plan.seed)
+        return lambda folder: dataclasses.asdict(quick(TorchEngine(folder), voice_of(speaker)))
+
+    def judge(folder: Path) -> Mapping[str, float]:
+        if not ready:
+            ready.append(prepare())
+        return ready[0](folder)
+
+    return judge
+
+
+def spread(names: Sequence[str], count: int | None) -> list[str]:
+    """At most `count` of the names, evenly spread."""
+    if count is None or count >= len(names):
+        return list(names)
+    return [names[round(i * (len(names) - 1) / max(count - 1, 1))] for i in range(count)]
+
+
+def read_items(corpus: Corpus, ids: Sequence[str]) -> list[Item]:
+    """Recordings and texts of these utterances."""
+    from voicewright.audio.files import read
+    from voicewright.judge.judge import Item
+
+    by_id = {utterance.id: utterance for utterance in corpus.utterances}
+    return [Item(name, by_id[name].text, read(corpus.path(by_id[name]))) for name in ids]
+
+
+def run_judgement(
+    model: str | None,
+    corpus_folder: Path,
+    out: Path,
+    *,
+    voice: str | Path | None = None,
+    ids: str | None = None,
+    most: int | None = None,
+    seed: int = 0,
+    recogniser: str = "auto",
+    copies: bool = True,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Judge a model on a corpus's held-out utterances and write the report.
+
+    Held out: ids matching `ids`; else what the model's card says it never saw; else the whole corpus.
+    """
+    from voicewright.corpus.manifest import Corpus
+    from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.judge.judge import judge_model
+    from voicewright.judge.recogniser import open_recogniser
+
+    corpus = Corpus.read(corpus_folder)
+    engine = TorchEngine(model)
+    chosen, rule = held_out(corpus.utterances, engine.card, ids)
+    pack_name = voice
+    if voice is None:
+        speaker = Counter(u.speaker for u in chosen).most_common(1)[0][0]
+        pack_name = speaker if speaker in engine.voices else engine.default_voice
+        chosen = [u for u in chosen if u.speaker == speaker]
+    names = spread([u.id for u in chosen], most)
+    if len(names) < 2:
+        raise UsageError(
+            f"judging needs at least two utterances of {corpus_folder}; {rule} gives {len(names)}."
+        )
+    items = read_items(corpus, names)
+    copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress) if copies else None
+    return judge_model(
+        engine,
+        items,
+        out,
+        recogniser=open_recogniser(recogniser, corpus.meta.language),
+        voice=pack_name,
+        copy_synthesis=copy_of,
+        language=corpus.meta.language,
+        seed=seed,
+        title=f"{engine.name} beside {corpus_folder.name}",
+        conditions={"model": str(engine.model_path), "corpus": str(corpus_folder), "utterances": rule},
+        progress=progress,
+    )
+
+
+def held_out(
+    utterances: Sequence[Utterance], card: Mapping[str, object], ids: str | None
+) -> tuple[list[Utterance], str]:
+    """The utterances to judge on, and in words why these."""
+    if ids is not None:
+        try:
+            pattern = re.compile(ids)
+        except re.error as error:
+            raise UsageError(f"--ids {ids!r} is not a regular expression: {error}.") from error
+        return [u for u in utterances if pattern.search(u.id)], f"ids matching {ids!r}"
+    recipe = card.get("recipe")
+    rules = recipe.get("split") if isinstance(recipe, dict) else None
+    for part in ("test", "validation"):
+        rule = rules.get(part) if isinstance(rules, dict) else None
+        if isinstance(rule, str) and rule:
+            found = [u for u in utterances if re.search(rule, u.id)]
+            if found:
+                return found, f"the model's {part} part, ids matching {rule!r}"
+    return list(utterances), "all utterances, though the model may have seen some of them in training"
+
+
+def _copy_synthesis(
+    engine: TorchEngine, corpus: Corpus, voice: str | Path | None, seed: int, progress: Progress | None
+) -> Callable[[Item], NDArray[np.float32] | None]:
+    from voicewright.corpus.features import build_features
+
+    features = {item.id: item for item in build_features(corpus, progress=progress)}
+
+    def copy(item: Item) -> NDArray[np.float32] | None:
+        found: Features | None = features.get(item.id)
+        if found is None:
+            return None
+        return engine.resynthesise(found.tokens, found.durations, found.f0, found.energy, voice, seed)
+
+    return copy
+
+
+def judgement_lines(result: Judgement) -> list[str]:
+    """The summary as text: each measure beside the recordings' own."""
+    rows = []
+    for line in result.summary:
+        figures = [
+            f"{name} {estimate.value:.{line.digits}f}{line.unit and ' ' + line.unit}"
+            for name, estimate in (
+                ("speech", line.synthesised),
+                ("recordings", line.recordings),
+                ("copy-synthesis", line.copy_synthesis),
+            )
+            if estimate is not None
+        ]
+        aim = f"  [aim {line.aim}: {'met' if line.met else 'not met'}]" if line.aim else ""
+        rows.append(f"{line.label}: {', '.join(figures)}{aim}")
+    return rows + [f"note: {note}" for note in result.notes]
