@@ -119,6 +119,12 @@ def test_bf16_autocast_keeps_audio_and_statistics_in_fp32() -> None:
     gamma, beta = norm.fc.bias[:, None].chunk(2)
     expected = (1 + gamma) * (x - x.mean(2, keepdim=True)) / x.std(2, keepdim=True) + beta
     torch.testing.assert_close(y, expected, rtol=1e-2, atol=1e-2)
+    low = (20 + torch.randn(2, 4, 500)).bfloat16()
+    y = norm(low, torch.zeros(2, 8))
+    assert y.dtype == torch.bfloat16
+    exact = low.double()
+    expected = (1 + gamma) * (exact - exact.mean(2, keepdim=True)) / exact.std(2, keepdim=True) + beta
+    torch.testing.assert_close(y.double(), expected, rtol=1e-2, atol=2e-2)
 
 
 def test_expand_repeats_columns() -> None:

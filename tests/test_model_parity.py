@@ -39,7 +39,7 @@ def randomise(model: Any) -> None:
                 value.add_(0.1 * noise)
         model.predictor.F0_proj.weight.mul_(100)
         model.predictor.F0_proj.bias.fill_(160.0)
-        model.predictor.duration_proj.linear_layer.weight.mul_(4)
+        model.predictor.duration_proj.linear_layer.weight.mul_(8)
         model.predictor.duration_proj.linear_layer.bias.sub_(4.0)
 
 

@@ -103,16 +103,24 @@ class AdaIN1d(nn.Module):
 
     def forward(self, x: Tensor, style: Tensor, mask: Tensor | None = None) -> Tensor:
         with torch.autocast(x.device.type, enabled=False):
-            wide = x.float()
-            gamma, beta = self.fc(style.float())[:, :, None].chunk(2, dim=1)
-            if mask is None:
-                var, mean = torch.var_mean(wide, dim=2, correction=0, keepdim=True)
-            else:
-                count = mask.sum(2, keepdim=True).clamp(min=1)
-                mean = (wide * mask).sum(2, keepdim=True) / count
-                var = ((wide - mean) * mask).square().sum(2, keepdim=True) / count
-            scale = (1 + gamma) * torch.rsqrt(var + self.eps)
-            return torch.addcmul(beta - mean * scale, wide, scale).to(x.dtype)
+            gamma, beta = self.fc(style.float()).chunk(2, dim=1)
+            if mask is not None:
+                return self._masked(x, 1 + gamma, beta, mask)
+            # Batch norm over (item, channel) pairs is this formula as one kernel, forwards and backwards;
+            # its statistics are fp32 for a bf16 input too.
+            items, channels, steps = x.shape
+            flat = x.reshape(1, items * channels, steps)
+            scale, shift = (1 + gamma).flatten(), beta.flatten()
+            y = torch.batch_norm(flat, scale, shift, None, None, True, 0.0, self.eps, False)
+            return y.view(items, channels, steps)
+
+    def _masked(self, x: Tensor, scale: Tensor, shift: Tensor, mask: Tensor) -> Tensor:
+        wide = x.float()
+        count = mask.sum(2, keepdim=True).clamp(min=1)
+        mean = (wide * mask).sum(2, keepdim=True) / count
+        var = ((wide - mean) * mask).square().sum(2, keepdim=True) / count
+        scale = scale[:, :, None] * torch.rsqrt(var + self.eps)
+        return torch.addcmul(shift[:, :, None] - mean * scale, wide, scale).to(x.dtype)
 
 
 class AdaINConvBlock(nn.Module):
