@@ -1,0 +1,217 @@
+"""The demonstration: the whole road with the commands a user would type, each shown before it runs.
+
+Every step is a command line handed to `run`, which is the program itself, so that nothing here can do what
+the commands cannot. What was made lies in one folder; run again, finished steps are taken over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import re
+import shlex
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from voicewright.errors import UsageError, VoicewrightError
+
+Run = Callable[[list[str]], int]
+"""Runs one command line (without the program's name) and returns its exit code."""
+
+TEXT = "Hello. This is a voice of my own, made on this machine a few minutes ago."
+SHOWN = ("similarity", "wer", "cer", "f0_median")
+"""Lines of a judgement that the table prints, where the judgement has them."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measure: of the embedded voice, of the new voice, and of the recordings themselves."""
+
+    label: str
+    before: str
+    after: str
+    recordings: str
+
+
+@dataclass(frozen=True)
+class Demonstration:
+    """What a demonstration made and measured."""
+
+    stand_in: bool
+    """True when a synthesiser stood in for a speaker."""
+    folder: Path
+    hello: Path
+    """The text in the embedded voice."""
+    spoken: Path
+    """The same text in the new voice."""
+    recording: Path
+    """A held-out recording to hear beside it."""
+    model: Path
+    report: Path
+    held_out: tuple[str, ...]
+    rows: tuple[Row, ...]
+    seconds: dict[str, float]
+    """Step → wall seconds."""
+
+    def text(self) -> str:
+        """The closing table and the names of the files."""
+        lines = ["", f"{'':<26}{'embedded voice':>16}{'new voice':>12}{'recordings':>12}"]
+        lines += [f"{r.label:<26}{r.before:>16}{r.after:>12}{r.recordings:>12}" for r in self.rows]
+        lines += [
+            f"on {len(self.held_out)} sentences that training did not see: few, so the figures are rough.",
+            "",
+            f"the embedded voice   {self.hello}",
+            f"the new voice        {self.spoken}",
+            f"a real recording     {self.recording}",
+            f"the model            {self.model}",
+            f"the report           {self.report}",
+            "",
+            "Wall seconds: " + ", ".join(f"{step} {spent:.0f}" for step, spent in self.seconds.items()) + ".",
+        ]
+        if self.stand_in:
+            lines.append(
+                "The speaker was a stand-in, a synthesiser, and the new voice sounds like one. "
+                "With recordings of a person: make demo RECORDINGS=folder"
+            )
+        return "\n".join(lines)
+
+
+class _Steps:
+    """Shows and runs command lines, and keeps the time each took."""
+
+    def __init__(self, run: Run, note: Callable[[str], None]) -> None:
+        self._run, self._note = run, note
+        self.seconds: dict[str, float] = {}
+
+    def __call__(self, name: str, arguments: Sequence[str | Path], quiet: bool = False) -> None:
+        words = [str(argument) for argument in arguments]
+        self._note(f"\n$ voicewright {shlex.join(words)}")
+        began = time.perf_counter()
+        # A judgement's many lines are in its report; what the table needs is read from there.
+        with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
+            code = self._run(words)
+        if code != 0:
+            raise DemoStopped(name, code)
+        self.seconds[name] = time.perf_counter() - began
+
+
+class DemoStopped(VoicewrightError):
+    """A step failed; the command itself has said why. `exit_code` is the command's."""
+
+    def __init__(self, step: str, code: int) -> None:
+        super().__init__(f"the demonstration stopped at the step {step!r}; run it again to go on from there.")
+        self.exit_code = code
+
+
+def demonstrate(
+    run: Run,
+    output: Path,
+    recordings: Path | None = None,
+    *,
+    language: str = "en-us",
+    recipe: Path | None = None,
+    note: Callable[[str], None] = print,
+) -> Demonstration:
+    """Speak, prepare, train, speak, judge. `recordings` None: espeak-ng reads sentences as a stand-in.
+
+    Everything lands in `output`/`stand-in` or `output`/(the recordings' folder name). Raises UsageError (no
+    such folder or recipe), DemoStopped when a step fails.
+    """
+    if recordings is not None and not recordings.exists():
+        raise UsageError(f"there are no recordings at {recordings}; name a folder that holds some.")
+    plan = recipe or find_recipe()
+    name = "stand-in" if recordings is None else recordings.resolve().stem
+    folder = output / name
+    folder.mkdir(parents=True, exist_ok=True)
+    step = _Steps(run, note)
+    hello, corpus, trained = folder / "embedded.wav", folder / "corpus", folder / "run"
+
+    step("say hello", ["say", TEXT, "-o", hello])
+    source = recordings
+    if source is None:
+        from voicewright import standin
+
+        source = folder / "recordings"
+        count = standin.record(source)
+        note(
+            f"\nNo recordings were given: a synthesiser (espeak-ng) has read {count} sentences as a stand-in."
+        )
+    rights = (
+        ["--licence", "CC0-1.0", "--consent", "a synthesiser, nobody's voice"] if recordings is None else []
+    )
+    step("prepare", ["prepare", source, "-o", corpus, "--language", language, "--speaker", name, *rights])
+    resume = ["--resume"] if trained.exists() else []
+    step("train", ["train", plan, "--corpus", corpus, "--out", trained, *resume])
+    spoken = folder / "new-voice.wav"
+    step("say", ["say", TEXT, "--model", trained, "-o", spoken])
+
+    ids = _held_out(corpus, plan)
+    pattern = "^(" + "|".join(re.escape(one) for one in ids) + ")$"
+    before, after = folder / "report-before", folder / "report"
+    chosen: list[str | Path] = ["judge", "--corpus", corpus, "--ids", pattern, "--no-copy"]
+    step("judge before", [*chosen, "--model", "tiny", "-o", before], quiet=True)
+    step("judge", [*chosen, "--model", trained, "-o", after], quiet=True)
+    return Demonstration(
+        stand_in=recordings is None,
+        folder=folder,
+        hello=hello,
+        spoken=spoken,
+        recording=_recording(corpus, ids[0]),
+        model=trained / "best",
+        report=after / "report.html",
+        held_out=tuple(ids),
+        rows=_rows(before, after),
+        seconds=step.seconds,
+    )
+
+
+def find_recipe(name: str = "finetune.yaml") -> Path:
+    """The shipped recipe: in `recipes/` of this folder, or beside the package. Raises UsageError."""
+    for folder in (Path("recipes"), Path(__file__).resolve().parents[1] / "recipes"):
+        if (folder / name).is_file():
+            return folder / name
+    raise UsageError(f"there is no recipes/{name} here; run this in the project's folder, or give --recipe.")
+
+
+def _held_out(corpus: Path, recipe: Path) -> list[str]:
+    """Ids of the utterances that the recipe kept from training."""
+    from voicewright.corpus.features import build_features
+    from voicewright.corpus.manifest import Corpus
+    from voicewright.train.recipe import Recipe
+    from voicewright.train.run import split
+
+    _, held = split(build_features(Corpus.read(corpus)), Recipe.read(recipe).split)
+    if len(held) < 2:
+        raise VoicewrightError(
+            f"{recipe} holds {len(held)} of {corpus}'s utterances out, too few to judge by; record more."
+        )
+    return [item.id for item in held]
+
+
+def _recording(corpus: Path, name: str) -> Path:
+    from voicewright.corpus.manifest import Corpus
+
+    prepared = Corpus.read(corpus)
+    return next(prepared.path(one) for one in prepared.utterances if one.id == name)
+
+
+def _rows(before: Path, after: Path) -> tuple[Row, ...]:
+    """The table, from the two reports."""
+    from voicewright.judge.result import Judgement
+
+    first, second = (
+        Judgement.model_validate_json((folder / "report.json").read_text("utf-8"))
+        for folder in (before, after)
+    )
+    earlier = {line.key: line for line in first.summary}
+    rows = []
+    for line in second.summary:
+        if line.key in SHOWN and line.key in earlier:
+            cells = (earlier[line.key].synthesised, line.synthesised, line.recordings)
+            texts = [f"{cell.value:.{line.digits}f}" if cell is not None else "" for cell in cells]
+            label = f"{line.label}, {line.unit}" if line.unit else line.label
+            rows.append(Row(label, *texts))
+    return tuple(rows)
