@@ -21,7 +21,7 @@ def write_small_model(folder: Path, seed: int = 0) -> Path:
         vocab=dict(KOKORO),
         hidden_dim=16,
         max_conv_dim=16,
-        max_dur=8,
+        max_dur=4,
         n_layer=1,
         dim_in=8,
         istftnet=IstftNet(upsample_initial_channel=16),

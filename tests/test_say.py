@@ -126,7 +126,7 @@ def test_same_seed_same_file(folder: Path, tmp_path: Path) -> None:
         (["?!"], 1, "nothing to speak"),
         (["\U0001f600"], 1, "nothing to speak"),
         (["Hello.", "--nope"], 2, "--nope"),
-        (["Hello.", "--speed", "fast"], 2, "fast"),
+        (["Hello.", "--speed", "fast"], 2, "--speed"),
     ],
 )
 def test_refusals_are_one_sentence_and_leave_nothing(

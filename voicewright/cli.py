@@ -12,15 +12,11 @@ import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
 from voicewright.errors import UsageError, VoicewrightError
-
-if TYPE_CHECKING:
-    from voicewright.engines.protocol import Speech
-    from voicewright.engines.torch_engine import TorchEngine
 
 app = typer.Typer(
     help="Give Kokoro-class text-to-speech new voices: prepare recordings, train, speak, judge.",
@@ -50,6 +46,7 @@ Recogniser = Annotated[
     str, typer.Option("--recogniser", help="auto, pocketsphinx or whisper:MODEL.", metavar="NAME")
 ]
 Transcribe = Literal["auto", "always", "never"]
+_SAY_CHUNK = ("text", "phonemes", "tokens")
 
 
 @app.callback(invoke_without_command=True)
@@ -91,16 +88,19 @@ def say(
     began = time.perf_counter()
     if output == "-" and as_json:
         raise UsageError("--json and -o - both want standard output; write the audio to a file.")
-    wanted = _read_text(text, file)
-    _check_outputs(output, timestamps)
+    from voicewright.commands import check_outputs, is_path, read_text, speak, write_speech
+
+    wanted = read_text(text, file)
+    check_outputs(output, timestamps)
+    from voicewright.engines.timestamps import chunk_dict
     from voicewright.engines.torch_engine import TorchEngine
 
     engine = TorchEngine(model, lexicon=lexicon)
     chosen: str | Path | None = voice
-    if voice is not None and voice not in engine.voices and _is_path(voice):
+    if voice is not None and voice not in engine.voices and is_path(voice):
         chosen = Path(voice)
-    speech = _speak(engine, wanted, chosen, speed, seed, language)
-    _write_speech(speech, output, timestamps)
+    speech = speak(engine, wanted, chosen, speed, seed, language)
+    write_speech(speech, output, timestamps)
     wall = time.perf_counter() - began
     for warning in speech.warnings:
         _note(f"warning: {warning}")
@@ -109,7 +109,10 @@ def say(
             {
                 "model": engine.name,
                 "voice": speech.chunks[0].voice,
-                "chunks": [_say_chunk(chunk) for chunk in speech.chunks],
+                "chunks": [
+                    {key: value for key, value in chunk_dict(chunk).items() if key in _SAY_CHUNK}
+                    for chunk in speech.chunks
+                ],
                 "sample_rate": speech.sample_rate,
                 "audio_seconds": round(speech.seconds, 4),
                 "wall_seconds": round(wall, 4),
@@ -120,95 +123,6 @@ def say(
     elif output != "-":
         _note(f"{speech.seconds:.2f} s of speech in {wall:.2f} s.")
         print(output)
-
-
-def _say_chunk(chunk: Any) -> dict[str, object]:
-    from voicewright.engines.timestamps import chunk_dict
-
-    full = chunk_dict(chunk)
-    return {key: full[key] for key in ("text", "phonemes", "tokens")}
-
-
-def _read_text(text: str | None, file: Path | None) -> str:
-    """The text to speak, from exactly one of argument, file and standard input."""
-    if text is not None and file is not None:
-        raise UsageError("give the text either as an argument or with -f, not both.")
-    if file is not None and str(file) != "-":
-        try:
-            return file.read_bytes().decode("utf-8-sig")
-        except OSError as error:
-            raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
-        except UnicodeDecodeError as error:
-            raise VoicewrightError(
-                f"{file} is not UTF-8 text (byte {error.start}); convert it first."
-            ) from error
-    if text is not None and text != "-":
-        return text
-    if text is None and file is None and sys.stdin.isatty():
-        raise UsageError("there is nothing to say: give a text, -f FILE, or text on standard input.")
-    try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise VoicewrightError(
-            f"standard input is not UTF-8 text (byte {error.start}); convert it first."
-        ) from error
-
-
-def _is_path(voice: str) -> bool:
-    from voicewright.artifacts import VOICE_SUFFIXES
-
-    return os.sep in voice or Path(voice).suffix in VOICE_SUFFIXES
-
-
-def _check_outputs(output: str, timestamps: Path | None) -> None:
-    """Everything that can be wrong with the names of results, before any work is done."""
-    from voicewright.audio.files import WRITABLE
-    from voicewright.engines.timestamps import check_format
-
-    files = [] if timestamps is None else [timestamps]
-    if timestamps is not None:
-        check_format(timestamps)
-    if output != "-":
-        if Path(output).suffix.lower().lstrip(".") not in WRITABLE:
-            raise UsageError(f"{output}: audio is written as {', '.join(WRITABLE)}; choose one of these.")
-        files.append(Path(output))
-    for path in files:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; name a file in it.")
-        if not path.parent.is_dir():
-            raise UsageError(f"there is no folder {path.parent} to write {path.name} to; make it first.")
-
-
-def _speak(
-    engine: TorchEngine, text: str, voice: str | Path | None, speed: float, seed: int, language: str | None
-) -> Speech:
-    from voicewright.engines.protocol import join
-
-    parts: list[Speech] = []
-    live = sys.stderr.isatty()
-    try:
-        for part in engine.stream(text, voice, speed, seed, language, early=False):
-            parts.append(part)
-            if live:
-                done = part.start + part.seconds
-                print(f"\r{len(parts)} chunks, {done:.1f} s of speech", end="", file=sys.stderr, flush=True)
-    finally:
-        if live and parts:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    return join(parts, parts[0].sample_rate)
-
-
-def _write_speech(speech: Speech, output: str, timestamps: Path | None) -> None:
-    from voicewright.audio.files import encode, write, write_atomically
-    from voicewright.engines.timestamps import render
-
-    if timestamps is not None:
-        write_atomically(timestamps, render(speech, timestamps.suffix).encode("utf-8"))
-    if output == "-":
-        sys.stdout.buffer.write(encode(speech.samples, speech.sample_rate, "wav"))
-        sys.stdout.buffer.flush()
-    else:
-        write(Path(output), speech.samples, speech.sample_rate)
 
 
 @app.command()
@@ -332,9 +246,9 @@ def judge(
     as_json: Json = False,
 ) -> None:
     """Judge a model beside the recordings: recogniser, speaker, pitch, rhythm; one HTML page and JSON."""
-    from voicewright.commands import Progress, judgement_lines, plain, run_judgement
+    from voicewright.commands import Progress, is_path, judgement_lines, plain, run_judgement
 
-    chosen = Path(voice) if voice is not None and _is_path(voice) else voice
+    chosen = Path(voice) if voice is not None and is_path(voice) else voice
     progress = Progress()
     result = run_judgement(
         model,
@@ -364,10 +278,11 @@ def voice_inspect(
 ) -> None:
     """Check a voicepack and describe it."""
     from voicewright.artifacts import resolve_model, voice_files
+    from voicewright.commands import is_path
     from voicewright.voices.pack import Voicepack, describe
 
     path = Path(voice)
-    if not path.is_file() and not _is_path(voice):
+    if not path.is_file() and not is_path(voice):
         files = voice_files(resolve_model(model))
         if voice not in files:
             raise UsageError(f"there is no voice {voice!r}; the model has {', '.join(files) or 'none'}.")

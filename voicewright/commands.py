@@ -1,9 +1,10 @@
-"""What the commands need of several rooms at once: progress, held-out items, judging while training."""
+"""What the commands need of several rooms: progress, texts and results, judging on held-out speech."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import re
 import sys
 from collections import Counter
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus, Utterance
+    from voicewright.engines.protocol import Speech
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.judge import Item
     from voicewright.judge.result import Judgement
@@ -65,6 +67,88 @@ def plain(record: Any) -> dict[str, Any]:
     fields = record.model_dump(mode="json") if hasattr(record, "model_dump") else dataclasses.asdict(record)
     values: dict[str, Any] = json.loads(json.dumps(fields, default=str))
     return values
+
+
+def read_text(text: str | None, file: Path | None) -> str:
+    """The text to speak, from exactly one of argument, file and standard input."""
+    if text is not None and file is not None:
+        raise UsageError("give the text either as an argument or with -f, not both.")
+    if file is not None and str(file) != "-":
+        try:
+            return file.read_bytes().decode("utf-8-sig")
+        except OSError as error:
+            raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
+        except UnicodeDecodeError as error:
+            raise VoicewrightError(
+                f"{file} is not UTF-8 text (byte {error.start}); convert it first."
+            ) from error
+    if text is not None and text != "-":
+        return text
+    if text is None and file is None and sys.stdin.isatty():
+        raise UsageError("there is nothing to say: give a text, -f FILE, or text on standard input.")
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise VoicewrightError(
+            f"standard input is not UTF-8 text (byte {error.start}); convert it first."
+        ) from error
+
+
+def is_path(voice: str) -> bool:
+    from voicewright.artifacts import VOICE_SUFFIXES
+
+    return os.sep in voice or Path(voice).suffix in VOICE_SUFFIXES
+
+
+def check_outputs(output: str, timestamps: Path | None) -> None:
+    """Everything that can be wrong with the names of results, before any work is done."""
+    from voicewright.audio.files import WRITABLE
+    from voicewright.engines.timestamps import check_format
+
+    files = [] if timestamps is None else [timestamps]
+    if timestamps is not None:
+        check_format(timestamps)
+    if output != "-":
+        if Path(output).suffix.lower().lstrip(".") not in WRITABLE:
+            raise UsageError(f"{output}: audio is written as {', '.join(WRITABLE)}; choose one of these.")
+        files.append(Path(output))
+    for path in files:
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name a file in it.")
+        if not path.parent.is_dir():
+            raise UsageError(f"there is no folder {path.parent} to write {path.name} to; make it first.")
+
+
+def write_speech(speech: Speech, output: str, timestamps: Path | None) -> None:
+    from voicewright.audio.files import encode, write, write_atomically
+    from voicewright.engines.timestamps import render
+
+    if timestamps is not None:
+        write_atomically(timestamps, render(speech, timestamps.suffix).encode("utf-8"))
+    if output == "-":
+        sys.stdout.buffer.write(encode(speech.samples, speech.sample_rate, "wav"))
+        sys.stdout.buffer.flush()
+    else:
+        write(Path(output), speech.samples, speech.sample_rate)
+
+
+def speak(
+    engine: TorchEngine, text: str, voice: str | Path | None, speed: float, seed: int, language: str | None
+) -> Speech:
+    from voicewright.engines.protocol import join
+
+    parts: list[Speech] = []
+    live = sys.stderr.isatty()
+    try:
+        for part in engine.stream(text, voice, speed, seed, language, early=False):
+            parts.append(part)
+            if live:
+                done = part.start + part.seconds
+                print(f"\r{len(parts)} chunks, {done:.1f} s of speech", end="", file=sys.stderr, flush=True)
+    finally:
+        if live and parts:
+            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
+    return join(parts, parts[0].sample_rate)
 
 
 def training_judge(

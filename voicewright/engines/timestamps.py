@@ -130,9 +130,9 @@ def _written(chunk: Chunk) -> list[tuple[int, int]]:
 
 
 def _with_opening(text: str, start: int) -> int:
-    while start > 0 and text[start - 1] in "\"'“‘([«¿¡$€£":
+    while start > 0 and text[start - 1] in "\"'“‘([<«¿¡$€£":
         before = text[start - 2 : start - 1]
-        if before and not before.isspace() and before not in "\"'“‘([«¿¡":
+        if before and not before.isspace() and before not in "\"'“‘([<«¿¡":
             break
         start -= 1
     return start
