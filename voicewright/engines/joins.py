@@ -10,7 +10,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import minimum_filter1d, uniform_filter1d
 
 from voicewright.config import SAMPLE_RATE
 
@@ -65,7 +64,7 @@ def trim(samples: Samples, head: int, tail: int, after: float, rate: int = SAMPL
     after: seconds of silence wanted behind the last sound; zeros are added where the model left less.
     """
     window = max(1, int(_WINDOW * rate))
-    level = np.sqrt(uniform_filter1d(samples.astype(np.float64) ** 2, window, mode="constant"))
+    level = np.sqrt(_mean(samples.astype(np.float64) ** 2, window))
     loud = np.flatnonzero(level > level.max(initial=0.0) * 10 ** (_QUIET_DB / 20))
     onset, end = (int(loud[0]), int(loud[-1]) + 1) if len(loud) else (head, tail)
     start = max(0, min(onset, head) - int(LEAD * rate))
@@ -92,7 +91,22 @@ def limit(samples: Samples, rate: int = SAMPLE_RATE, ceiling: float = CEILING) -
     if peak <= ceiling:
         return samples
     wanted = np.minimum(1.0, ceiling / np.maximum(np.abs(samples), 1e-9))
-    window = 2 * int(0.005 * rate) + 1
-    # The mean over a window of minima over the same window never exceeds the gain wanted at its centre.
-    gain = uniform_filter1d(minimum_filter1d(wanted, window), window)
+    reach = int(0.005 * rate)
+    lowest = np.pad(wanted, reach, constant_values=1.0)
+    # A minimum over windows of doubling length, to 5 ms on both sides.
+    length, window = 1, 2 * reach + 1
+    while length < window:
+        step = min(length, window - length)
+        lowest = np.minimum(lowest[:-step], lowest[step:])
+        length += step
+    # The mean over a window of minima over the same window never exceeds the gain wanted at its centre;
+    # beyond the ends the mean is taken with ones, hence the clip.
+    gain = 1.0 - _mean(1.0 - lowest, window)
     return np.clip(samples * gain, -ceiling, ceiling).astype(np.float32)
+
+
+def _mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
+    """Centred moving mean over `window` values, zeros beyond the ends."""
+    before = window // 2
+    sums = np.cumsum(np.pad(values, (before + 1, window - before - 1)))
+    return np.maximum(sums[window:] - sums[:-window], 0.0) / window
