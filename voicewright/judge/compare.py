@@ -1,8 +1,8 @@
 """From clips to figures: each measure for the synthesised clips, for the recordings, and their ratio.
 
-All figures are corpus-level (sums over utterances, then one division), and all intervals come from one seeded
-bootstrap over utterances. The same resampled sets serve both sides, so that the interval of a ratio is paired:
-an utterance that is hard for the recogniser is hard in the numerator and in the denominator.
+All figures are corpus-level (sums over utterances, then one division), and all intervals come from one
+seeded bootstrap over utterances. The same resampled sets serve both sides, so that the interval of a ratio is
+paired: an utterance that is hard for the recogniser is hard in the numerator and in the denominator.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from voicewright.config import Strict
 from voicewright.judge.metrics import Measures
-from voicewright.judge.recogniser import Errors
+from voicewright.judge.words import Errors
 
 Array = NDArray[np.float64]
 RESAMPLES = 2000
@@ -70,7 +70,8 @@ class Aim:
     def text(self) -> str:
         unit = " ×" if self.what == "ratio" else ""
         if self.low is not None and self.high is not None:
-            return f"{self.low:g}–{self.high:g}{unit}" if self.low != self.high else f"{self.low:g}{unit}"
+            same = self.low == self.high
+            return f"{self.low:g}{unit}" if same else f"{self.low:g}–{self.high:g}{unit}"
         return f"≥ {self.low:g}{unit}" if self.low is not None else f"≤ {self.high:g}{unit}"
 
     def met(self, figure: float) -> bool:
@@ -132,7 +133,7 @@ MEASURES: tuple[Measure, ...] = (
         _deviation, _TENTH,
     ),
     Measure(
-        "f0_range", "Pitch, range", "semitones", 2, "5th to 95th percentile of F0 within a clip, mean of clips.",
+        "f0_range", "Pitch, range", "semitones", 2, "5th to 95th percentile of F0 in a clip, mean of clips.",
         lambda c: (c.measures.f0.range_semitones, float(c.measures.f0.voiced > 0)), quotient, _TENTH,
     ),
     Measure(
@@ -161,7 +162,7 @@ MEASURES: tuple[Measure, ...] = (
     ),
     Measure(
         "clipped", "Clipped samples", "", 0, "Samples at full scale or in flat runs at the peak, all clips.",
-        lambda c: (c.measures.clipped, 1.0), lambda s: np.asarray(s[..., 0]), Aim("value", high=0.0),
+        lambda c: (c.measures.clipped, 1.0), lambda s: np.asarray(s[..., 0]), Aim("value", low=0.0, high=0.0),
     ),
     Measure(
         "dc", "DC offset", "of RMS", 4, "Mean sample over the clip's RMS, mean of clips.",

@@ -1,4 +1,4 @@
-"""Judging a voice: the same texts spoken by the model and by the person, through the same recogniser in one run."""
+"""Judging a voice: the same texts spoken by the model and by the person, through the same recogniser."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import soxr
 from numpy.typing import NDArray
 
 from voicewright.audio.pitch import f0 as track_f0
-from voicewright.config import SAMPLE_RATE, Strict
+from voicewright.config import SAMPLE_RATE
+from voicewright.engines.protocol import Speech, Voice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge.compare import (
     MEASURES,
@@ -28,16 +29,9 @@ from voicewright.judge.compare import (
     periodicity_measure,
     summary_line,
 )
-from voicewright.judge.metrics import (
-    BAND,
-    Measures,
-    above_noise,
-    measure,
-    noise_periodicity,
-    profile_bands,
-    visible_to,
-)
-from voicewright.judge.recogniser import Recogniser, comparable, count_errors, open_recogniser
+from voicewright.judge.metrics import BAND, above_noise, measure, noise_periodicity, profile_bands, visible_to
+from voicewright.judge.recogniser import Recogniser, open_recogniser
+from voicewright.judge.result import Clip, Judgement, Row, Sound, ToneRow
 from voicewright.judge.speaker import SpeakerEncoder, similarity_among, similarity_to_voice
 from voicewright.judge.spectrum import (
     TONE_DB,
@@ -45,32 +39,20 @@ from voicewright.judge.spectrum import (
     constant_tones,
     long_term,
     ltas_distance,
-    prominence,
     spectral_distance,
     third_octaves,
 )
+from voicewright.judge.words import comparable, count_errors
 
 Samples = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
-SCHEMA = 1
-
-
-class Spoken(Protocol):
-    """What an engine gives back, as far as judging needs it."""
-
-    @property
-    def samples(self) -> Samples: ...
-
-    @property
-    def sample_rate(self) -> int: ...
-
 
 class Speaks(Protocol):
     """The part of an engine that judging needs."""
 
-    def speak(self, text: str, voice: str | None = None, speed: float = 1.0, seed: int = 0) -> Spoken: ...
+    def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech: ...
 
 
 @dataclass(frozen=True)
@@ -84,70 +66,10 @@ class Item:
 
 @dataclass(frozen=True)
 class Pair(Item):
-    """An item with the model's reading and, where there is one, the copy-synthesis (its real timing and pitch)."""
+    """An item with the model's reading and, if any, its copy-synthesis (real timing and pitch)."""
 
     synthesised: Samples
     copy_synthesis: Samples | None = None
-
-
-class Clip(Strict):
-    """One clip in the report. Error rates are capped at 1 here; the summary counts every error."""
-
-    heard: str
-    wer: float
-    cer: float
-    similarity: float
-    measures: dict[str, float]
-
-
-class Row(Strict):
-    id: str
-    text: str
-    spoken_text: str
-    """The text as the recogniser's words are compared with it."""
-    synthesised: Clip
-    recording: Clip
-    copy_synthesis: Clip | None = None
-    spectral_distance: float
-    copy_distance: float | None = None
-
-
-class ToneRow(Strict):
-    hertz: float
-    level: float
-    prominence: float
-    above_recordings: float
-
-
-class Sound(Strict):
-    """Set-level spectra of one side."""
-
-    profile: list[float]
-    """Periodicity above noise in 1 kHz bands from 0 to 8 kHz."""
-    visible_to: float
-    ltas: list[float]
-    """Third octaves from 100 Hz, dB against the speech level."""
-
-
-class Judgement(Strict):
-    """All that was found; this is `report.json`."""
-
-    schema_version: int = SCHEMA
-    title: str
-    conditions: dict[str, str | int | float | None]
-    summary: list[Line]
-    tones: list[ToneRow]
-    copy_tones: list[ToneRow] = []
-    sound: dict[str, Sound]
-    utterances: list[Row]
-    notes: list[str]
-
-    def line(self, key: str) -> Line:
-        """A summary line by its key. Raises KeyError."""
-        for line in self.summary:
-            if line.key == key:
-                return line
-        raise KeyError(key)
 
 
 @dataclass(frozen=True)
@@ -158,6 +80,8 @@ class _Side:
     judged: list[Judged]
     noise: list[float]
     spectra: LongTerm
+    pitch: tuple[float, float]
+    """Where 90 % of its F0 lies, a little widened, Hz."""
 
     def sound(self) -> Sound:
         profile = []
@@ -187,15 +111,15 @@ def judge(
 ) -> Judgement:
     """Hold synthesised clips against the recordings of the same texts.
 
-    A silent clip counts with all its words missing and similarity 0. Copy-synthesis is reported when every pair
-    has one. Raises UsageError when there are fewer than two pairs, or an id comes twice.
+    A silent clip counts with all its words missing and similarity 0. Copy-synthesis is reported when every
+    pair has one. Raises UsageError when there are fewer than two pairs, or an id comes twice.
     """
     _check(pairs)
     started = time.perf_counter()
     with_copies = all(pair.copy_synthesis is not None for pair in pairs)
-    sides = [[_clean(p.synthesised) for p in pairs], [_clean(p.recording) for p in pairs]]
+    sides = [[clean(p.synthesised) for p in pairs], [clean(p.recording) for p in pairs]]
     if with_copies:
-        sides.append([_clean(p.copy_synthesis) for p in pairs])
+        sides.append([clean(p.copy_synthesis) for p in pairs])
     texts = [pair.text for pair in pairs]
     count = len(pairs)
 
@@ -209,7 +133,7 @@ def judge(
         raise VoicewrightError(f"These recordings are silent: {silent}. Leave them out of the judgement.")
     judged_sides = []
     for number, clips in enumerate(sides):
-        similar = similarity_among(voice) if number == 1 else _similarities(encoder, clips, voice)
+        similar = similarity_among(voice) if number == 1 else similarities(encoder, clips, voice)
         judged_sides.append(
             _judge_side(
                 clips, texts, heard[number * count : (number + 1) * count], similar, language, seed, progress
@@ -252,7 +176,7 @@ def judge_model(
     *,
     recogniser: Recogniser | None = None,
     encoder: SpeakerEncoder | None = None,
-    voice: str | None = None,
+    voice: Voice | None = None,
     copy_synthesis: Callable[[Item], Samples | None] | None = None,
     language: str = "en-us",
     seed: int = 0,
@@ -260,7 +184,7 @@ def judge_model(
     conditions: Mapping[str, str | int | float | None] | None = None,
     progress: Progress | None = None,
 ) -> Judgement:
-    """Let `engine` read the items' texts, judge it against their recordings, write `out/report.html` and `.json`.
+    """Let `engine` read the items' texts, judge it against their recordings, write `out/report.*`.
 
     `engine` is anything with `speak(text, voice=, speed=, seed=)`; utterance k is spoken with `seed + k`.
     `copy_synthesis` gives the model's rendering of an item's real timing and pitch (24 kHz), or None.
@@ -303,7 +227,7 @@ def judge_model(
     return result
 
 
-def speak_24k(engine: Speaks, text: str, voice: str | None, seed: int) -> Samples:
+def speak_24k(engine: Speaks, text: str, voice: Voice | None, seed: int) -> Samples:
     """What the engine says, as float32 mono samples at 24 kHz."""
     spoken = engine.speak(text, voice=voice, seed=seed)
     samples = np.asarray(spoken.samples, np.float32).reshape(-1)
@@ -322,7 +246,8 @@ def _check(pairs: Sequence[Pair]) -> None:
         seen.add(pair.id)
 
 
-def _clean(samples: Samples | None) -> Samples:
+def clean(samples: Samples | None) -> Samples:
+    """Finite float32 samples [T]; what is not a number becomes 0, no samples become 25 ms of silence."""
     clip = np.asarray(samples if samples is not None else [], np.float32).reshape(-1)
     return np.nan_to_num(clip, nan=0.0, posinf=1.0, neginf=-1.0) if clip.size else np.zeros(600, np.float32)
 
@@ -342,7 +267,7 @@ def _embed(
     return vectors, valid
 
 
-def _similarities(
+def similarities(
     encoder: SpeakerEncoder, clips: Sequence[Samples], voice: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     """Each clip against the recordings of the other utterances, as the recordings themselves are."""
@@ -379,7 +304,10 @@ def _judge_side(
     # Noise is read under this side's own pitch; thirty seconds of it are plenty.
     track = np.concatenate(tracks)[:2400]
     noise = noise_periodicity(track, (BAND, *profile_bands()), seed)
-    return _Side(clips, judged, noise, long_term(clips))
+    everything = np.concatenate(tracks)
+    voiced = everything[everything > 0]
+    low, high = np.percentile(voiced, [5, 95]) if voiced.size else (0.0, 0.0)
+    return _Side(clips, judged, noise, long_term(clips), (float(low) * 0.95, float(high) * 1.05))
 
 
 def _summary(ours: _Side, theirs: _Side, copies: _Side | None, bootstrap: Bootstrap) -> list[Line]:
@@ -404,11 +332,10 @@ def _set_lines(
     bootstrap: Bootstrap,
 ) -> list[Line]:
     """The lines that belong to whole sets, not to sums over clips."""
-    tones = constant_tones(ours.spectra, theirs.spectra)
-    copy_tones = constant_tones(copies.spectra, theirs.spectra) if copies else None
-    inside = (theirs.spectra.hertz >= 60) & (theirs.spectra.hertz <= 11_500)
-    own = int((prominence(theirs.spectra.median)[inside] >= TONE_DB).sum())
+    tones = constant_tones(ours.spectra, theirs.spectra, ours.pitch)
+    copy_tones = constant_tones(copies.spectra, theirs.spectra, copies.pitch) if copies else None
     halves = long_term(theirs.clips[::2]), long_term(theirs.clips[1::2])
+    own = constant_tones(*halves, theirs.pitch)
 
     def mean_distance(values: list[float]) -> Estimate:
         array = np.asarray(values)
@@ -421,9 +348,9 @@ def _set_lines(
     return [
         Line(
             key="tones", label="Constant tones", unit="", digits=0,
-            explanation=f"Narrow peaks that stay, {TONE_DB:g} dB above their surroundings and above the recordings "
-            "there; for the recordings: bins that stand out.",
-            synthesised=Estimate(value=len(tones)), recordings=Estimate(value=own),
+            explanation=f"Narrow peaks that stay, {TONE_DB:g} dB above their surroundings and above the "
+            "recordings there; for the recordings: one half of them against the other.",
+            synthesised=Estimate(value=len(tones)), recordings=Estimate(value=len(own)),
             copy_synthesis=Estimate(value=len(copy_tones)) if copy_tones is not None else None,
             aim="0", met=not tones,
         ),
@@ -434,8 +361,8 @@ def _set_lines(
         ),
         Line(
             key="ltas", label="Average spectrum, distance", unit="dB", digits=2,
-            explanation="Mean difference of the long-term spectra in third octaves, 0.1-10 kHz; for the recordings: "
-            "between their two halves.",
+            explanation="Mean difference of the long-term spectra in third octaves, 0.1-10 kHz; for the "
+            "recordings: between their two halves.",
             synthesised=Estimate(value=round(ltas_distance(ours.spectra, theirs.spectra), 4)),
             recordings=Estimate(value=round(ltas_distance(*halves), 4)),
             copy_synthesis=(
@@ -460,7 +387,7 @@ def _tone_rows(side: _Side, recordings: _Side) -> list[ToneRow]:
             prominence=round(tone.prominence, 2),
             above_recordings=round(tone.above_recordings, 2),
         )
-        for tone in constant_tones(side.spectra, recordings.spectra)[:20]
+        for tone in constant_tones(side.spectra, recordings.spectra, side.pitch)[:20]
     ]
 
 
@@ -536,101 +463,3 @@ def _conditions(
         except PackageNotFoundError:
             found[package] = None
     return found
-
-
-@dataclass(frozen=True)
-class QuickScore:
-    """A checkpoint's score, higher is better, and what it is made of."""
-
-    score: float
-    wer: float
-    cer: float
-    similarity: float
-    periodicity: float
-    recordings_cer: float
-    recordings_similarity: float
-    recordings_periodicity: float
-    seconds: float
-
-
-class QuickJudge:
-    """Scores checkpoints on a few held-out utterances; the recordings' own figures are taken once.
-
-    score = − max(0, CER − recordings' CER) − max(0, recordings' similarity − similarity)
-            − 0.25 · max(0, 1 − periodicity / recordings' periodicity)
-    so 0 is a voice that no figure here tells from the recordings, and a point of CER weighs as much as a point
-    of cosine. Give it validation utterances, never test ones.
-    """
-
-    def __init__(
-        self,
-        items: Sequence[Item],
-        recogniser: Recogniser | None = None,
-        encoder: SpeakerEncoder | None = None,
-        *,
-        language: str = "en-us",
-        seed: int = 0,
-        periodicity_weight: float = 0.25,
-    ) -> None:
-        if len(items) < 2:
-            raise UsageError(f"A quick judgement needs at least two held-out utterances, got {len(items)}.")
-        self.items = list(items)
-        self.language, self.seed, self.periodicity_weight = language, seed, periodicity_weight
-        self._recogniser = recogniser or open_recogniser("auto", language)
-        self._encoder = encoder or SpeakerEncoder()
-        recordings = [_clean(item.recording) for item in self.items]
-        self._voice = self._encoder.embed_many(recordings)
-        _, self._cer, self._periodicity = self._measure(recordings)
-        self._similarity = float(similarity_among(self._voice).mean())
-
-    def _measure(self, clips: Sequence[Samples]) -> tuple[float, float, float]:
-        """WER, CER and periodicity above noise of clips of the items' texts."""
-        heard = self._recogniser.transcribe_many(clips)
-        errors = [count_errors(i.text, h, self.language) for i, h in zip(self.items, heard, strict=True)]
-        tracks = [track_f0(clip) for clip in clips]
-        found: list[Measures] = [
-            measure(clip, item.text, track)
-            for clip, item, track in zip(clips, self.items, tracks, strict=True)
-        ]
-        weight = sum(one.band.weight for one in found)
-        raw = sum(one.band.weighted for one in found) / weight if weight else 0.0
-        noise = noise_periodicity(np.concatenate(tracks)[:2400], (BAND,), self.seed)[0]
-        return (
-            sum(e.word_errors for e in errors) / sum(e.words for e in errors),
-            sum(e.character_errors for e in errors) / sum(e.characters for e in errors),
-            above_noise(raw, noise),
-        )
-
-    def __call__(self, engine: Speaks, voice: str | None = None) -> QuickScore:
-        """Score an engine; deterministic for a deterministic engine."""
-        clips = []
-        for number, item in enumerate(self.items):
-            try:
-                clips.append(_clean(speak_24k(engine, item.text, voice, self.seed + number)))
-            except VoicewrightError:
-                clips.append(np.zeros(SAMPLE_RATE, np.float32))
-        return self.score(clips)
-
-    def score(self, clips: Sequence[Samples]) -> QuickScore:
-        """Score clips (24 kHz) of the items' texts, in their order."""
-        started = time.perf_counter()
-        clips = [_clean(clip) for clip in clips]
-        wer, cer, periodic = self._measure(clips)
-        similarity = float(_similarities(self._encoder, clips, self._voice).mean())
-        short = 1.0 - periodic / self._periodicity if self._periodicity > 0 else 0.0
-        score = (
-            -max(0.0, cer - self._cer)
-            - max(0.0, self._similarity - similarity)
-            - self.periodicity_weight * max(0.0, short)
-        )
-        return QuickScore(
-            score=score,
-            wer=wer,
-            cer=cer,
-            similarity=similarity,
-            periodicity=periodic,
-            recordings_cer=self._cer,
-            recordings_similarity=self._similarity,
-            recordings_periodicity=self._periodicity,
-            seconds=time.perf_counter() - started,
-        )

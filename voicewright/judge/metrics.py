@@ -6,6 +6,7 @@ Everything here is defined on float32 mono samples and made to be read beside th
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import asdict, dataclass
 
 import numpy as np
@@ -73,7 +74,7 @@ def f0_statistics(f0: NDArray[np.floating]) -> F0Statistics:
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one clip. `speaking` runs from the first to the last sound; `pauses` are silences inside it."""
+    """Seconds of one clip. `speaking` is from the first to the last sound, `pauses` the silences inside."""
 
     seconds: float
     leading: float
@@ -120,7 +121,7 @@ def timing(samples: Samples, rate: int = SAMPLE_RATE, shortest_pause: float = 0.
 
 
 def clipped_samples(samples: Samples) -> int:
-    """Samples at full scale, or in a flat run of four and more at the clip's own peak (clipped, then scaled)."""
+    """Samples at full scale, or in flat runs of four and more at the clip's peak (clipped, then scaled)."""
     if not samples.size:
         return 0
     bad = np.abs(samples) >= FULL_SCALE
@@ -221,7 +222,7 @@ def above_noise(value: float, noise: float) -> float:
 
 def profile_bands() -> tuple[tuple[float, float], ...]:
     """The bands of the periodicity profile: 1 kHz each, 0 to 8 kHz."""
-    return tuple(zip(PROFILE_EDGES[:-1], PROFILE_EDGES[1:], strict=True))
+    return tuple(itertools.pairwise(PROFILE_EDGES))
 
 
 def visible_to(profile: list[float]) -> float:
@@ -258,7 +259,8 @@ class Measures:
         """The figures shown for one utterance, rounded."""
         found = asdict(self.f0) | asdict(self.timing)
         found = {
-            key: found[key] for key in ("mean_hz", "sd_semitones", "range_semitones", "seconds", "leading")
+            key: found[key]
+            for key in ("mean_hz", "sd_semitones", "range_semitones", "seconds", "speaking", "leading")
         }
         found |= {
             "voiced_share": self.f0.voiced_share,
@@ -275,7 +277,7 @@ class Measures:
 
 
 def measure(samples: Samples, text: str, f0: NDArray[np.floating] | None = None) -> Measures:
-    """Measure one clip of float32 mono samples at 24 kHz that says `text`. Empty and silent clips give zeros."""
+    """Measure one clip (float32 mono, 24 kHz) that says `text`. Empty and silent clips give zeros."""
     samples = np.nan_to_num(np.asarray(samples, np.float32).reshape(-1))
     track = track_f0(samples) if f0 is None else f0
     rms = float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))) if samples.size else 0.0

@@ -1,7 +1,7 @@
 """Recognisers: what a machine hears in a clip, and how far that is from what was to be said.
 
-A recogniser errs on recordings of people too. Its error rate says something only beside the rate that the same
-recogniser reaches on the recordings in the same run: `compare` always asks for both.
+A recogniser errs on recordings of people too. Its error rate says something only beside the rate that the
+same recogniser reaches on the recordings in the same run: `judge` always asks for both.
 """
 
 from __future__ import annotations
@@ -9,16 +9,13 @@ from __future__ import annotations
 import importlib.util
 import json
 import queue
-import re
 import struct
 import subprocess
 import sys
 import threading
-import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
-from typing import BinaryIO, Protocol
+from typing import IO, BinaryIO, Protocol
 
 import numpy as np
 import soxr
@@ -64,9 +61,9 @@ def recogniser_input(samples: Samples, rate: int = SAMPLE_RATE) -> NDArray[np.in
 class PocketSphinx:
     """CMU PocketSphinx with the English model inside its wheel: offline, deterministic, weak.
 
-    One decoder serves many clips; each goes in as one whole utterance, so that the cepstral mean comes from that
-    clip alone and the order of clips does not matter (a test holds that). Batches run in `processes` workers,
-    because the decoder keeps Python's lock while it works.
+    One decoder serves many clips; each goes in as one whole utterance, so that the cepstral mean comes from
+    that clip alone and the order of clips does not matter (a test holds that). Batches run in `processes`
+    workers, because the decoder keeps Python's lock while it works.
     """
 
     def __init__(self, processes: int = 2) -> None:
@@ -124,8 +121,8 @@ class _Workers:
         heard = [text for text in self.heard if text is not None]
         if len(heard) != len(self.clips):
             raise VoicewrightError(
-                f"The recogniser's worker ended after {len(heard)} of {len(self.clips)} clips: is there enough "
-                "memory (about 200 MB a process), and does `python -c 'import pocketsphinx'` work?"
+                f"The recogniser's worker ended after {len(heard)} of {len(self.clips)} clips: is there "
+                "enough memory (about 200 MB a process), and does `python -c 'import pocketsphinx'` work?"
             )
         return heard
 
@@ -133,11 +130,13 @@ class _Workers:
         command = [sys.executable, "-m", "voicewright.judge.recogniser"]
         pipe = subprocess.PIPE
         with subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL) as worker:
-            assert worker.stdin is not None and worker.stdout is not None
+            stdin, stdout = worker.stdin, worker.stdout
+            if stdin is None or stdout is None:
+                return
             try:
                 while True:
                     index = self.todo.get_nowait()
-                    self.heard[index] = _ask(worker.stdin, worker.stdout, self.clips[index])
+                    self.heard[index] = _ask(stdin, stdout, self.clips[index])
                     with self.lock:
                         self.done += 1
                         if self.progress:
@@ -148,7 +147,7 @@ class _Workers:
                 worker.kill()  # run() counts what came back and says so
 
 
-def _ask(stdin: BinaryIO, stdout: BinaryIO, clip: Samples) -> str:
+def _ask(stdin: IO[bytes], stdout: IO[bytes], clip: Samples) -> str:
     data = recogniser_input(clip).tobytes()
     stdin.write(struct.pack("<I", len(data)) + data)
     stdin.flush()
@@ -201,8 +200,8 @@ class FasterWhisper:
             )
         except (OSError, ValueError, RuntimeError) as error:
             raise VoicewrightError(
-                f"The Whisper model {model!r} is not on this machine: give a folder with a faster-whisper model, "
-                f"or use --recogniser pocketsphinx ({error})."
+                f"The Whisper model {model!r} is not on this machine: give a folder with a faster-whisper "
+                f"model, or use --recogniser pocketsphinx ({error})."
             ) from error
 
     @property
@@ -243,67 +242,6 @@ def open_recogniser(name: str = "auto", language: str = "en-us", processes: int 
     if kind == "whisper":
         return FasterWhisper(model or "small", language.split("-")[0].lower(), processes)
     raise UsageError(f"There is no recogniser {name!r}: use auto, pocketsphinx or whisper:MODEL.")
-
-
-_APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
-_NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
-
-
-def comparable(text: str, language: str = "en-us") -> str:
-    """The text as recognisers are compared: numbers spelled, lower case, letters and inner apostrophes only."""
-    text = unicodedata.normalize("NFKC", text).translate(_APOSTROPHES)
-    text = _NUMBER.sub(lambda match: f" {_spelled(match.group(), language)} ", text).lower()
-    kept = "".join(c if c.isalpha() or unicodedata.combining(c) or c == "'" else " " for c in text)
-    words = (word.strip("'") for word in kept.split())
-    return " ".join(word for word in words if word)
-
-
-def _spelled(number: str, language: str) -> str:
-    from num2words import num2words
-
-    digits = number.replace(",", "").rstrip(".")
-    try:
-        words = num2words(float(digits) if "." in digits else int(digits), lang=language.split("-")[0])
-    except NotImplementedError:  # a language num2words does not know: both sides keep their digits' words
-        words = num2words(float(digits) if "." in digits else int(digits), lang="en")
-    return str(words)
-
-
-@dataclass(frozen=True)
-class Errors:
-    """Errors of one clip: edits and lengths in words and in characters (spaces count as characters)."""
-
-    word_errors: int
-    words: int
-    character_errors: int
-    characters: int
-
-    @property
-    def wer(self) -> float:
-        """Word error rate, capped at 1: an insertion storm in one clip must not speak for all."""
-        return min(1.0, self.word_errors / max(1, self.words))
-
-    @property
-    def cer(self) -> float:
-        """Character error rate, capped at 1."""
-        return min(1.0, self.character_errors / max(1, self.characters))
-
-
-def count_errors(text: str, heard: str, language: str = "en-us") -> Errors:
-    """Edits from `text` to `heard` after `comparable`. Raises VoicewrightError when the text has no words."""
-    import jiwer
-
-    reference, hypothesis = comparable(text, language), comparable(heard, language)
-    if not reference:
-        raise VoicewrightError(f"The text {text!r} has no words to compare: leave the utterance out.")
-    words = jiwer.process_words(reference, hypothesis)
-    characters = jiwer.process_characters(reference, hypothesis)
-    return Errors(
-        word_errors=words.substitutions + words.deletions + words.insertions,
-        words=len(reference.split()),
-        character_errors=characters.substitutions + characters.deletions + characters.insertions,
-        characters=len(reference),
-    )
 
 
 def main() -> None:

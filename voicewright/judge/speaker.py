@@ -1,8 +1,8 @@
 """Who speaks: speaker embeddings by Resemblyzer's network (GE2E; Apache-2.0), from the weights in its wheel.
 
-Only the weights file of the package is used; the network and its front end are written here, because the package
-itself imports two libraries (librosa, webrtcvad) that are heavy or hard to build. Differences from the package:
-resampling by soxr, and long silences are found by level instead of by webrtcvad.
+Only the weights file of the package is used; the network and its front end are written here, because the
+package itself imports two libraries (librosa, webrtcvad) that are heavy or hard to build. Differences from
+the package: resampling by soxr, and long silences are found by level instead of by webrtcvad.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def find_weights() -> Path:
 
 
 def slaney_filters(rate: int, n_fft: int, n_mels: int) -> NDArray[np.float32]:
-    """Mel filters [n_mels, n_fft/2+1] on Slaney's scale (linear below 1 kHz, then logarithmic), of equal area.
+    """Mel filters [n_mels, n_fft/2+1] on Slaney's scale (linear to 1 kHz, then logarithmic), of equal area.
 
     Source: Slaney's Auditory Toolbox (1998); librosa's defaults are these.
     """
@@ -76,7 +76,7 @@ def slaney_filters(rate: int, n_fft: int, n_mels: int) -> NDArray[np.float32]:
 
 
 def mel_power(samples: Samples) -> NDArray[np.float32]:
-    """Power mel spectrogram [frames, 40] of 16 kHz samples: n_fft 400, hop 160, Hann, centred, zero padding."""
+    """Power mel spectrogram [frames, 40] of 16 kHz samples: n_fft 400, hop 160, Hann, centred."""
     padded = np.pad(np.asarray(samples, np.float32), _N_FFT // 2)
     frames = np.lib.stride_tricks.sliding_window_view(padded, _N_FFT)[::_HOP]
     window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(_N_FFT) / _N_FFT)
@@ -94,7 +94,7 @@ def partial_starts(samples: int) -> list[int]:
 
 
 def speech_only(samples: Samples) -> Samples:
-    """16 kHz samples without silence longer than about 0.36 s: frames 40 dB below the loud ones are silence."""
+    """16 kHz samples without long silences: frames 40 dB below the loud ones, 0.18 s of them kept."""
     count = len(samples) // _GATE_FRAME
     if count < 2:
         return samples
@@ -137,7 +137,7 @@ class SpeakerEncoder:
         self.name = "Resemblyzer pretrained.pt"
 
     def embed(self, samples: Samples, rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
-        """Unit vector [256] of one clip (float32 mono). Raises VoicewrightError for an empty or silent clip."""
+        """Unit vector [256] of one clip (float32 mono). Raises VoicewrightError for a silent clip."""
         clip = np.nan_to_num(np.asarray(samples, np.float32).reshape(-1))
         if rate != SPEAKER_RATE and clip.size:
             clip = soxr.resample(clip, rate, SPEAKER_RATE).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Spectra of sets of clips: long-term average, constant tones, and the distance of two readings of one text."""
+"""Spectra of sets of clips: long-term average, constant tones, distance of two readings of one text."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ TONE_RANGE = (60.0, 11_500.0)
 
 @dataclass(frozen=True)
 class LongTerm:
-    """Long-term spectra of a set of clips, dB against its own speech level, for the bins of a 4096-point FFT."""
+    """Long-term spectra of a set of clips, dB against its own speech level, by bin of a 4096-point FFT."""
 
     hertz: NDArray[np.float64]
     average: NDArray[np.float64]
@@ -56,7 +56,7 @@ def long_term(clips: Sequence[Samples], rate: int = SAMPLE_RATE) -> LongTerm:
     loud = level > np.percentile(level, 95) - SILENCE_DB
     speech = float(10 * np.log10(2 * heard[loud].sum(axis=1).mean() + _FLOOR))
     return LongTerm(
-        hertz=np.fft.rfftfreq(N_FFT, 1 / rate),
+        hertz=np.arange(N_FFT // 2 + 1, dtype=np.float64) * (rate / N_FFT),
         average=10 * np.log10(heard[loud].mean(axis=0, dtype=np.float64) + _FLOOR) - speech,
         median=10 * np.log10(np.median(heard, axis=0).astype(np.float64) + _FLOOR) - speech,
         frames=len(heard),
@@ -86,16 +86,20 @@ def prominence(median: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def constant_tones(
-    synthesised: LongTerm, recordings: LongTerm, threshold: float = TONE_DB, excess: float = TONE_EXCESS_DB
+    synthesised: LongTerm, recordings: LongTerm, pitch: tuple[float, float] = (0.0, 0.0)
 ) -> list[Tone]:
-    """Tones of the synthesised clips that the recordings lack, strongest first."""
+    """Tones of the synthesised clips that the recordings lack, strongest first.
+
+    Peaks inside `pitch` (Hz, low and high) are left out: a steady speaker's F0 is no tone.
+    """
     stands = prominence(synthesised.median)
     # A peak that drifts by a bin or two is still the recordings' own.
     theirs = np.max([np.roll(recordings.median, shift) for shift in range(-2, 3)], axis=0)
     over = synthesised.median - theirs
     inside = (synthesised.hertz >= TONE_RANGE[0]) & (synthesised.hertz <= TONE_RANGE[1])
+    inside &= (synthesised.hertz < pitch[0]) | (synthesised.hertz > pitch[1])
     tones = []
-    for index in np.flatnonzero(inside & (stands >= threshold) & (over >= excess)):
+    for index in np.flatnonzero(inside & (stands >= TONE_DB) & (over >= TONE_EXCESS_DB)):
         around = synthesised.median[max(0, index - _RING[0]) : index + _RING[0] + 1]
         if synthesised.median[index] >= around.max():
             tones.append(
@@ -140,8 +144,8 @@ def _mel_db(samples: Samples) -> NDArray[np.float64]:
 def spectral_distance(one: Samples, other: Samples, warp: bool = True) -> float:
     """Log-spectral distance of two clips at 24 kHz in dB: RMS over 80 mel bands, mean over frames.
 
-    With `warp`, frames are matched by dynamic time warping (two readings of one text); without, frame by frame
-    (copy-synthesis). Level differences between the clips are taken off. Zero for identical clips.
+    With `warp`, frames are matched by dynamic time warping (two readings of one text); without, frame by
+    frame (copy-synthesis). Level differences between the clips are taken off. Zero for identical clips.
     """
     a, b = _mel_db(one), _mel_db(other)
     if warp:

@@ -1,0 +1,271 @@
+"""A judgement as one self-contained page (report.html) and as data (report.json)."""
+
+from __future__ import annotations
+
+import base64
+import difflib
+import html
+import json
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from string import Template
+
+import numpy as np
+
+from voicewright.audio.files import encode, write_atomically
+from voicewright.audio.loudness import normalise
+from voicewright.config import SAMPLE_RATE
+from voicewright.errors import VoicewrightError
+from voicewright.judge import figures
+from voicewright.judge.compare import Estimate, Line
+from voicewright.judge.judge import Pair, clean
+from voicewright.judge.metrics import Samples
+from voicewright.judge.result import Clip, Judgement, Row, ToneRow
+from voicewright.judge.spectrum import long_term
+
+MAX_PLAYERS = 12
+_TILES = ("wer", "cer", "similarity", "periodicity", "f0_sd", "tones")
+_CLASSES = {"synthesised": "model", "recordings": "person", "copy_synthesis": "copy"}
+
+
+def write_report(result: Judgement, pairs: Sequence[Pair], out: Path) -> tuple[Path, Path]:
+    """Write `out/report.html` and `out/report.json`, each atomically; gives their paths."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise VoicewrightError(
+            f"The report's folder {out} cannot be made: {error.strerror or error}. Choose another with -o."
+        ) from error
+    page, data = out / "report.html", out / "report.json"
+    write_atomically(data, (json.dumps(result.model_dump(), ensure_ascii=False, indent=1) + "\n").encode())
+    write_atomically(page, render(result, pairs).encode())
+    return page, data
+
+
+def render(result: Judgement, pairs: Sequence[Pair]) -> str:
+    """The page: style, players and pictures all inside; it asks for nothing from outside."""
+    template = Template(files("voicewright.judge").joinpath("report.html").read_text("utf-8"))
+    by_id = {pair.id: pair for pair in pairs}
+    conditions = result.conditions
+    subtitle = (
+        f"{conditions.get('utterances')} held-out utterances · {conditions.get('recogniser')} · "
+        f"{conditions.get('date')}"
+    )
+    return template.substitute(
+        title=html.escape(result.title),
+        subtitle=html.escape(subtitle),
+        tiles="".join(_tile(result.line(key)) for key in _TILES),
+        notes=_notes(result.notes),
+        summary=_summary(result.summary),
+        plots=_plots(result, pairs),
+        tones=_tones(result.tones, "synthesised") + _tones(result.copy_tones, "copy-synthesis"),
+        examples="".join(_example(row, by_id[row.id]) for row in _examples(result.utterances)),
+        utterances=_utterances(result.utterances),
+        conditions="".join(
+            f"<div><dt>{html.escape(key)}</dt><dd>{html.escape(_plain(value))}</dd></div>"
+            for key, value in conditions.items()
+        ),
+    )
+
+
+def _plain(value: str | int | float | None) -> str:
+    return "–" if value is None else str(value)
+
+
+def _figure(estimate: Estimate | None, digits: int) -> str:
+    if estimate is None:
+        return "–"
+    text = f"{estimate.value:.{digits}f}"
+    if estimate.low is not None and estimate.high is not None:
+        text += f"<small>{estimate.low:.{digits}f} – {estimate.high:.{digits}f}</small>"
+    return text
+
+
+def _verdict(line: Line) -> str:
+    if line.aim is None:
+        return ""
+    if line.met is None:
+        return html.escape(line.aim)
+    word, css = ("met", "yes") if line.met else ("missed", "no")
+    return f'{html.escape(line.aim)}<small class="{css}">{word}</small>'
+
+
+def _tile(line: Line) -> str:
+    ours = line.synthesised.value if line.synthesised else 0.0
+    colour = {True: "yes", False: "no", None: ""}[line.met]
+    if line.key == "tones":
+        under = "none allowed"
+    else:
+        theirs = f"{line.recordings.value:.{line.digits}f}" if line.recordings else "–"
+        under = f"recordings {theirs}" + (f" · {line.ratio.value:.2f}×" if line.ratio else "")
+    unit = f" {html.escape(line.unit)}" if line.unit else ""
+    return (
+        f'<div class="tile"><span class="soft">{html.escape(line.label)}</span>'
+        f'<b class="{colour}">{ours:.{line.digits}f}<span class="soft">{unit}</span></b>'
+        f'<span class="soft">{html.escape(under)}</span></div>'
+    )
+
+
+def _notes(notes: Sequence[str]) -> str:
+    if not notes:
+        return ""
+    return '<div class="card"><ul>' + "".join(f"<li>{html.escape(n)}</li>" for n in notes) + "</ul></div>"
+
+
+def _summary(lines: Sequence[Line]) -> str:
+    copies = any(line.copy_synthesis for line in lines)
+    head = (
+        '<th>Measure</th><th class="model">Synthesised</th><th class="person">Recordings</th><th>Ratio</th>'
+    )
+    head += '<th class="copy">Copy-synthesis</th><th>Ratio</th>' if copies else ""
+    rows = []
+    for line in lines:
+        unit = f' <span class="soft">{html.escape(line.unit)}</span>' if line.unit else ""
+        cells = [
+            f"<td>{html.escape(line.label)}{unit}<small>{html.escape(line.explanation)}</small></td>",
+            f'<td data-name="synthesised">{_figure(line.synthesised, line.digits)}</td>',
+            f'<td data-name="recordings">{_figure(line.recordings, line.digits)}</td>',
+            f'<td data-name="ratio">{_figure(line.ratio, 2)}</td>',
+        ]
+        if copies:
+            cells += [
+                f'<td data-name="copy-synthesis">{_figure(line.copy_synthesis, line.digits)}</td>',
+                f'<td data-name="its ratio">{_figure(line.copy_ratio, 2)}</td>',
+            ]
+        cells.append(f'<td data-name="aim">{_verdict(line) or "–"}</td>')
+        rows.append("<tr>" + "".join(cells) + "</tr>")
+    return (
+        f'<table class="sum"><thead><tr>{head}<th>Aim</th></tr></thead><tbody>{"".join(rows)}</tbody></table>'
+    )
+
+
+def _image(webp: bytes, description: str) -> str:
+    data = base64.b64encode(webp).decode()
+    return f'<img alt="{html.escape(description)}" src="data:image/webp;base64,{data}">'
+
+
+def _plots(result: Judgement, pairs: Sequence[Pair]) -> str:
+    spectra = {
+        "synthesised": long_term([clean(pair.synthesised) for pair in pairs]),
+        "recordings": long_term([clean(pair.recording) for pair in pairs]),
+    }
+    if "copy_synthesis" in result.sound:
+        spectra["copy_synthesis"] = long_term([clean(pair.copy_synthesis) for pair in pairs])
+    rows = result.utterances
+    pictures = [
+        ("Average spectrum; thin: what is there half of the time", figures.average_spectra(spectra)),
+        (
+            "Periodicity by frequency band; dotted: harmonics visible",
+            figures.periodicity_profile(result.sound),
+        ),
+        (
+            "Seconds of speech, one dot an utterance",
+            figures.scatter(
+                [row.synthesised.measures["speaking"] for row in rows],
+                [row.recording.measures["speaking"] for row in rows],
+                "s",
+            ),
+        ),
+        (
+            "Mean pitch, one dot an utterance",
+            figures.scatter(
+                [row.synthesised.measures["mean_hz"] for row in rows],
+                [row.recording.measures["mean_hz"] for row in rows],
+                "Hz",
+            ),
+        ),
+    ]
+    return "".join(
+        f'<figure class="card"><figcaption>{title}</figcaption>{_image(picture, title)}</figure>'
+        for title, picture in pictures
+    )
+
+
+def _tones(tones: Sequence[ToneRow], name: str) -> str:
+    if not tones:
+        return ""
+    rows = "".join(
+        f"<tr><td>{tone.hertz:.0f} Hz</td><td>{tone.prominence:.1f} dB</td>"
+        f"<td>{tone.above_recordings:.1f} dB</td><td>{tone.level:.1f} dB</td></tr>"
+        for tone in tones
+    )
+    return (
+        f'<div class="card scroll"><h3>Constant tones, {name}</h3><table><thead><tr><th>Frequency</th>'
+        "<th>Above its surroundings</th><th>Above the recordings</th><th>Against speech</th></tr></thead>"
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _examples(rows: Sequence[Row]) -> list[Row]:
+    """Rows spread evenly from the worst to the best, as many as the players allow."""
+    each = 3 if rows and rows[0].copy_synthesis else 2
+    count = min(len(rows), 4 if each == 3 else MAX_PLAYERS // each - 2)
+    places = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
+    return [rows[place] for place in places]
+
+
+def _example(row: Row, pair: Pair) -> str:
+    clips: dict[str, tuple[Samples, Clip]] = {
+        "synthesised": (clean(pair.synthesised), row.synthesised),
+        "recordings": (clean(pair.recording), row.recording),
+    }
+    if row.copy_synthesis is not None:
+        clips["copy_synthesis"] = (clean(pair.copy_synthesis), row.copy_synthesis)
+    longest = max(len(samples) for samples, _ in clips.values()) / SAMPLE_RATE
+    parts = []
+    for name, (samples, clip) in clips.items():
+        label = figures.LABELS[name].removesuffix("s") if name == "recordings" else figures.LABELS[name]
+        parts.append(
+            f'<figure><figcaption><b class="{_CLASSES[name]}">{label}</b> '
+            f'<span class="soft">CER {clip.cer:.2f} · similarity {clip.similarity:.2f}</span></figcaption>'
+            f"{_image(figures.spectrogram(samples, longest), f'Spectrogram of the {label}')}"
+            f'{_player(samples)}<span class="soft">heard: {_difference(row.spoken_text, clip.heard)}</span>'
+            "</figure>"
+        )
+    curves = figures.pitch_curves({name: samples for name, (samples, _) in clips.items()})
+    parts.append(f"<figure><figcaption>Pitch</figcaption>{_image(curves, 'Pitch curves')}</figure>")
+    layout = "pairs four" if len(parts) == 4 else "pairs"
+    return (
+        f'<div class="card"><p class="said">“{html.escape(row.text)}” '
+        f'<span class="soft">{html.escape(row.id)}</span></p>'
+        f'<div class="{layout}">{"".join(parts)}</div></div>'
+    )
+
+
+def _player(samples: Samples) -> str:
+    data = base64.b64encode(encode(normalise(samples, SAMPLE_RATE), SAMPLE_RATE, "mp3")).decode()
+    return f'<audio controls preload="none" src="data:audio/mpeg;base64,{data}"></audio>'
+
+
+def _difference(expected: str, heard: str) -> str:
+    """What was heard, wrong words marked and missing ones struck through."""
+    wanted, got = expected.split(), heard.split()
+    out = []
+    for kind, a, b, c, d in difflib.SequenceMatcher(None, wanted, got, autojunk=False).get_opcodes():
+        if kind in ("delete", "replace"):
+            out.append(f"<del>{html.escape(' '.join(wanted[a:b]))}</del>")
+        if kind != "delete" and c < d:
+            words = html.escape(" ".join(got[c:d]))
+            out.append(words if kind == "equal" else f"<mark>{words}</mark>")
+    return " ".join(out) or "<i>nothing</i>"
+
+
+def _utterances(rows: Sequence[Row]) -> str:
+    head = (
+        '<th>Id</th><th>Text</th><th>Heard</th><th class="n">CER</th><th class="n">WER</th>'
+        '<th class="n">Recording’s CER</th><th class="n">Similarity</th><th class="n">Seconds</th>'
+        '<th class="n">Recording’s</th>'
+    )
+    body = "".join(
+        f'<tr><td class="soft">{html.escape(row.id)}</td><td>{html.escape(row.text)}</td>'
+        f'<td class="heard">{_difference(row.spoken_text, row.synthesised.heard)}</td>'
+        f'<td class="n" data-name="CER">{row.synthesised.cer:.2f}</td>'
+        f'<td class="n" data-name="WER">{row.synthesised.wer:.2f}</td>'
+        f'<td class="n" data-name="recording’s CER">{row.recording.cer:.2f}</td>'
+        f'<td class="n" data-name="similarity">{row.synthesised.similarity:.2f}</td>'
+        f'<td class="n" data-name="seconds">{row.synthesised.measures["speaking"]:.2f}</td>'
+        f'<td class="n" data-name="recording’s">{row.recording.measures["speaking"]:.2f}</td></tr>'
+        for row in rows
+    )
+    return f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
