@@ -1,4 +1,4 @@
-"""Pseudo-speech whose every phone's place is known: harmonics under formants, bands of noise, bursts, silence."""
+"""Pseudo-speech whose every phone's place is known: harmonics under formants, bands of noise, bursts."""
 
 from __future__ import annotations
 
@@ -25,6 +25,22 @@ NOISES = {"s": (5000, 9000), "ʃ": (2300, 4500), "f": (1200, 8000)}
 STOPS = {"t": 4500.0, "k": 1800.0}
 VOWELS = "iuɑɛ"
 CONSONANTS = "mlsʃftk"
+
+
+MEASURED = Measurements(
+    source_rate=RATE,
+    source_seconds=3,
+    lufs=-23,
+    peak=0.5,
+    clipped=0,
+    noise_db=-70,
+    snr_db=40,
+    bandwidth_hz=9000,
+    silence_start=0,
+    silence_end=0,
+    phonemes_per_second=9,
+    gain_db=0,
+)
 
 
 def sentence(rng: np.random.Generator) -> str:
@@ -106,16 +122,22 @@ def corpus(folder: Path, clips: int, seed: int = 0) -> Corpus:
                 language="en-us",
                 source=f"{name}.wav",
                 hash=content_hash(file.read_bytes()),
-                measurements=Measurements(
-                    source_rate=RATE, source_seconds=len(wave) / RATE, lufs=-23, peak=0.5, clipped=0, noise_db=-70,
-                    snr_db=40, bandwidth_hz=9000, silence_start=0, silence_end=0, phonemes_per_second=9, gain_db=0,
-                ),
+                measurements=MEASURED,
             )
-        )  # fmt: skip
+        )
     minutes = sum(u.seconds for u in utterances) / 60
     meta = CorpusMeta(
-        language="en-us", licence="CC0-1.0", consent="made here", source="synthetic", speakers=("anna", "bert"),
-        found=clips, accepted=clips, quarantined=0, minutes=minutes, lufs=-23, tool="tests",
-    )  # fmt: skip
+        language="en-us",
+        licence="CC0-1.0",
+        consent="made here",
+        source="synthetic",
+        speakers=("anna", "bert"),
+        found=clips,
+        accepted=clips,
+        quarantined=0,
+        minutes=minutes,
+        lufs=-23,
+        tool="tests",
+    )
     write_corpus(folder, meta, utterances, [])
     return Corpus.read(folder)

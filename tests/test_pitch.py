@@ -16,7 +16,7 @@ def _buzz(pitch: np.ndarray, rate: int = 24_000) -> np.ndarray:
 
 
 def test_a_glide_is_followed_frame_by_frame() -> None:
-    """Frame k is the pitch at sample 300 k: a glide of 100 Hz a second would show a shift of one frame as 1.25 Hz."""
+    """Frame k is the pitch at sample 300 k: with this glide a shift of one frame would be 1.25 Hz."""
     count = 24_000
     pitch = 150 + 100 * np.arange(count) / count
     found = f0(_buzz(pitch))

@@ -9,7 +9,6 @@ from the caller's script, which pools of the standard library do.
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,9 +18,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
-from voicewright.audio.files import read
+from voicewright.audio.files import read, write_atomically
 from voicewright.audio.mel import LogMel, energy
 from voicewright.audio.pitch import f0
 from voicewright.config import FRAME, SAMPLE_RATE
@@ -76,7 +75,7 @@ def measure(samples: npt.NDArray[np.floating], mel: LogMel) -> Acoustic:
 
 
 def write_shard(path: Path, clips: Mapping[str, Acoustic]) -> None:
-    """Write clips under their keys to one safetensors file, to a temporary name first."""
+    """Write clips under their keys to one safetensors file. Raises VoicewrightError when the disk refuses."""
     index = [[key, clip.frames] for key, clip in clips.items()]
     tensors = {
         "samples": np.concatenate([clip.samples for clip in clips.values()]),
@@ -84,14 +83,7 @@ def write_shard(path: Path, clips: Mapping[str, Acoustic]) -> None:
         "f0": np.concatenate([clip.f0 for clip in clips.values()]),
         "energy": np.concatenate([clip.energy for clip in clips.values()]),
     }
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
-        save_file(tensors, temporary, metadata={"version": VERSION, "clips": json.dumps(index)})
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_atomically(path, save(tensors, metadata={"version": VERSION, "clips": json.dumps(index)}))
 
 
 def open_shard(path: Path) -> dict[str, Acoustic]:
@@ -143,8 +135,6 @@ def main() -> None:
         work(sys.stdin)
     except VoicewrightError as error:
         sys.exit(str(error))
-    except OSError as error:
-        sys.exit(f"Features cannot be written: {error}.")
 
 
 if __name__ == "__main__":

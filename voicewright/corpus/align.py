@@ -131,7 +131,8 @@ def apply(net: AlignerNet, clips: Sequence[Clip], settings: AlignerSettings | No
     fitting = [c for c in clips if _fits(c) and all(s in known for s in c.phonemes if is_phone(s))]
     work = _work(fitting, net.symbols)
     scores = _scores(net, work)
-    _realign(work, scores, settings or AlignerSettings(), trained=True)
+    if work:
+        _realign(work, scores, settings or AlignerSettings(), trained=True)
     return _finish(clips, work, scores)
 
 
@@ -349,7 +350,7 @@ def _finish(clips: Sequence[Clip], work: list[_Work], scores: list[Floats]) -> l
     found: dict[int, Alignment] = {}
     for item, score in zip(work, scores, strict=True):
         durations = tidy_pauses(item.durations, item.plan.symbols)
-        trust = _trust(score, item.labels)
+        trust = round(_trust(score, item.labels), 4)
         reason = ""
         if int(durations.max()) > MAX_FRAMES:
             which = item.plan.symbols[int(durations.argmax())] or "the pad"

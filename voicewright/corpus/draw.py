@@ -19,7 +19,7 @@ _INCHES_PER_SECOND = 4.5
 def draw_alignment(features: Features, path: Path, title: str = "") -> None:
     """Write a PNG: the log-mel with each token's start and symbol, F0 on top of it, loudness below.
 
-    About 4.5 inches to a second at 100 dots per inch. Raises VoicewrightError when the file cannot be written.
+    450 dots to a second. Raises VoicewrightError when the file cannot be written.
     """
     seconds = len(features.samples) / SAMPLE_RATE
     figure = Figure(figsize=(max(6.0, _INCHES_PER_SECOND * seconds), 5.2), dpi=100, layout="constrained")

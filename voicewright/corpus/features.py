@@ -222,7 +222,10 @@ def _run_workers(jobs: Sequence[str], workers: int) -> Iterator[str]:
     finally:
         for process in running:
             process.kill()
-            process.communicate()
+            process.wait()
+            for pipe in (process.stdout, process.stderr):
+                if pipe is not None:
+                    pipe.close()
 
 
 def _feed(process: subprocess.Popen[str], jobs: Sequence[str]) -> None:
@@ -318,6 +321,6 @@ def _read_alignments(path: Path, recipe: str) -> _Known:
 def _write_alignments(path: Path, known: _Known) -> None:
     lines = [json.dumps({"recipe": known.recipe, "taught": known.taught})]
     for key, a in known.alignments.items():
-        row = [key, a.durations.tolist(), round(a.confidence, 4), a.reason]
+        row = [key, a.durations.tolist(), a.confidence, a.reason]
         lines.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
     write_atomically(path, "".join(line + "\n" for line in lines).encode())

@@ -12,9 +12,10 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 
+from voicewright.audio.files import write_atomically
 from voicewright.errors import VoicewrightError
 
 INPUTS = 160
@@ -74,16 +75,14 @@ class AlignerNet(nn.Module):
 
 
 def save_aligner(net: AlignerNet, path: Path) -> None:
-    """Write an aligner as fp16 safetensors (under 1 MB), to a temporary name first."""
+    """Write an aligner as fp16 safetensors (under 1 MB). Raises VoicewrightError when the disk refuses."""
     meta = {
         "format": _FORMAT,
         "symbols": json.dumps(net.symbols, ensure_ascii=False),
         "width": str(net.width),
     }
     tensors = {name: value.detach().cpu().half().contiguous() for name, value in net.state_dict().items()}
-    temporary = path.with_name(path.name + ".part")
-    save_file(tensors, temporary, metadata=meta)
-    temporary.replace(path)
+    write_atomically(path, save(tensors, metadata=meta))
 
 
 def load_aligner(path: Path) -> AlignerNet:
