@@ -270,6 +270,36 @@ def judge(
         print(output / "report.html")
 
 
+@app.command()
+def demo(
+    recordings: Annotated[
+        Path | None, typer.Option("--recordings", help="Recordings of a person; without, a stand-in reads.")
+    ] = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder for everything made.")] = Path(
+        "demo-output"
+    ),
+    language: Annotated[
+        str, typer.Option("--language", "--lang", help="en-us or en-gb.", metavar="CODE")
+    ] = "en-us",
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", help="Recipe; recipes/finetune.yaml when not given.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show the whole road: speak, prepare, train, speak again, judge."""
+    from contextlib import redirect_stdout
+
+    from voicewright.commands import plain
+    from voicewright.demo import demonstrate
+
+    with redirect_stdout(sys.stderr if as_json else sys.stdout):
+        made = demonstrate(main, output, recordings, language=language, recipe=recipe, note=_note)
+    if as_json:
+        _emit(plain(made))
+    else:
+        print(made.text())
+
+
 @voice_app.command("inspect")
 def voice_inspect(
     voice: Annotated[str, typer.Argument(help="Voicepack file, or a voice of the model.")],
