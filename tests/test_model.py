@@ -13,7 +13,7 @@ from torch import Tensor
 
 from voicewright.config import HOP, SAMPLE_RATE, IstftNet, ModelConfig, StyleEncoder
 from voicewright.errors import VoicewrightError
-from voicewright.model.layers import AdaIN1d, snake
+from voicewright.model.layers import AdaIN1d, fold, snake, spectral_norm
 from voicewright.model.tts.decoder import box_smooth
 from voicewright.model.tts.generator import STFT, polar
 from voicewright.model.tts.model import TTSModel
@@ -314,6 +314,38 @@ def test_style_encoder_has_styletts2s_size_and_limits() -> None:
         assert torch.equal(both[:, 128:], styles.prosodic(mel[:, None]))
     with pytest.raises(VoicewrightError, match=r"at least 65 mel frames.*got 64"):
         styles.encode(torch.randn(1, 80, 64))
+
+
+def test_spectral_norm_reaches_norm_one_and_is_torchs() -> None:
+    torch.manual_seed(3)
+    conv = spectral_norm(torch.nn.Conv2d(4, 6, 3))
+    other = torch.nn.utils.parametrizations.spectral_norm(torch.nn.Conv2d(4, 6, 3))
+    other.load_state_dict(conv.state_dict())
+    x = torch.randn(1, 4, 9, 9)
+    for _ in range(3):
+        torch.testing.assert_close(conv(x), other(x))
+    assert conv.state_dict().keys() == other.state_dict().keys()
+    for key, value in conv.state_dict().items():
+        torch.testing.assert_close(value, other.state_dict()[key])
+    for _ in range(60):
+        conv(x)
+    largest = torch.linalg.matrix_norm(conv.weight.detach().flatten(1), 2)
+    assert float(largest) == pytest.approx(1, abs=1e-3)
+    with torch.autocast("cpu", torch.bfloat16):
+        conv(x)
+    assert conv.state_dict()["parametrizations.weight.0._u"].dtype == torch.float32
+    conv.eval()
+    before = conv(x)
+    fold(conv)
+    assert list(conv.state_dict()) == ["bias", "weight"]
+    assert torch.equal(conv(x), before)
+
+
+def test_two_forwards_before_one_backward_are_allowed() -> None:
+    styles = StyleEncoders(small()).train()
+    mel = torch.randn(2, 80, 70)
+    (styles.encode(mel) - styles.encode(mel.flip(2))).square().sum().backward()
+    assert all(p.grad is not None for p in styles.parameters())
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,43 @@ def fold(module: nn.Module) -> None:
             parametrize.remove_parametrizations(child, "weight", leave_parametrized=True)
 
 
+class SpectralNorm(nn.Module):
+    """Divides a weight by its largest singular value, tracked by one power iteration per training forward.
+
+    The estimate stays in fp32 under autocast. State: `_u` [rows], `_v` [columns], as torch's own has them.
+    """
+
+    _u: Tensor
+    _v: Tensor
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        matrix = weight.detach().flatten(1)
+        self.register_buffer("_u", F.normalize(torch.randn(matrix.shape[0]), dim=0))
+        self.register_buffer("_v", F.normalize(torch.randn(matrix.shape[1]), dim=0))
+        for _ in range(15):
+            self._iterate(matrix)
+
+    @torch.no_grad()
+    def _iterate(self, matrix: Tensor) -> None:
+        # New tensors, not in-place ones: an earlier forward of the same step may still need the old.
+        self._u = F.normalize(matrix @ self._v, dim=0, eps=1e-12)
+        self._v = F.normalize(self._u @ matrix, dim=0, eps=1e-12)
+
+    def forward(self, weight: Tensor) -> Tensor:
+        with torch.autocast(weight.device.type, enabled=False):
+            matrix = weight.flatten(1)
+            if self.training:
+                self._iterate(matrix)
+            return weight / (self._u @ (matrix @ self._v))
+
+
+def spectral_norm(module: nn.Conv2d) -> nn.Conv2d:
+    """Parametrise the module's weight by SpectralNorm."""
+    parametrize.register_parametrization(module, "weight", SpectralNorm(module.weight))
+    return module
+
+
 class LinearNorm(nn.Module):
     """A Linear under the key `linear_layer`, Xavier-initialised."""
 

@@ -7,11 +7,11 @@ import math
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.nn.utils.parametrizations import spectral_norm
 
 from voicewright.config import STYLE, ModelConfig
 from voicewright.config import StyleEncoder as StyleConfig
 from voicewright.errors import VoicewrightError
+from voicewright.model.layers import spectral_norm
 
 MIN_FRAMES = 65
 """Mel frames: four halvings must leave the five columns that the last convolution covers."""
