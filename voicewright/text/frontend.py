@@ -7,8 +7,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from voicewright.errors import VoicewrightError
-from voicewright.text.g2p import Pronouncer, find_language
-from voicewright.text.pieces import Kind, Piece
+from voicewright.text.chunks import Unit, split
+from voicewright.text.g2p import find_language
+from voicewright.text.lexicon import Lexicon
+from voicewright.text.pieces import Kind
 from voicewright.text.vocab import KOKORO, MAX_TOKENS
 
 
@@ -53,16 +55,28 @@ class Frontend:
         self._language = find_language(language)
         self.language = self._language.code
         self.vocab = vocab
-        self._pronouncer: Pronouncer | None = None
+        user = Lexicon.read(lexicon, vocab) if lexicon is not None else None
+        self._normalise = self._language.normaliser(user)
+        self._pronouncer = self._language.pronouncer(user)
 
     def tokens(self, text: str) -> Tokens:
         """All of `text` as one sequence, however long."""
-        pieces = self._language.normalise(text)
-        return self._assemble(text, pieces, self._pronounce(pieces))
+        return self._assemble(text, 0, len(text), self._units(text))
 
     def chunks(self, text: str, limit: int = MAX_TOKENS) -> list[Tokens]:
-        """`text` in sequences of at most `limit` tokens, cut between words."""
-        return [self.tokens(text)]
+        """`text` in sequences of at most `limit` tokens, in order; nothing is left out.
+
+        Cut at ends of sentences where possible, else of clauses, else between words; a blank line always cuts.
+        Only a single word longer than `limit` (a long web address) is cut inside, and then stands in both chunks.
+        Text without a word gives the chunk that its unknown symbols are reported in, or none.
+        """
+        if limit < 1:
+            raise VoicewrightError(f"A chunk cannot have {limit} tokens: give a limit of at least 1.")
+        result = []
+        for group in split(self._units(text), limit):
+            start, stop = group[0].piece.start, group[-1].piece.stop
+            result.append(self._assemble(text, start, stop, group))
+        return result
 
     def ids(self, phonemes: str) -> list[int]:
         """Token ids of phonemes, without pads. Raises VoicewrightError that names a symbol with no id."""
@@ -73,32 +87,38 @@ class Frontend:
             )
         return [self.vocab[symbol] for symbol in phonemes]
 
-    def _pronounce(self, pieces: Sequence[Piece]) -> list[str]:
-        if self._pronouncer is None:
-            self._pronouncer = self._language.pronouncer()
-        return self._pronouncer.pronounce(pieces)
+    def _units(self, text: str) -> list[Unit]:
+        pieces = self._normalise(text)
+        return [
+            Unit(piece, sound)
+            for piece, sound in zip(pieces, self._pronouncer.pronounce(pieces), strict=True)
+        ]
 
-    def _assemble(self, text: str, pieces: Sequence[Piece], sounds: Sequence[str]) -> Tokens:
+    def _assemble(self, text: str, begin: int, end: int, units: Sequence[Unit]) -> Tokens:
+        """Units of text[begin:end], one after the other."""
         out: list[str] = []
         words: list[Word] = []
         unknown: dict[str, None] = {}
-        for piece, sound in zip(pieces, sounds, strict=True):
-            if piece.kind in (Kind.SPACE, Kind.BREAK):
-                sound = " "
+        after_word = False
+        for unit in units:
+            piece, sound = unit.piece, unit.sound
+            is_word = piece.kind is Kind.WORD
+            if piece.kind in (Kind.SPACE, Kind.BREAK) or (is_word and after_word):
+                if out and out[-1] != " ":
+                    out.append(" ")
             elif piece.kind is Kind.UNKNOWN:
-                unknown[text[piece.start : piece.stop]] = None
+                unknown[text[piece.start : piece.stop].encode("utf-8", "replace").decode("utf-8")] = None
+            after_word = is_word
             start = len(out)
             for symbol in sound:
-                if symbol == " " and (not out or out[-1] == " "):
-                    continue
                 if symbol in self.vocab:
-                    out.append(symbol)
+                    if symbol != " " or len(out) > start:
+                        out.append(symbol)
                 else:
                     unknown[symbol] = None
-            if piece.kind is Kind.WORD and len(out) > start:
+            if is_word and len(out) > start:
                 words.append(Word(text[piece.start : piece.stop], start, len(out)))
         if out and out[-1] == " ":
             out.pop()
-        phonemes = "".join(out)
-        ids = tuple(self.vocab[symbol] for symbol in phonemes)
-        return Tokens(text, phonemes, ids, tuple(words), tuple(unknown))
+        ids = tuple(self.vocab[symbol] for symbol in out)
+        return Tokens(text[begin:end].strip(), "".join(out), ids, tuple(words), tuple(unknown))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
 from voicewright.errors import UsageError
+from voicewright.text.english import English
+from voicewright.text.lexicon import Lexicon
+from voicewright.text.normalise import normaliser
 from voicewright.text.pieces import Piece
 
 
@@ -24,25 +28,20 @@ class Language:
     name: str
     kokoro: str
     """The one-letter code of Kokoro's pipeline and voice names."""
-    normalise: Callable[[str], list[Piece]]
-    pronouncer: Callable[[], Pronouncer]
+    normaliser: Callable[[Lexicon | None], Callable[[str], list[Piece]]]
+    pronouncer: Callable[[Lexicon | None], Pronouncer]
 
 
-def _english(code: str, name: str, kokoro: str, dialect: str) -> Language:
-    from voicewright.text.english import English
-    from voicewright.text.normalise import normalise
-
-    return Language(
-        code, name, kokoro, lambda text: normalise(text, dialect), lambda: English(dialect == "gb")
-    )
+def _english(code: str, name: str, kokoro: str, british: bool) -> Language:
+    return Language(code, name, kokoro, partial(normaliser, british), partial(English, british))
 
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
     {
         language.code: language
         for language in (
-            _english("en-us", "American English", "a", "us"),
-            _english("en-gb", "British English", "b", "gb"),
+            _english("en-us", "American English", "a", british=False),
+            _english("en-gb", "British English", "b", british=True),
         )
     }
 )

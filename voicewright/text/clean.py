@@ -1,0 +1,78 @@
+"""Characters made uniform before anything is read, with the way back to the written text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Sequence
+
+# Kept as they are: their compatibility forms would lose what they mean ("…" is a pause, "²" a power).
+_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞²³¹™´¨¯″′‼⁇⁈⁉")
+_CHANGE = {
+    "’": "'", "‘": "'", "ʼ": "'", "‛": "'", "ʹ": "'", "´": "'", "`": "'", "ˋ": "'", "ˊ": "'",
+    "„": '"', "‟": '"', "«": "“", "»": "”", "‹": "“", "›": "”", "「": "“", "」": "”", "『": "“", "』": "”",
+    "‐": "-", "‑": "-", "⁃": "-", "‒": "–", "―": "—", "⸺": "—", "⸻": "—",
+    "。": ".", "、": ",", "‼": "!", "⁇": "?", "⁈": "?", "⁉": "!", "¿": "", "¡": "",
+    "\u2028": "\n", "\u2029": "\n\n", "\x0b": "\n", "\x0c": "\n\n", "\x85": "\n", "\r": "\n",
+}  # fmt: skip
+_ODD = re.compile(r"[^\x09\x0a\x20-\x5f\x61-\x7e]+")
+_GONE = frozenset({"Cf", "Cc", "Mn", "Me"})
+
+
+def clean(text: str) -> tuple[str, Sequence[int]]:
+    """`text` in plain characters, and for every position of it (and its end) the position in `text`.
+
+    Curly apostrophes, exotic spaces, dashes and quotes, full-width letters and letters with combining
+    accents become their common forms. Zero-width characters, a byte order mark, soft hyphens and other
+    controls go away; they have no reading. Linear in the text.
+    """
+    if _ODD.search(text) is None:
+        return text, range(len(text) + 1)
+    out: list[str] = []
+    origin: list[int] = []
+    position = 0
+    for match in _ODD.finditer(text):
+        start, stop = match.span()
+        # A combining accent belongs to the plain letter before it.
+        if unicodedata.combining(text[start]) and start > position:
+            start -= 1
+        out.append(text[position:start])
+        origin.extend(range(position, start))
+        for at, cluster in _clusters(text, start, stop):
+            plain = _plain(cluster)
+            out.append(plain)
+            origin.extend([at] * len(plain))
+        position = stop
+    out.append(text[position:])
+    origin.extend(range(position, len(text) + 1))
+    return "".join(out), origin
+
+
+def _clusters(text: str, start: int, stop: int) -> list[tuple[int, str]]:
+    """Characters of text[start:stop], each with the combining marks that follow it."""
+    found: list[tuple[int, str]] = []
+    at = start
+    while at < stop:
+        end = at + 1
+        while end < stop and unicodedata.combining(text[end]):
+            end += 1
+        if text[at] == "\r" and text[end : end + 1] == "\n":
+            found.append((at, ""))
+        else:
+            found.append((at, text[at:end]))
+        at = end
+    return found
+
+
+def _plain(cluster: str) -> str:
+    if cluster in _CHANGE:
+        return _CHANGE[cluster]
+    if cluster in _KEEP:
+        return cluster
+    if cluster.isspace():
+        return " "
+    if "\ud800" <= cluster <= "\udfff":
+        return "\ufffd"  # half of a surrogate pair: not a character, and no file can hold it
+    whole = unicodedata.normalize("NFKC", cluster)
+    # Accents that no letter of Unicode carries have no reading of their own.
+    return "".join(_CHANGE.get(c, c) for c in whole if unicodedata.category(c) not in _GONE)

@@ -1,0 +1,87 @@
+"""Goes through tokens with their neighbours in view and writes down pieces."""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+from voicewright.text.english_tables import SENTENCE_STARTS
+from voicewright.text.pieces import Kind, Piece
+from voicewright.text.scan import Token
+
+_NUMERIC = frozenset({"number", "fraction", "money", "range", "ordinal", "time", "hour", "decade"})
+
+
+class Reader:
+    """Reads the tokens in order, each with its neighbours in view."""
+
+    def __init__(self, text: str, tokens: list[Token], british: bool, known: Container[str]) -> None:
+        self.text = text
+        self.tokens = tokens
+        self.british = british
+        self.known = known
+        self.pieces: list[Piece] = []
+        self.index = 0
+        self.currency: dict[int, str] = {}
+        """Index of a scale word ("million") → the currency that is said after it."""
+        self.single_open = False
+        self.double_open = False
+
+    def read(self) -> list[Piece]:
+        while self.index < len(self.tokens):
+            token = self.tokens[self.index]
+            self.index += 1
+            getattr(self, f"_{token.kind}")(token, self.index - 1)
+        return self.pieces
+
+    # Neighbours
+
+    def _at(self, index: int) -> Token | None:
+        return self.tokens[index] if 0 <= index < len(self.tokens) else None
+
+    def _near(self, index: int, step: int) -> Token | None:
+        """The next token in a direction that is not blank; None at a paragraph's end."""
+        token = self._at(index + step)
+        if token is not None and token.kind == "blank":
+            if token.text.count("\n") > 1:
+                return None
+            token = self._at(index + 2 * step)
+        return token
+
+    def _is_numeric(self, token: Token | None) -> bool:
+        return token is not None and token.kind in _NUMERIC
+
+    def _capitalised(self, token: Token | None) -> bool:
+        return token is not None and token.kind in ("word", "dotted", "given") and token.text[:1].isupper()
+
+    def _sentence_ends(self, index: int, always: bool = False) -> bool:
+        """Does an abbreviation's dot at `index` also end the sentence?"""
+        after = self._near(index, 1)
+        if after is None:
+            return True
+        if not self._capitalised(after):
+            return False
+        return always or after.text in SENTENCE_STARTS
+
+    # Pieces
+
+    def _say(self, token: Token, spoken: str, stop: int | None = None, phonemes: str | None = None) -> None:
+        self.pieces.append(Piece(Kind.WORD, token.start, stop or token.stop, spoken, phonemes))
+
+    def _mark(self, start: int, stop: int, symbol: str) -> None:
+        last = self.pieces[-1] if self.pieces else None
+        # "!!!" is one mark.
+        if last is None or last.kind is not Kind.MARK or last.phonemes != symbol or symbol in "()“”":
+            self.pieces.append(Piece(Kind.MARK, start, stop, phonemes=symbol))
+
+    def _space(self, token: Token, kind: Kind = Kind.SPACE) -> None:
+        self.pieces.append(Piece(kind, token.start, token.stop))
+
+    def _with_dot(self, token: Token, index: int, spoken: str, always: bool = False) -> None:
+        """An abbreviation whose dot is the next token."""
+        dot = self.tokens[index + 1]
+        self.index = index + 2
+        if self._sentence_ends(index + 1, always):
+            self._say(token, spoken)
+            self._mark(dot.start, dot.stop, ".")
+        else:
+            self._say(token, spoken, dot.stop)
