@@ -1,8 +1,8 @@
 """F0 on the 12.5 ms grid by WORLD: DIO finds candidates, StoneMask refines them.
 
 Measured on one woman's speech, seconds per hour of speech on one core: DIO with decimation 4 takes 10,
-without 64, Harvest 700. Harvest calls 85 % of all frames voiced (DIO 62 %) and leaps by more than a quarter octave between
-neighbouring frames far more often (5.3 % against 1.2 %). Running DIO on a finer grid made it leap more (7 %).
+without 64, Harvest 700. Harvest calls 85 % of all frames voiced (DIO 62 %) and leaps by more than a quarter
+octave between neighbouring frames far more often (5.3 % against 1.2 %). DIO on a finer grid leapt more (7 %).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def f0(
     """Fundamental frequency of samples [T] in Hz, 0 where unvoiced: float32 [1 + T // 300] at 24 kHz.
 
     Frame k is measured around sample 300 k, the centre of mel frame k (see `voicewright.audio.mel`). At
-    another rate the frames still fall every 12.5 ms. Raises VoicewrightError for input that is not one channel.
+    another rate the frames still fall every 12.5 ms. Raises VoicewrightError unless there is one channel.
     """
     import pyworld
 
