@@ -39,6 +39,8 @@ Progress = Callable[[str, float], None]
 _PHONE_LIMIT = 14
 """A phone longer than this (350 ms) is hardly one."""
 _BOTTOM = -30.0
+_LEAN = 2400
+"""Mel frames (30 s) of a speaker that weigh as much as what the aligner was taught with."""
 
 
 @dataclass(frozen=True)
@@ -114,14 +116,20 @@ def align(
     symbols = inventory(clip.phonemes for clip in fitting)
     net = _seeded(lambda: AlignerNet(symbols, settings.width), settings.seed)
     missing = net.adopt(init) if init is not None else list(symbols)
-    work = _work(fitting, symbols)
+    spectra = [_log_power(clip) for clip in fitting]
     if missing:
-        _gaussian_start(work, len(symbols), settings, tell)
+        every = np.concatenate(spectra)
+        net.mean.copy_(torch.from_numpy(every.mean(0)))
+        net.std.copy_(torch.from_numpy(every.std(0)))
+    work = _work(fitting, spectra, net)
+    if missing:
+        _gaussian_start(work, settings, tell)
     else:
-        _realign(work, _scores(net, work), settings, trained=True)
+        _realign(work, _scores(net, work), _weighed_prior(net, settings))
     for number in range(settings.rounds):
         _train(net, work, settings, number, tell)
-        _realign(work, _scores(net, work), settings, trained=True)
+        net.prior.copy_(_log_share(work, len(symbols)))
+        _realign(work, _scores(net, work), _weighed_prior(net, settings))
     return _finish(clips, work, _scores(net, work)), net
 
 
@@ -129,10 +137,9 @@ def apply(net: AlignerNet, clips: Sequence[Clip], settings: AlignerSettings | No
     """Align clips with a trained aligner as it is. A clip with a phone it does not know gets confidence 0."""
     known = set(net.symbols)
     fitting = [c for c in clips if _fits(c) and all(s in known for s in c.phonemes if is_phone(s))]
-    work = _work(fitting, net.symbols)
+    work = _work(fitting, [_log_power(clip) for clip in fitting], net)
     scores = _scores(net, work)
-    if work:
-        _realign(work, scores, settings or AlignerSettings(), trained=True)
+    _realign(work, scores, _weighed_prior(net, settings or AlignerSettings()))
     return _finish(clips, work, scores)
 
 
@@ -149,20 +156,29 @@ def _seeded(make: Callable[[], AlignerNet], seed: int) -> AlignerNet:
 # --- input ------------------------------------------------------------------------------------------------
 
 
-def _work(clips: Sequence[Clip], symbols: tuple[str, ...]) -> list[_Work]:
-    """Inputs normalised per speaker; digital silence and a room's noise are brought to the same floor."""
-    classes = {symbol: index for index, symbol in enumerate(symbols)}
-    floored: dict[str, list[tuple[int, Floats]]] = {}
+def _log_power(clip: Clip) -> Floats:
+    """[2F, 80]; digital silence and a room's noise are brought to the same floor, 40 dB below speech."""
+    power = np.exp(4.0 * clip.mel[:, : 2 * clip.frames].astype(np.float32) - 4.0).T
+    loud = np.percentile(power.sum(1), 95) / power.shape[1]
+    return np.log(power + np.float32(1e-4 * loud))
+
+
+def _work(clips: Sequence[Clip], spectra: Sequence[Floats], net: AlignerNet) -> list[_Work]:
+    """Inputs normalised per speaker: mean and std of what is there, leaning on the aligner's own."""
+    classes = {symbol: index for index, symbol in enumerate(net.symbols)}
+    groups: dict[str, list[int]] = {}
     for index, clip in enumerate(clips):
-        power = np.exp(4.0 * clip.mel[:, : 2 * clip.frames].astype(np.float32) - 4.0).T
-        loud = np.percentile(power.sum(1), 95) / power.shape[1]
-        floored.setdefault(clip.speaker, []).append((index, np.log(power + 1e-4 * loud)))
+        groups.setdefault(clip.speaker, []).append(index)
     inputs: dict[int, Floats] = {}
-    for group in floored.values():
-        every = np.concatenate([x for _, x in group])
-        mean, std = every.mean(0), every.std(0) + 1e-3
-        for index, x in group:
-            inputs[index] = ((x - mean) / std).reshape(-1, 2 * x.shape[1]).astype(np.float32)
+    mean, spread = net.mean.numpy(), net.std.numpy() ** 2
+    for group in groups.values():
+        every = np.concatenate([spectra[index] for index in group])
+        trust = len(every) / (len(every) + _LEAN)
+        centre = trust * every.mean(0) + (1 - trust) * mean
+        scale = np.sqrt(trust * every.var(0) + (1 - trust) * spread) + 1e-3
+        for index in group:
+            normal = (spectra[index] - centre) / scale
+            inputs[index] = normal.reshape(-1, 2 * normal.shape[1]).astype(np.float32)
     return [_Work(clip, plan(clip.phonemes, classes), inputs[i]) for i, clip in enumerate(clips)]
 
 
@@ -176,20 +192,24 @@ def _groups(work: Sequence[_Work], size: int = 128) -> Iterator[list[int]]:
 # --- the search -------------------------------------------------------------------------------------------
 
 
-def _realign(work: list[_Work], scores: list[Floats], settings: AlignerSettings, trained: bool) -> None:
-    """Set durations and frame labels of every clip from class scores [F, C]."""
-    if trained and work[0].labels.size:
-        share = np.bincount(np.concatenate([w.labels for w in work]), minlength=scores[0].shape[1]) + 1.0
-    else:
-        share = np.exp(np.concatenate(scores)).sum(0) + 1.0 if trained else np.ones(scores[0].shape[1])
-    prior = settings.prior * np.log(share / share.sum()) if trained else 0.0 * share
+def _log_share(work: list[_Work], classes: int) -> torch.Tensor:
+    share = np.bincount(np.concatenate([w.labels for w in work]), minlength=classes) + 1.0
+    return torch.from_numpy(np.log(share / share.sum()))
+
+
+def _weighed_prior(net: AlignerNet, settings: AlignerSettings) -> Floats:
+    return (settings.prior * net.prior.numpy()).astype(np.float32)
+
+
+def _realign(work: list[_Work], scores: list[Floats], prior: Floats | float) -> None:
+    """Set durations and frame labels of every clip from class scores [F, C] less `prior` [C]."""
     for chosen in _groups(work):
         tokens = np.array([len(work[i].plan.symbols) for i in chosen])
         frames = np.array([len(work[i].x) for i in chosen])
         enter = np.full((len(chosen), frames.max(), tokens.max()), -np.inf, np.float32)
         stay = np.full_like(enter, -np.inf)
         for row, i in enumerate(chosen):
-            first, later = _emissions(work[i].plan, (scores[i] - prior).astype(np.float32))
+            first, later = _emissions(work[i].plan, scores[i] - prior)
             enter[row, : frames[row], : tokens[row]] = first
             stay[row, : frames[row], : tokens[row]] = later
         durations, _ = best_paths(enter, stay, tokens, frames)
@@ -224,14 +244,15 @@ def _labels(item: _Work, scores: Floats) -> Ints:
 # --- the start --------------------------------------------------------------------------------------------
 
 
-def _gaussian_start(work: list[_Work], classes: int, settings: AlignerSettings, tell: Progress) -> None:
+def _gaussian_start(work: list[_Work], settings: AlignerSettings, tell: Progress) -> None:
+    classes = 1 + max(int(item.plan.stay.max()) for item in work)
     vectors = _decorrelated(work)
     for item in work:
         _spread(item)
     for number in range(settings.gaussian_rounds):
         tell("aligner: start", number / settings.gaussian_rounds)
         scores = _gaussian_scores(vectors, [item.labels for item in work], classes)
-        _realign(work, scores, settings, trained=False)
+        _realign(work, scores, 0.0)
 
 
 def _decorrelated(work: list[_Work], keep: int = 30) -> list[Floats]:

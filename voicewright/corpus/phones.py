@@ -15,8 +15,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from voicewright.config import FRAME
-
 PAUSES = frozenset(' ;:,.!?¡¿—…"()«»“”↓→↗↘↑')
 LEADING = frozenset("ˈˌ")
 TRAILING = frozenset("ːˑʰʱʲʷˠˤᵝ̩̃ʼʴ˞")
@@ -26,7 +24,6 @@ PAD_FRAMES = 6
 """Frames of added silence that each end pad owns at least."""
 MAX_FRAMES = 50
 """Kokoro's max_dur: a longer token could not be learnt."""
-FRAME_SECONDS = FRAME / 24_000
 
 _WORD_END = -0.5
 _WORD_START = -1.5

@@ -20,20 +20,29 @@ from voicewright.errors import VoicewrightError
 
 INPUTS = 160
 """Two log-mel frames of 80 bins make one input frame."""
-_FORMAT = "voicewright-aligner-1"
+_FORMAT = "voicewright-aligner-2"
 
 
 class AlignerNet(nn.Module):
     """Phone classifier. forward: x [B, 160, F] normalised log-mel pairs → log-probabilities [B, classes,
     F].
 
-    `symbols` names the classes: the first is silence (""), every other one a phoneme symbol.
+    `symbols` names the classes: the first is silence (""), every other one a phoneme symbol. What it needs to
+    know about the speech it was taught with travels along: mean and std [80] of its log-mels, and prior
+    [classes], the log share of frames of each class.
     """
+
+    mean: Tensor
+    std: Tensor
+    prior: Tensor
 
     def __init__(self, symbols: tuple[str, ...], width: int = 192, dropout: float = 0.2) -> None:
         super().__init__()
         self.symbols = symbols
         self.width = width
+        self.register_buffer("mean", torch.zeros(INPUTS // 2))
+        self.register_buffer("std", torch.ones(INPUTS // 2))
+        self.register_buffer("prior", torch.zeros(len(symbols)))
         self.layers = nn.Sequential(
             nn.Conv1d(INPUTS, width, 5, padding=2),
             nn.GELU(),
@@ -66,9 +75,12 @@ class AlignerNet(nn.Module):
             head, source = self.layers[-1], other.layers[-1]
             assert isinstance(head, nn.Conv1d) and isinstance(source, nn.Conv1d)
             assert head.bias is not None and source.bias is not None
+            self.mean.copy_(other.mean)
+            self.std.copy_(other.std)
             for index, symbol in enumerate(self.symbols):
                 if symbol in other.symbols:
                     row = other.symbols.index(symbol)
+                    self.prior[index] = other.prior[row]
                     head.weight[index] = source.weight[row]
                     head.bias[index] = source.bias[row]
         return [symbol for symbol in self.symbols if symbol not in other.symbols]
