@@ -10,11 +10,14 @@ from voicewright.text.scan import Token
 
 _RUNS = re.compile(r"\d+|[^\W\d_]+|[^\w\s]|_")
 _ADDRESS = {
-    ".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "?": "question mark", "=": "equals",
-    "&": "and", ":": "colon", "#": "hash", "%": "percent", "~": "tilde", "+": "plus", ",": "comma",
+    ".": "dot", "/": "slash", "-": "dash", "_": "underscore", "@": "at", "?": "question mark",
+    "=": "equals", "&": "and", ":": "colon", "#": "hash", "%": "percent", "~": "tilde", "+": "plus",
+    ",": "comma",
 }  # fmt: skip
-_SPELLED = {"www": "W.W.W", "io": "I.O", "ai": "A.I", "uk": "U.K", "ac": "A.C", "tv": "T.V", "html": "H.T.M.L",
-            "php": "P.H.P", "http": "H.T.T.P", "https": "H.T.T.P.S"}  # fmt: skip
+_SPELLED = {
+    "www": "W.W.W", "io": "I.O", "ai": "A.I", "uk": "U.K", "ac": "A.C", "tv": "T.V", "html": "H.T.M.L",
+    "php": "P.H.P", "http": "H.T.T.P", "https": "H.T.T.P.S",
+}  # fmt: skip
 
 
 def date(year: int | None, month: int, day: int, british: bool) -> str:

@@ -48,14 +48,20 @@ def clean(text: str) -> tuple[str, Sequence[int]]:
     return "".join(out), origin
 
 
+def cluster_end(text: str, at: int) -> int:
+    """Position after the character at `at` and the combining marks that follow it."""
+    end = at + 1
+    while end < len(text) and unicodedata.combining(text[end]):
+        end += 1
+    return end
+
+
 def _clusters(text: str, start: int, stop: int) -> list[tuple[int, str]]:
     """Characters of text[start:stop], each with the combining marks that follow it."""
     found: list[tuple[int, str]] = []
     at = start
     while at < stop:
-        end = at + 1
-        while end < stop and unicodedata.combining(text[end]):
-            end += 1
+        end = min(cluster_end(text, at), stop)
         if text[at] == "\r" and text[end : end + 1] == "\n":
             found.append((at, ""))
         else:

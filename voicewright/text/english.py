@@ -24,6 +24,8 @@ _STOPS = frozenset(";:,.!?—…")
 _HEAVY = frozenset("AIOQWYʤʧ")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
 _SWITCH = re.compile(r"\([a-z-]{2,12}\)")
+_NOISES = {"sh": "ʃ", "shh": "ʃʃ", "shhh": "ʃʃʃ", "psst": "psst", "pst": "pst", "brr": "bɹɹ", "brrr": "bɹɹɹ"}
+"""Sounds that the lexicon lacks and espeak-ng would spell out."""
 _MOST_CACHED = 50_000
 
 
@@ -39,11 +41,8 @@ class English:
         self._senses: dict[str, frozenset[str]] = {}
         self._lock = threading.RLock()
 
-    def __getstate__(self) -> dict[str, Any]:
-        return {"british": self.british, "user": self.user}
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__(state["british"], state["user"])  # type: ignore[misc]
+    def __reduce__(self) -> tuple[Any, ...]:
+        return English, (self.british, self.user)
 
     def pronounce(self, pieces: Sequence[Piece]) -> list[str]:
         """Phonemes of every piece, in order; empty for spaces, breaks and unknown symbols."""
@@ -118,6 +117,8 @@ class English:
 
     def _word(self, word: str, sense: str = "", vowel: bool | None = False, before_to: bool = False) -> str:
         own = self._from_user(word)
+        if own is None:
+            own = _NOISES.get(word.lower())
         if own is not None:
             return own
         sound = self._from_lexicon(word, sense, vowel, before_to)
@@ -180,7 +181,7 @@ class English:
             for at, sound in enumerate(sounds)
             if sound
         )
-        if len(weights) == 2 and len(parts[0]) == 1:
+        if len(sounds) == 2 and len(weights) == 2 and len(parts[0]) == 1:
             sounds[1] = apply_stress(sounds[1], -0.5) or ""
         elif len(weights) >= 2 and sum(stressed for stressed, _, _ in weights) > (len(weights) + 1) // 2:
             for _, _, at in weights[: len(weights) // 2]:
@@ -194,8 +195,8 @@ class English:
             self._espeak = _open_espeak("en-gb" if self.british else "en-us")
         lowered = word.lower() if word.isupper() else word
         raw = _SWITCH.sub("", self._espeak.phonemize(lowered, use_tie=True)).replace("_", "")
-        sound: str = from_espeak(" ".join(raw.split()), british=self.british)
-        return sound
+        sounds = [from_espeak(part, british=self.british) for part in raw.split()]
+        return self._join(sounds, sounds) if len(sounds) > 1 else "".join(sounds)
 
 
 def _open_espeak(voice: str) -> Any:

@@ -25,7 +25,7 @@ TITLES = {
     "Gov": "Governor", "Pres": "President", "Messrs": "Messers", "Mme": "Madame", "Mlle": "Mademoiselle",
     "St": "Saint", "Ste": "Saint", "Mt": "Mount", "Ft": "Fort", "Pt": "Point",
 }  # fmt: skip
-"""Before a capitalised word; their dot never ends a sentence. With no dot only when British style drops it."""
+"""Before a capitalised word; their dot never ends a sentence. Without a dot: see below."""
 
 DOTLESS_TITLES = frozenset(
     {"Mr", "Mrs", "Ms", "Mx", "Dr", "Prof", "Messrs", "Mme", "St", "Mt", "Sgt", "Capt", "Lt"}
@@ -33,7 +33,7 @@ DOTLESS_TITLES = frozenset(
 NAME_TITLES = frozenset(TITLES) - {"St", "Ste", "Mt", "Ft", "Pt"}
 
 ABBREVIATIONS = {
-    "jr": "junior", "sr": "senior", "esq": "esquire", "bros": "brothers", "etc": "et cetera", "vs": "versus",
+    "jr": "junior", "sr": "senior", "esq": "esquire", "bros": "brothers", "etc": "etc", "vs": "versus",
     "cf": "compare", "viz": "namely", "approx": "approximately", "est": "established", "dept": "department",
     "assn": "association", "assoc": "association", "univ": "university", "inc": "incorporated",
     "ltd": "limited", "corp": "corporation", "govt": "government", "mfg": "manufacturing",
@@ -65,6 +65,11 @@ DOTTED = {
     "ph.d": "P.H.D", "w.r.t": "with respect to", "q.v": "Q.V",
 }  # fmt: skip
 """Letters with dots; any other such run is spelled out."""
+
+BEFORE_LETTER = _words(
+    "a an the vitamin plan grade class type group team level hepatitis point exhibit letter"
+)
+"""A single letter after these is a letter, not the initial of a name."""
 
 SENTENCE_STARTS = _words(
     "The A An It He She They We I You But And In On At This That These Those There When If For As So "

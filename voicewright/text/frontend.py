@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +11,10 @@ from voicewright.errors import VoicewrightError
 from voicewright.text.chunks import Unit, split
 from voicewright.text.g2p import find_language
 from voicewright.text.lexicon import Lexicon
-from voicewright.text.pieces import Kind
+from voicewright.text.pieces import Kind, Piece
 from voicewright.text.vocab import KOKORO, MAX_TOKENS
+
+_MARKS = frozenset(';:,.!?—…“”"()')
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,21 @@ class Frontend:
     """Reads text in one language. Build it once: it keeps its lexicon open."""
 
     def __init__(
-        self, language: str = "en-us", lexicon: Path | None = None, vocab: Mapping[str, int] = KOKORO
+        self,
+        language: str = "en-us",
+        lexicon: Path | Lexicon | None = None,
+        vocab: Mapping[str, int] = KOKORO,
     ) -> None:
-        self._language = find_language(language)
-        self.language = self._language.code
+        """`lexicon`: the user's own pronunciations. Raises UsageError for a language that no one reads."""
+        found = find_language(language)
+        self.language = found.code
         self.vocab = vocab
-        user = Lexicon.read(lexicon, vocab) if lexicon is not None else None
-        self._normalise = self._language.normaliser(user)
-        self._pronouncer = self._language.pronouncer(user)
+        self._user = Lexicon.read(lexicon, vocab) if isinstance(lexicon, Path) else lexicon
+        self._normalise = found.normaliser(self._user)
+        self._pronouncer = found.pronouncer(self._user)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Frontend, (self.language, self._user, dict(self.vocab))
 
     def tokens(self, text: str) -> Tokens:
         """All of `text` as one sequence, however long."""
@@ -66,8 +76,9 @@ class Frontend:
     def chunks(self, text: str, limit: int = MAX_TOKENS) -> list[Tokens]:
         """`text` in sequences of at most `limit` tokens, in order; nothing is left out.
 
-        Cut at ends of sentences where possible, else of clauses, else between words; a blank line always cuts.
-        Only a single word longer than `limit` (a long web address) is cut inside, and then stands in both chunks.
+        Cut at ends of sentences where possible, else of clauses, else between words; a blank line always
+        cuts. Only a single word longer than `limit` (a long web address) is cut inside, and then stands in
+        both chunks.
         Text without a word gives the chunk that its unknown symbols are reported in, or none.
         """
         if limit < 1:
@@ -86,6 +97,19 @@ class Frontend:
                 f"The phonemes hold {missing[0]!r}, which has no token id: {phonemes[:80]}."
             )
         return [self.vocab[symbol] for symbol in phonemes]
+
+    def from_phonemes(self, phonemes: str) -> Tokens:
+        """Tokens of phonemes that are already at hand; what stands between spaces is a word.
+
+        Symbols without a token id are reported in `unknown`, as for text.
+        """
+        units = []
+        for found in re.finditer(r"\s+|[^\s;:,.!?—…“”\"()]+|.", phonemes):
+            kind = Kind.SPACE if found[0].isspace() else Kind.MARK if found[0] in _MARKS else Kind.WORD
+            units.append(
+                Unit(Piece(kind, found.start(), found.end()), "" if kind is Kind.SPACE else found[0])
+            )
+        return self._assemble(phonemes, 0, len(phonemes), units)
 
     def _units(self, text: str) -> list[Unit]:
         pieces = self._normalise(text)

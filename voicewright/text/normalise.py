@@ -6,7 +6,7 @@ from collections.abc import Callable, Container
 
 from voicewright.text import amounts, numbers
 from voicewright.text import english_tables as tables
-from voicewright.text.clean import clean
+from voicewright.text.clean import clean, cluster_end
 from voicewright.text.lexicon import Lexicon
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.scan import Token, scan, scanner
@@ -26,11 +26,11 @@ def normaliser(british: bool, lexicon: Lexicon | None = None) -> Callable[[str],
     def normalise(text: str) -> list[Piece]:
         plain, origin = clean(text)
         pieces = _EnglishReader(plain, scan(plain, pattern), british, known).read()
-        if len(plain) == len(text):
+        if isinstance(origin, range):
             return pieces
         return [
-            Piece(piece.kind, origin[piece.start], origin[piece.stop - 1] + 1, piece.spoken, piece.phonemes)
-            for piece in pieces
+            Piece(p.kind, origin[p.start], cluster_end(text, origin[p.stop - 1]), p.spoken, p.phonemes)
+            for p in pieces
         ]
 
     return normalise

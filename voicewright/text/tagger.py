@@ -21,7 +21,7 @@ _PREPOSITIONS = _words(
 )
 _BEFORE_NOUN = _DETERMINERS | _PREPOSITIONS | _words("one two three four five whose what which another")
 _BEFORE_VERB = _words(
-    "to will would can could shall should may might must do does did don't doesn't didn't won't "
+    "to he she will would can could shall should may might must do does did don't doesn't didn't won't "
     "wouldn't can't "
     "cannot couldn't shouldn't let let's please i you we they who i'll you'll he'll she'll we'll "
     "they'll it'll "
@@ -90,9 +90,7 @@ def _article(word: str, before: str, after: str) -> str:
     """ "a cat", but "vitamin A" and "from A to B"."""
     if not after or before.lower() in _LETTERS:
         return "NN"
-    if word == "A" and before and before.islower() and after.lower() in ("to", "and", "or", "is", "was"):
-        return "NN"
-    return "DT"
+    return "NN" if word == "A" and before and not after[0].isupper() else "DT"
 
 
 def _used(before: str, after: str, third: str) -> str:
@@ -116,6 +114,7 @@ def _past(low: str, words: Words, index: int) -> str:
     before, after = _previous(words, index), _at(words, index + 1).lower()
     if low == "wound":
         moves = after in ("up", "around", "its", "his", "her", "down", "through", "round", "tightly")
+        moves = moves or before in ("he", "she", "it", "who", "they", "we", "i", "you", "which")
         return "VBD" if moves and before not in _DETERMINERS else "NN"
     if before in _HAVE or before in _BE:
         return "VBN"
@@ -140,6 +139,10 @@ def _live(low: str, before: str, after: str) -> str:
 def _noun_or_verb(low: str, words: Words, index: int, senses: frozenset[str]) -> str:
     before, after = _previous(words, index), _at(words, index + 1).lower()
     if before in _MEASURES or (before in _BE and "ADJ" in senses and low != "learned"):
+        return "ADJ"
+    if low == "minute" and after.startswith(
+        ("detail", "quantit", "amount", "particle", "difference", "trace")
+    ):
         return "ADJ"
     if before in _BEFORE_NOUN or before.endswith("'s"):
         content = bool(after) and after not in _BEFORE_NOUN and after not in _BEFORE_VERB and after not in _BE

@@ -101,7 +101,10 @@ class WordReader(Reader):
         initial = len(word) == 1 and word.isupper() and capital and after is not None
         if initial and after is not None:
             # An initial: "J. K. Rowling", but not "So do I. The end".
-            if word == "I" and (after.text in tables.SENTENCE_STARTS or self._follows_small(before)):
+            beyond = self._at(self.tokens.index(after, index) + 1)
+            starts = after.text in tables.SENTENCE_STARTS and (beyond is None or beyond.text != ".")
+            named = before is not None and before.text.lower() in tables.BEFORE_LETTER
+            if starts or named or (word == "I" and self._follows_small(before)):
                 return False
             self._say(token, word, dot.stop)
             self.index = index + 2
