@@ -1,0 +1,285 @@
+"""Recordings → corpus: find, measure, check, write; every item found ends as accepted or as refused."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from voicewright.audio.files import Samples, resample
+from voicewright.audio.loudness import TARGET
+from voicewright.corpus.clips import ClipSettings, Limits, Outcome, Reader, prepare_clip, refuse
+from voicewright.corpus.coverage import survey
+from voicewright.corpus.journal import JOURNAL, Journal
+from voicewright.corpus.manifest import AUDIO, META, QUARANTINE, CorpusMeta, Refusal, Utterance, write_corpus
+from voicewright.corpus.pace import mismatches
+from voicewright.corpus.pool import Crashed, spread
+from voicewright.corpus.recordings import PIECES, Cutter
+from voicewright.corpus.segment import Cutting, Detector
+from voicewright.corpus.sources import Item, Transcribe, discover
+from voicewright.corpus.summary import Summary, render
+from voicewright.corpus.transcribe import RATE as RECOGNISER_RATE
+from voicewright.corpus.transcribe import RecogniserName, build, choose
+from voicewright.errors import UsageError, VoicewrightError
+from voicewright.text.frontend import Frontend
+
+__all__ = ["Progress", "Summary", "prepare", "render"]
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and of how many."""
+
+_PROCEDURE = 1
+"""Part of every journal key: raise it when clips must be made again."""
+
+
+@dataclass(frozen=True)
+class _MakeClip:
+    """Builds a worker's function; carries the reader, or what it takes to build one."""
+
+    settings: ClipSettings
+    lexicon: Path | None
+    reader: Reader | None
+    recogniser: RecogniserName | None
+
+    def __call__(self) -> Callable[[Item], Outcome]:
+        reader = self.reader or Frontend(self.settings.language, self.lexicon)
+        language, name = self.settings.language, self.recogniser
+        recognise = functools.cache(lambda: build(language, name or "pocketsphinx"))
+
+        def hear(samples: Samples, rate: int) -> str:
+            return recognise().transcribe(resample(samples, rate, RECOGNISER_RATE))
+
+        return lambda item: prepare_clip(item, self.settings, reader, hear)
+
+
+@dataclass(frozen=True)
+class _MakeCutter:
+    out: Path
+
+    def __call__(self) -> Callable[[Item], list[Item]]:
+        return Cutter(self.out, Cutting(), Detector())
+
+
+def prepare(
+    source: Path,
+    out: Path,
+    language: str = "en-us",
+    speaker: str | None = None,
+    licence: str | None = None,
+    consent: str | None = None,
+    lexicon: Path | None = None,
+    transcribe: Transcribe = "auto",
+    recogniser: RecogniserName | None = None,
+    limits: Limits | None = None,
+    workers: int | None = None,
+    reader: Reader | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Make a corpus in `out` from the recordings in `source` (a folder, a metadata file or one recording).
+
+    `speaker` names whoever the metadata does not name (default: the folder's name); `licence` and `consent`
+    are recorded. `transcribe` and `recogniser`: see `discover` and `transcribe.choose`. An interrupted run,
+    run again, goes on where it stopped. `workers` defaults to the number of CPUs; above one, a script that
+    calls this needs the usual `if __name__ == "__main__":`.
+    Raises VoicewrightError (nothing to prepare, nothing accepted, disk full), UsageError (`out` is in use).
+    """
+    tell = progress or (lambda *_: None)
+    front = reader or Frontend(language, lexicon)
+    _claim(source, out)
+    sources = discover(source, out, transcribe)
+    settings = ClipSettings(out, language, speaker or sources.folder.resolve().name, limits or Limits())
+    workers = workers or os.cpu_count() or 1
+    items = list(sources.items)
+    if sources.untranscribed:
+        pieces, recogniser = _cut(sources.untranscribed, out, language, recogniser, workers, tell)
+        items += pieces
+    with Journal(out) as journal:
+        make = _MakeClip(settings, lexicon, reader, recogniser)
+        outcomes, resumed = _prepare_items(items, make, journal, workers, tell)
+        journal.keep(outcomes)
+    accepted, refused = _settle(outcomes)
+    # The promise of this module: whatever happened on the way, every item has an outcome.
+    if len(accepted) + len(refused) != len(items):
+        raise AssertionError(f"{len(items)} found, {len(accepted)} accepted, {len(refused)} quarantined")
+    speakers: dict[str, float] = {}
+    for utterance in accepted:
+        speakers[utterance.speaker] = speakers.get(utterance.speaker, 0.0) + utterance.seconds
+    summary = Summary(
+        folder=out,
+        language=language,
+        licence=licence or "unknown",
+        found=len(items),
+        accepted=len(accepted),
+        quarantined=dict(Counter(refusal.reason for refusal in refused).most_common()),
+        seconds=sum(utterance.seconds for utterance in accepted),
+        speakers=dict(sorted(speakers.items())),
+        resumed=resumed,
+        coverage=survey(accepted, language, front),
+    )
+    _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused)
+    if not accepted:
+        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.quarantined.items())
+        raise VoicewrightError(
+            f"None of the {summary.found} clips in {source} can be used ({reasons}): "
+            f"{out / QUARANTINE} says why for each."
+        )
+    return summary
+
+
+def _write(
+    summary: Summary, source: str, consent: str, accepted: Sequence[Utterance], refused: Sequence[Refusal]
+) -> None:
+    meta = CorpusMeta(
+        language=summary.language,
+        licence=summary.licence,
+        consent=consent,
+        source=source,
+        speakers=tuple(summary.speakers),
+        found=summary.found,
+        accepted=summary.accepted,
+        quarantined=len(refused),
+        minutes=round(summary.seconds / 60, 3),
+        lufs=TARGET,
+        tool=f"voicewright {metadata.version('voicewright')}",
+    )
+    # Before the index: audio of an earlier source, or refused at the end, is not to be taken for the corpus.
+    _sweep(summary.folder, accepted)
+    write_corpus(summary.folder, meta, accepted, refused)
+
+
+def _cut(
+    recordings: Sequence[Item],
+    out: Path,
+    language: str,
+    recogniser: RecogniserName | None,
+    workers: int,
+    tell: Progress,
+) -> tuple[list[Item], RecogniserName | None]:
+    """Pieces of recordings without text, in order; the recordings, refused, where nothing can hear them."""
+    try:
+        name = choose(language, recogniser)
+        make = _MakeCutter(out)
+        make()  # fails here, and not in a worker, where silero-vad is missing
+    except VoicewrightError as error:
+        return [item.refused("no_text", str(error)) for item in recordings], None
+    found: list[list[Item]] = [[] for _ in recordings]
+    tell("recordings", 0, len(recordings))
+    with contextlib.closing(spread(recordings, make, workers, batch=1)) as results:
+        for done, (index, result) in enumerate(results, 1):
+            if isinstance(result, Crashed):
+                result = [recordings[index].refused("decoder_crash", "the process that decoded it died")]
+            found[index] = [replace(item, transcript=name) for item in result]
+            tell("recordings", done, len(recordings))
+    return [item for pieces in found for item in pieces], name
+
+
+def _claim(source: Path, out: Path) -> None:
+    """`out` must be new, empty, or a corpus; it must not hold the recordings."""
+    here, there = source.resolve(), out.resolve()
+    if here == there or there in here.parents:
+        raise UsageError(f"{out} holds the recordings: choose another folder for the corpus.")
+    try:
+        if out.exists() and not (out / META).exists() and not (out / JOURNAL).exists() and any(out.iterdir()):
+            raise UsageError(f"{out} is not empty and no corpus: choose another folder.")
+        (out / AUDIO).mkdir(parents=True, exist_ok=True)
+        for stale in (out / AUDIO).glob(".*.part"):
+            stale.unlink(missing_ok=True)
+        # An index of an earlier run would promise what is about to change.
+        (out / META).unlink(missing_ok=True)
+    except OSError as error:
+        raise VoicewrightError(f"{out} cannot be used: {error.strerror or error}.") from error
+
+
+def _prepare_items(
+    items: Sequence[Item], make: _MakeClip, journal: Journal, workers: int, tell: Progress
+) -> tuple[list[Outcome], int]:
+    """One outcome for each item, in order, and how many of them the journal knew."""
+    outcomes: list[Outcome | None] = [None] * len(items)
+    base = _fingerprint(make)
+    keys: dict[int, str] = {}
+    for index, item in enumerate(items):
+        if item.reason is not None:
+            outcomes[index] = refuse(item, item.reason, item.detail)
+            continue
+        keys[index] = _key(base, item)
+        outcomes[index] = journal.find(keys[index])
+    resumed = sum(outcomes[index] is not None for index in keys)
+    todo = [index for index in keys if outcomes[index] is None]
+    tell("clips", len(items) - len(todo), len(items))
+    # What is to be transcribed takes seconds a clip: small batches keep all processes busy to the end.
+    batch = 1 if any(items[index].text is None for index in todo) else 8
+    with contextlib.closing(spread([items[index] for index in todo], make, workers, batch)) as results:
+        for done, (position, result) in enumerate(results, 1):
+            index = todo[position]
+            if isinstance(result, Crashed):
+                result = refuse(items[index], "decoder_crash", "the process that decoded it died")
+            outcome = result.model_copy(update={"key": keys[index]})
+            journal.add(outcome)
+            outcomes[index] = outcome
+            tell("clips", len(items) - len(todo) + done, len(items))
+    return [outcome for outcome in outcomes if outcome is not None], resumed
+
+
+def _fingerprint(make: _MakeClip) -> bytes:
+    """Whatever changes a clip's outcome and is the same for all clips."""
+    state = hashlib.blake2b(digest_size=16)
+    limits = make.settings.limits.model_dump()
+    state.update(json.dumps([_PROCEDURE, make.settings.language, make.settings.speaker, limits]).encode())
+    state.update(type(make.reader).__qualname__.encode())
+    if make.lexicon is not None:
+        state.update(make.lexicon.read_bytes())
+    text = Path(__file__).parent.parent / "text"
+    for path in sorted(text.rglob("*.py")):
+        state.update(path.read_bytes())
+    return state.digest()
+
+
+def _key(base: bytes, item: Item) -> str:
+    state = hashlib.blake2b(base, digest_size=16)
+    state.update(json.dumps([item.id, item.source, item.text, item.speaker, item.transcript]).encode())
+    if item.path is not None:
+        # A file that cannot be read is refused later, by the one who reads it.
+        with contextlib.suppress(OSError), item.path.open("rb") as file:
+            state.update(hashlib.file_digest(file, "blake2b").digest())
+    return state.hexdigest()
+
+
+def _settle(outcomes: Sequence[Outcome]) -> tuple[list[Utterance], list[Refusal]]:
+    """Split outcomes, and refuse the clips whose pace does not fit the rest of their speaker's."""
+    utterances = [outcome.utterance for outcome in outcomes if outcome.utterance is not None]
+    odd = mismatches(utterances)
+    accepted: list[Utterance] = []
+    refused: list[Refusal] = []
+    for outcome in outcomes:
+        utterance = outcome.utterance
+        if outcome.refusal is not None:
+            refused.append(outcome.refusal)
+        elif utterance is not None and utterance.id in odd:
+            refused.append(
+                Refusal(
+                    source=utterance.source,
+                    id=utterance.id,
+                    reason="text_audio_mismatch",
+                    detail=odd[utterance.id],
+                )
+            )
+        elif utterance is not None:
+            accepted.append(utterance)
+    return accepted, refused
+
+
+def _sweep(out: Path, accepted: Sequence[Utterance]) -> None:
+    """Remove audio that the manifest does not name: refused at the end, or left by an earlier source."""
+    kept = {utterance.audio for utterance in accepted}
+    for path in (out / AUDIO).glob("*.flac"):
+        if f"{AUDIO}/{path.name}" not in kept:
+            path.unlink(missing_ok=True)
+    shutil.rmtree(out / PIECES, ignore_errors=True)
