@@ -6,6 +6,7 @@ Everything here is defined on float32 mono samples and made to be read beside th
 
 from __future__ import annotations
 
+import functools
 import itertools
 from dataclasses import asdict, dataclass
 
@@ -137,11 +138,14 @@ def clipped_samples(samples: Samples) -> int:
 
 def _band_pass(samples: NDArray[np.float64], low: float, high: float, rate: int) -> NDArray[np.float64]:
     """Fourth-order Butterworth, forwards and backwards; `low` 0 makes it a low-pass."""
+    return np.asarray(sosfiltfilt(_filter(low, high, rate), samples))
+
+
+@functools.lru_cache(maxsize=32)
+def _filter(low: float, high: float, rate: int) -> NDArray[np.float64]:
     if low <= 0:
-        sos = butter(4, high, "lowpass", fs=rate, output="sos")
-    else:
-        sos = butter(4, [low, high], "bandpass", fs=rate, output="sos")
-    return np.asarray(sosfiltfilt(sos, samples))
+        return np.asarray(butter(4, high, "lowpass", fs=rate, output="sos"))
+    return np.asarray(butter(4, [low, high], "bandpass", fs=rate, output="sos"))
 
 
 @dataclass(frozen=True)
@@ -187,6 +191,7 @@ def periodicity(
 
 def _band_periodicity(signal: NDArray[np.float64], f0: NDArray[np.floating], rate: int) -> Periodicity:
     weighted = weight = 0.0
+    squares = np.concatenate([[0.0], np.cumsum(signal**2)])
     hop = round(rate * HOP / SAMPLE_RATE) * _OVERSAMPLE
     for index in np.flatnonzero(f0 > 0):
         period = rate * _OVERSAMPLE / float(f0[index])
@@ -196,11 +201,11 @@ def _band_periodicity(signal: NDArray[np.float64], f0: NDArray[np.floating], rat
         if start < 0 or start + length + longest > len(signal):
             continue
         here = signal[start : start + length]
-        later = np.lib.stride_tricks.sliding_window_view(
-            signal[start + shortest : start + longest + length], length
-        )
+        first, last = start + shortest, start + longest
         energy = float(here @ here)
-        alike = (later @ here) / np.sqrt(energy * np.einsum("ij,ij->i", later, later) + 1e-24)
+        later = squares[first + length : last + length + 1] - squares[first : last + 1]
+        products = np.correlate(signal[first : last + length], here, "valid")
+        alike = products / np.sqrt(energy * np.maximum(later, 0.0) + 1e-24)
         amplitude = float(np.sqrt(energy / length))
         weighted += amplitude * float(alike.max())
         weight += amplitude

@@ -163,6 +163,9 @@ class Decoder:
         self._decoder = pocketsphinx.Decoder(samprate=float(RECOGNISER_RATE), loglevel="FATAL")
 
     def __call__(self, data: bytes) -> str:
+        # Digital silence has no cepstral mean: what is heard in it depends on the clip before.
+        if not any(data):
+            return ""
         self._decoder.start_utt()
         # full_utt: the cepstral mean is the clip's own, nothing is carried over from the clip before.
         self._decoder.process_raw(data, full_utt=True)

@@ -2,12 +2,14 @@
 
 Only the weights file of the package is used; the network and its front end are written here, because the
 package itself imports two libraries (librosa, webrtcvad) that are heavy or hard to build. Differences from
-the package: resampling by soxr, and long silences are found by level instead of by webrtcvad.
+the package: resampling by soxr; long silences are found by level instead of by webrtcvad; loud clips are made
+quieter too, not only quiet ones louder, so that level alone never looks like another speaker.
 """
 
 from __future__ import annotations
 
 import importlib.util
+import pickle
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -125,9 +127,10 @@ class SpeakerEncoder:
         path = weights or find_weights()
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
-        except (OSError, KeyError, RuntimeError, ValueError, EOFError) as error:
+        except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise VoicewrightError(
-                f"{path} is not Resemblyzer's weights file: reinstall Resemblyzer ({error})."
+                f"{path} is not Resemblyzer's weights file: reinstall Resemblyzer "
+                f"({str(error).splitlines()[0][:120]})."
             ) from error
         network = _Network()
         # The two similarity parameters belong to the training loss only.
@@ -145,7 +148,7 @@ class SpeakerEncoder:
         if rms < 1e-7:
             raise VoicewrightError("A silent clip has no speaker: leave it out of the comparison.")
         gain = 10 ** (_LEVEL_DBFS / 20) / rms
-        clip = speech_only(np.asarray(clip * max(1.0, gain), np.float32))
+        clip = speech_only(np.asarray(clip * gain, np.float32))
         starts = partial_starts(len(clip))
         needed = (starts[-1] + _PARTIAL) * _HOP
         mel = mel_power(np.pad(clip, (0, max(0, needed - len(clip)))))

@@ -14,8 +14,8 @@ from voicewright.text.pieces import Kind, Piece
 
 _NUMBER = re.compile(r"\d[\d,]*(?:\.\d+)?")
 _APOSTROPHES = str.maketrans({"’": "'", "‘": "'", "ʼ": "'", "`": "'"})
-# Recognisers write these without the full stop by which the text's reader knows them.
-_TITLES = {"mr": "mister", "mrs": "missus", "dr": "doctor"}
+# Recognisers write these without the full stop by which the reader of texts knows them, or in full.
+_ABBREVIATIONS = {"mr": "mister", "mrs": "missus", "dr": "doctor", "etc": "et cetera"}
 
 
 def comparable(text: str, language: str = "en-us") -> str:
@@ -33,7 +33,7 @@ def comparable(text: str, language: str = "en-us") -> str:
     text = text.lower()
     kept = "".join(c if c.isalpha() or unicodedata.combining(c) or c == "'" else " " for c in text)
     words = (word.strip("'") for word in kept.split())
-    return " ".join(_TITLES.get(word, word) for word in words if word)
+    return " ".join(_ABBREVIATIONS.get(word, word) for word in words if word)
 
 
 @functools.lru_cache(maxsize=8)
