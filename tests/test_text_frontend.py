@@ -1,6 +1,7 @@
 """Text → phonemes → token ids."""
 
 import pickle
+import random
 import subprocess
 import sys
 from pathlib import Path
@@ -48,6 +49,7 @@ def test_spaces_and_punctuation_stand_as_kokoro_expects(us):
         ("the wind, to wind", "ðə wˈɪnd, tə wˈInd"),
         ("Philip's boys' toys, James's", "fˈɪləps bˈYz tˈYz, ʤˈAmzᵻz"),
         ("the FBI and the NBA", "ði ˌɛfbˌiˈI ænd ði ˌɛnbˌiˈA"),
+        ("a sudden increase, the workers increase it", "ɐ sˈʌdᵊn ˈɪnkɹˌis, ðə wˈɜɹkəɹz ɪnkɹˈis ɪt"),
         ("red-haired", "ɹˈɛdhˌɛɹd"),
         ("café, naïve", "kæfˈA, nɑˈiv"),
     ],
@@ -158,6 +160,25 @@ def test_the_same_text_gives_the_same_tokens(us):
     text = "He read 3 books, e.g. 'Dune' — in 1984! Blorptastic Whittemore's résumé cost $5."
     assert us.tokens(text) == us.tokens(text) == Frontend("en-us").tokens(text)
     assert pickle.loads(pickle.dumps(us)).tokens(text) == us.tokens(text)
+
+
+def test_no_mixture_of_odd_things_breaks_it(us):
+    atoms = [
+        "a", "I", "Dr.", "St.", "3", "1,000", "$", "£2", "%", "-", "–", "'", '"', "(", "[x](/ə/)", "[", "/",
+        ".", "...", "!", " ", " ", " ", "\n", "\n\n", "May", "5:30", "pm", "p.m.", "etc.", "U.S.", "IV", "½",
+        "1/2", "km", "°C", "#", "@", "b@c.com", "http://x.y", "é", "e\u0301", "\u200b", "東", "😀", "α", "²",
+        "million", "the", "2021-05-03", "99/99/9999", "'tis", "MP3", "-5", "24:00", "007", "+", "<", "*",
+        "\ud83d", "\x00", "Ⅷ", "٣",
+    ]  # fmt: skip
+    draw = random.Random(0)
+    for _ in range(400):
+        text = "".join(draw.choices(atoms, k=draw.randint(1, 14)))
+        tokens = us.tokens(text)
+        assert us.ids(tokens.phonemes) == list(tokens.ids)
+        assert "  " not in tokens.phonemes
+        assert all(0 <= word.start < word.stop <= len(tokens.ids) and word.text for word in tokens.words)
+        limit = draw.choice([1, 20, 60])
+        assert all(len(chunk.ids) <= limit for chunk in us.chunks(text, limit))
 
 
 def test_importing_it_loads_nothing_heavy():

@@ -80,7 +80,8 @@ class English:
                 before_to = at + 1 < len(words) and (words[at + 1] or "").lower() == "to"
                 sense = tag(words, at, self._senses_of(word))
                 sound = self._cached(word, sense, vowel, before_to)
-            sounds[owner].append(sound)
+            if sound:
+                sounds[owner].append(sound)
             vowel = _first_sound(sound, vowel)
         result = [" ".join(reversed(said)).replace(" ,", ",") for said in sounds]
         for index, piece in enumerate(pieces):

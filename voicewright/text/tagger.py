@@ -158,4 +158,9 @@ def _noun_or_verb(low: str, words: Words, index: int, senses: frozenset[str]) ->
         return ""
     if after in _OBJECTS:
         return "VERB"
+    # "a sudden ally", but "the workers object".
+    closes = not after or after in _PREPOSITIONS or after in _BE or after in ("and", "or", "that", "which")
+    plural = before.endswith("s") and not before.endswith(("ss", "us"))
+    if closes and not plural and _at(words, index - 2).lower() in _DETERMINERS | _MEASURES:
+        return "NOUN"
     return ""
