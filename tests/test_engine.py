@@ -273,3 +273,24 @@ def test_a_damaged_card_is_one_sentence(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "card.json").write_text("{}")
     with pytest.raises(UsageError, match="without voices"):
         TorchEngine(tmp_path).speak("Hello.")
+
+
+def test_a_run_gives_its_name_to_its_model(folder: Path, tmp_path: Path) -> None:
+    best = tmp_path / "mine" / "best"
+    best.mkdir(parents=True)
+    for file in ("config.json", "model.safetensors"):
+        (best / file).write_bytes((folder / file).read_bytes())
+    assert TorchEngine(tmp_path / "mine").name == "mine"
+
+
+def test_copy_synthesis_keeps_the_timing_given(engine: TorchEngine) -> None:
+    tokens = np.array([0, 50, 83, 4, 0])
+    durations = np.array([6, 3, 5, 2, 6])
+    frames = 2 * int(durations.sum())
+    f0, energy = np.full(frames, 150, np.float32), np.ones(frames, np.float32)
+    made = engine.resynthesise(tokens, durations, f0, energy)
+    assert made.shape == (FRAME * int(durations.sum()),) and np.abs(made).max() <= CEILING + 1e-6
+    assert np.array_equal(made, engine.resynthesise(tokens, durations, f0, energy))
+    assert not np.array_equal(made, engine.resynthesise(tokens, durations, 2 * f0, energy))
+    with pytest.raises(VoicewrightError, match="f0"):
+        engine.resynthesise(tokens, durations, f0[:-1], energy)

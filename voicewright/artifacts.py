@@ -18,7 +18,7 @@ WEIGHTS = "model.safetensors"
 VOICES = "voices"
 CARD = "card.json"
 VOICE_SUFFIXES = (".safetensors", ".pt", ".bin", ".npz", ".npy")
-_RUN_FOLDERS = ("best", "export")
+RUN_FOLDERS = ("best", "export")
 """Where a training run keeps its models, the one chosen by judgement first."""
 
 
@@ -70,7 +70,7 @@ def resolve_model(model: Path | str | None = None) -> Path:
     if path.is_file():
         return path
     if path.is_dir():
-        for folder in (path, *(path / name for name in _RUN_FOLDERS)):
+        for folder in (path, *(path / name for name in RUN_FOLDERS)):
             if (folder / CONFIG).is_file():
                 if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.pth")):
                     raise VoicewrightError(
@@ -78,7 +78,7 @@ def resolve_model(model: Path | str | None = None) -> Path:
                     )
                 return folder
         raise VoicewrightError(
-            f"{path} holds no model: no {CONFIG} in it, nor in {' or '.join(_RUN_FOLDERS)} inside it; "
+            f"{path} holds no model: no {CONFIG} in it, nor in {' or '.join(RUN_FOLDERS)} inside it; "
             "name a model folder, or a training run that has saved one."
         )
     if str(model) == EMBEDDED:
@@ -125,7 +125,7 @@ def list_models(folders: Iterable[Path] = ()) -> list[ModelEntry]:
             candidates += [(str(path), path) for path in sorted(base.iterdir()) if path.is_dir()]
     entries: dict[Path, ModelEntry] = {}
     for name, path in candidates:
-        for folder in (path, *(path / inner for inner in _RUN_FOLDERS)):
+        for folder in (path, *(path / inner for inner in RUN_FOLDERS)):
             if (folder / CONFIG).is_file() and folder.resolve() not in entries:
                 size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
                 entry = ModelEntry(name, folder, tuple(voice_files(folder)), read_card(folder), size)

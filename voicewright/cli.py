@@ -46,6 +46,7 @@ Recogniser = Annotated[
     str, typer.Option("--recogniser", help="auto, pocketsphinx or whisper:MODEL.", metavar="NAME")
 ]
 Transcribe = Literal["auto", "always", "never"]
+Transcriber = Literal["pocketsphinx", "faster-whisper"]
 _SAY_CHUNK = ("text", "phonemes", "tokens")
 
 
@@ -141,6 +142,9 @@ def prepare(
     ] = None,
     lexicon: Lexicon = None,
     transcribe: Annotated[Transcribe, typer.Option("--transcribe", help="auto, always or never.")] = "auto",
+    recogniser: Annotated[
+        Transcriber | None, typer.Option("--recogniser", help="pocketsphinx or faster-whisper.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Make a corpus from recordings: cut, transcribe, measure, accept or quarantine with a reason."""
@@ -149,7 +153,18 @@ def prepare(
     from voicewright.corpus.prepare import render
 
     progress = Progress()
-    summary = run(source, out, language, speaker, licence, consent, lexicon, transcribe, progress=progress)
+    summary = run(
+        source,
+        out,
+        language=language,
+        speaker=speaker,
+        licence=licence,
+        consent=consent,
+        lexicon=lexicon,
+        transcribe=transcribe,
+        recogniser=recogniser,
+        progress=progress,
+    )
     progress.close()
     if as_json:
         _emit(summary.as_dict())

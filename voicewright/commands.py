@@ -231,7 +231,7 @@ def run_judgement(
 
     corpus = Corpus.read(corpus_folder)
     engine = TorchEngine(model)
-    chosen, rule = held_out(corpus.utterances, engine.card, ids)
+    chosen, rule = held_out(corpus, engine.card, ids, progress)
     pack_name = voice
     if voice is None:
         speaker = Counter(u.speaker for u in chosen).most_common(1)[0][0]
@@ -260,9 +260,10 @@ def run_judgement(
 
 
 def held_out(
-    utterances: Sequence[Utterance], card: Mapping[str, object], ids: str | None
+    corpus: Corpus, card: Mapping[str, object], ids: str | None = None, progress: Progress | None = None
 ) -> tuple[list[Utterance], str]:
     """The utterances to judge on, and in words why these."""
+    utterances = corpus.utterances
     if ids is not None:
         try:
             pattern = re.compile(ids)
@@ -277,13 +278,22 @@ def held_out(
             found = [u for u in utterances if re.search(rule, u.id)]
             if found:
                 return found, f"the model's {part} part, ids matching {rule!r}"
+    if isinstance(rules, dict) and isinstance(every := rules.get("every"), int):
+        from voicewright.corpus.features import build_features
+        from voicewright.train.recipe import Split
+        from voicewright.train.run import split
+
+        kept = {f.id for f in split(build_features(corpus, progress=progress), Split(every=every))[1]}
+        return [u for u in utterances if u.id in kept], f"one in {every}, as training held out"
     return list(utterances), "all utterances, though the model may have seen some of them in training"
 
 
 def _copy_synthesis(
     engine: TorchEngine, corpus: Corpus, voice: str | Path | None, seed: int, progress: Progress | None
 ) -> Callable[[Item], NDArray[np.float32] | None]:
+    from voicewright.config import FRAME
     from voicewright.corpus.features import build_features
+    from voicewright.corpus.phones import PAD_FRAMES
 
     features = {item.id: item for item in build_features(corpus, progress=progress)}
 
@@ -291,7 +301,10 @@ def _copy_synthesis(
         found: Features | None = features.get(item.id)
         if found is None:
             return None
-        return engine.resynthesise(found.tokens, found.durations, found.f0, found.energy, voice, seed)
+        made = engine.resynthesise(found.tokens, found.durations, found.f0, found.energy, voice, seed)
+        # Without the silence that features put at the ends, it runs in step with the recording.
+        edge = PAD_FRAMES * FRAME
+        return made[edge : edge + len(item.recording)]
 
     return copy
 

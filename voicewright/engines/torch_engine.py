@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voicewright.artifacts import read_card, resolve_model, voice_files
+from voicewright.artifacts import RUN_FOLDERS, read_card, resolve_model, voice_files
 from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines.joins import TAIL, limit, pause_after, trim
 from voicewright.engines.protocol import Chunk, Speech, TokenTime, Voice, WordTime, join
@@ -62,8 +62,10 @@ class TorchEngine:
 
     @property
     def name(self) -> str:
-        """What the card calls the model, else the folder's name."""
-        return str(self.card.get("name") or self.model_path.name)
+        """What the card calls the model, else the name of its folder (of its run, inside a training run)."""
+        folder = self.model_path.resolve()
+        named = folder.parent.name if folder.name in RUN_FOLDERS else folder.name
+        return str(self.card.get("name") or named)
 
     @property
     def voices(self) -> tuple[str, ...]:
