@@ -209,7 +209,7 @@ def test_a_pause_no_token_can_hold_is_refused() -> None:
     hole = np.concatenate([wave, 1e-4 * rng.standard_normal(40_000).astype(np.float32), wave])
     clips.append(Clip("hole", "sˈi sˈi", "anna", measure(hole, mel).mel))
     found, _ = align(clips, AlignerSettings(rounds=1, steps=40, width=64))
-    assert found[-1].confidence == 0 and "1.25 s" in found[-1].reason
+    assert found[-1].confidence == 0 and "more than 1.25" in found[-1].reason
     assert not any(a.reason for a in found[:-1])
 
 

@@ -38,6 +38,8 @@ Progress = Callable[[str, float], None]
 
 _PHONE_LIMIT = 14
 """A phone longer than this (350 ms) is hardly one."""
+_HELD = 32
+"""A phone longer than this (0.8 s) swallows speech that the text lacks."""
 _BOTTOM = -30.0
 _LEAN = 2400
 """Mel frames (30 s) of a speaker that weigh as much as what the aligner was taught with."""
@@ -372,11 +374,8 @@ def _finish(clips: Sequence[Clip], work: list[_Work], scores: list[Floats]) -> l
     for item, score in zip(work, scores, strict=True):
         durations = tidy_pauses(item.durations, item.plan.symbols)
         trust = round(_trust(score, item.labels), 4)
-        reason = ""
-        if int(durations.max()) > MAX_FRAMES:
-            which = item.plan.symbols[int(durations.argmax())] or "the pad"
-            reason = f"{which!r} lasts {durations.max() * 0.025:.2f} s; a token holds at most 1.25 s"
-            trust = 0.0
+        reason = _too_long(durations, item.plan.symbols)
+        trust = 0.0 if reason else trust
         found[id(item.clip)] = Alignment(item.clip.id, durations, trust, reason)
     out = []
     for clip in clips:
@@ -390,6 +389,16 @@ def _finish(clips: Sequence[Clip], work: list[_Work], scores: list[Floats]) -> l
             known = Alignment(clip.id, np.zeros(len(clip.phonemes) + 2, np.int64), 0.0, reason)
         out.append(known)
     return out
+
+
+def _too_long(durations: Ints, symbols: tuple[str, ...]) -> str:
+    """Why a clip with these durations cannot be used; empty when it can."""
+    for count, symbol in zip(durations.tolist(), symbols, strict=True):
+        limit = _HELD if symbol and is_phone(symbol) else MAX_FRAMES
+        if count > limit:
+            name = repr(symbol) if symbol else "the silence at an end"
+            return f"{name} lasts {count * 0.025:.2f} s, more than {limit * 0.025:.2f}; words may be missing"
+    return ""
 
 
 def _trust(scores: Floats, labels: Ints) -> float:
