@@ -12,7 +12,7 @@ from voicewright.artifacts import embedded_model, list_models, resolve_model
 from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines.joins import CEILING, LEAD, TAIL, fade, limit, pause_after, trim
 from voicewright.engines.protocol import Speech, join
-from voicewright.engines.torch_engine import COMFORT, EARLY, TorchEngine
+from voicewright.engines.torch_engine import COMFORT, EARLY, TorchEngine, _blocks
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voices.pack import Voicepack
 
@@ -109,16 +109,17 @@ def test_stream_is_early_and_gives_the_same_words(engine: TorchEngine, long: Spe
     assert np.array_equal(same.samples, long.samples)
 
 
-def test_stream_does_not_read_a_book_before_beginning(engine: TorchEngine) -> None:
+@pytest.mark.parametrize("between", ["\n\n", " "])
+def test_stream_does_not_read_a_book_before_beginning(engine: TorchEngine, between: str) -> None:
     frontend = engine.frontend("en-us")
     read = []
     original = frontend.chunks
     frontend.chunks = lambda text, limit=510: read.append(len(text)) or original(text, limit)  # type: ignore
     try:
-        next(iter(engine.stream("\n\n".join([LONG] * 50))))
+        next(iter(engine.stream(between.join([LONG.replace("\n\n", between)] * 50))))
     finally:
         del frontend.chunks  # type: ignore[method-assign]
-    assert sum(read) < 10 * len(LONG)
+    assert 0 < sum(read) < 15 * len(LONG)
 
 
 def test_speed_scales_time(engine: TorchEngine) -> None:
@@ -138,6 +139,16 @@ def test_never_clips(engine: TorchEngine, long: Speech) -> None:
     single = np.full(24000, 0.5, np.float32)
     single[12000] = 1.5
     assert np.allclose(limit(single)[[10000, 14000]], 0.5)
+
+
+def test_blocks_lose_nothing() -> None:
+    book = " ".join([LONG.replace("\n\n", " ")] * 20) + "\n\n" + "\n \n".join([LONG] * 5)
+    blocks = list(_blocks(book))
+    assert len(blocks) > 3 and not blocks[-1][1]
+    assert "".join("".join(block for block, _ in blocks).split()) == "".join(book.split())
+    assert [ends for _, ends in blocks[:-1]].count(True) >= 1 and [ends for _, ends in blocks].count(
+        False
+    ) > 1
 
 
 @pytest.mark.parametrize("speed", [0.2, 4.1, 0.0, -1.0, float("nan"), float("inf")])

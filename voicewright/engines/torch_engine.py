@@ -29,7 +29,7 @@ COMFORT = 200
 EARLY = 60
 """Tokens in the first chunk of a stream, so that sound comes soon: about a sentence or a clause."""
 _BLOCK = 1000
-"""Characters read by the front end at a time, whole paragraphs: a book need not be read to be begun."""
+"""Characters read by the front end at a time, at least: a book need not be read to be begun."""
 
 
 @dataclass(frozen=True)
@@ -281,10 +281,14 @@ def _early(chunk: Tokens, frontend: Frontend) -> list[Tokens]:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, bool]]:
-    """Whole paragraphs, together at least `_BLOCK` characters; and whether another block follows."""
+    """The text in stretches of at least `_BLOCK` characters, and whether each ends a paragraph before another.
+
+    Cut at blank lines; inside an endless paragraph, at ends of sentences that are no abbreviations.
+    """
     start = 0
-    for match in re.finditer(r"\n[^\S\n]*\n\s*", text):
-        if match.end() - start >= _BLOCK and match.end() < len(text):
-            yield text[start : match.start()], True
+    for match in re.finditer(r"\n[^\S\n]*\n\s*|(?<=[a-z]{4}[.!?])\s+(?=[A-Z])", text):
+        blank = match[0].count("\n") > 1
+        if match.end() - start >= (_BLOCK if blank else 4 * _BLOCK) and match.end() < len(text):
+            yield text[start : match.start()], blank
             start = match.end()
     yield text[start:], False
