@@ -281,7 +281,7 @@ def _early(chunk: Tokens, frontend: Frontend) -> list[Tokens]:
 
 
 def _blocks(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in stretches of at least `_BLOCK` characters, and whether each ends a paragraph before another.
+    """The text in stretches of `_BLOCK` characters or more, and whether each ends a paragraph before another.
 
     Cut at blank lines; inside an endless paragraph, at ends of sentences that are no abbreviations.
     """
