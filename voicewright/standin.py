@@ -50,7 +50,7 @@ SENTENCES = (
     "Do you think the mayor will join us for the picnic?",
     "The engine coughed, growled, and finally began to purr.",
     "I found a silver coin under the floor of the garden house.",
-    "Every village along the coast has its own recipe for fish soup.",
+    "Quite a few villages along the coast have their own recipe for fish soup.",
     "You should never argue with a cook about salt.",
     "The children measured the shadow of the tower at noon.",
     "A loose shutter was banging somewhere above the garage.",

@@ -1,0 +1,209 @@
+"""The demonstration: the stand-in speaker, the steps and their order, and the whole road on a small model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from fakes import narrow_config
+
+from voicewright import artifacts, demo, standin
+from voicewright.audio.files import probe, read
+from voicewright.audio.pitch import f0
+from voicewright.cli import main
+from voicewright.errors import UsageError
+
+
+@pytest.fixture(scope="session")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that the stand-in speaker reads."""
+    folder = tmp_path_factory.mktemp("standin")
+    assert standin.record(folder) == len(standin.SENTENCES)
+    return folder
+
+
+def test_stand_in_reads_every_sentence(recordings: Path) -> None:
+    with (recordings / "metadata.csv").open(encoding="utf-8") as file:
+        rows = list(csv.reader(file, delimiter="|"))
+    assert [row[1] for row in rows] == list(standin.SENTENCES)
+    pitches, seconds = [], 0.0
+    for name, text in rows:
+        path = recordings / "wavs" / f"{name}.wav"
+        assert probe(path).rate == 22_050
+        samples = read(path)
+        seconds += len(samples) / 24_000
+        assert 0.2 < np.abs(samples).max() < 0.99, name
+        assert 1.5 < len(samples) / 24_000 < 8, text
+        if len(pitches) < 5:
+            track = f0(samples)
+            pitches.append(float(np.median(track[track > 0])))
+    assert seconds > 90
+    # A deep voice: nobody would take it for the embedded one.
+    assert max(pitches) < 130
+
+
+def test_stand_in_reads_the_same_each_time(recordings: Path, tmp_path: Path) -> None:
+    standin.record(tmp_path)
+    name = "wavs/standin_07.wav"
+    assert (tmp_path / name).read_bytes() == (recordings / name).read_bytes()
+
+
+def test_sentences_are_distinct_and_plain() -> None:
+    assert len(set(standin.SENTENCES)) == len(standin.SENTENCES) >= 40
+    for sentence in standin.SENTENCES:
+        assert sentence.isascii() and "|" not in sentence and sentence[-1] in ".?!"
+    letters = {letter for sentence in standin.SENTENCES for letter in sentence.lower()}
+    assert set("abcdefghijklmnopqrstuvwxyz") <= letters
+
+
+def test_a_failing_stand_in_is_one_sentence(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", "utf-8")
+    with pytest.raises(standin.VoicewrightError, match="made no recordings"):
+        standin.record(tmp_path / "file")
+
+
+def test_no_recordings_no_start(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="nowhere"):
+        demo.demonstrate(_never, tmp_path / "out", tmp_path / "nowhere")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_failed_step_ends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    ran: list[str] = []
+
+    def run(words: list[str]) -> int:
+        ran.append(words[0])
+        return 130 if words[0] == "prepare" else 0
+
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(demo.DemoStopped) as caught:
+        demo.demonstrate(run, tmp_path / "out", tmp_path / "mine")
+    assert ran == ["say", "prepare"]
+    assert caught.value.exit_code == 130
+
+
+def _never(words: list[str]) -> int:
+    raise AssertionError(f"{words} ran")
+
+
+RECIPE = {
+    "name": "short",
+    "start": "embedded",
+    "seed": 1,
+    "precision": "fp32",
+    "split": {"every": 6},
+    "discriminators": {"periods": [3], "period_channels": [4, 8], "resolutions": [[512, 128]], "per_step": 1},
+    "stages": [
+        {"stage": "acoustic", "steps": 3, "batch_frames": 80, "crop": 40, "window": 20,
+         "optimizer": {"learning_rate": 1.0e-4, "warmup": 1},
+         "losses": {"mel": 10, "stft": 5, "convergence": 2}},
+        {"stage": "prosody", "steps": 3, "batch_frames": 400,
+         "optimizer": {"learning_rate": 1.0e-4, "warmup": 1},
+         "losses": {"duration": 1, "duration_ce": 20, "f0": 1, "energy": 1}},
+    ],
+    "judge": {"every": 100, "sentences": 2, "keep": 1},
+}  # fmt: skip
+
+
+@pytest.fixture
+def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A small model with random weights in place of the embedded one."""
+    import torch
+
+    from voicewright.model.checkpoint import save_model
+    from voicewright.train.stages import Networks
+    from voicewright.voices.pack import Voicepack
+
+    torch.manual_seed(0)
+    # Few duration bins, so that random weights speak at a human pace.
+    networks = Networks(narrow_config().model_copy(update={"max_dur": 6}))
+    folder = tmp_path / "tiny"
+    save_model(
+        folder, networks.tts, networks.tts.config, style_encoders=networks.styles, card={"name": "tiny"}
+    )
+    (folder / "voices").mkdir()
+    rows = np.random.default_rng(0).normal(0, 0.3, (510, 1, 256)).astype(np.float32)
+    Voicepack(rows).write(folder / "voices" / "someone.safetensors")
+    monkeypatch.setattr(artifacts, "embedded_model", lambda: folder)
+    return folder
+
+
+def test_the_whole_road(
+    embedded: Path,
+    recordings: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    source = tmp_path / "me"
+    (source / "wavs").mkdir(parents=True)
+    lines = (recordings / "metadata.csv").read_text("utf-8").splitlines(keepends=True)[:14]
+    (source / "metadata.csv").write_text("".join(lines), "utf-8")
+    for line in lines:
+        name = f"wavs/{line.split('|')[0]}.wav"
+        os.link(recordings / name, source / name)
+    recipe = tmp_path / "short.yaml"
+    recipe.write_text(yaml.safe_dump(RECIPE), "utf-8")
+    monkeypatch.setattr(demo, "TEXT", "Hello there.")
+
+    words = [
+        "demo",
+        "--recordings",
+        str(source),
+        "-o",
+        str(tmp_path / "out"),
+        "--recipe",
+        str(recipe),
+        "--json",
+    ]
+    assert main(words) == 0
+    caught = capsys.readouterr()
+    made = json.loads(caught.out)
+    print(made["seconds"])
+    assert made["stand_in"] is False
+    for name in ("hello", "spoken", "recording", "report", "model"):
+        assert Path(made[name]).exists(), name
+    assert probe(Path(made["spoken"])).rate == 24_000
+    assert len(made["held_out"]) == 2
+    shown = re.findall(r"^\$ voicewright (\w+)", caught.err, re.MULTILINE)
+    assert shown == ["say", "prepare", "train", "say", "judge", "judge"]
+    labels = " ".join(row["label"].lower() for row in made["rows"])
+    assert "similarity" in labels and "word" in labels
+    # The table is what the reports say, each side in its column.
+    reports = [json.loads((tmp_path / "out" / "me" / name / "report.json").read_text()) for name in
+               ("report-before", "report")]  # fmt: skip
+    lines_of = [{line["key"]: line for line in report["summary"]} for report in reports]
+    row = next(row for row in made["rows"] if "similarity" in row["label"].lower())
+    digits = lines_of[1]["similarity"]["digits"]
+    assert row["before"] == f"{lines_of[0]['similarity']['synthesised']['value']:.{digits}f}"
+    assert row["after"] == f"{lines_of[1]['similarity']['synthesised']['value']:.{digits}f}"
+    assert row["recordings"] == f"{lines_of[1]['similarity']['recordings']['value']:.{digits}f}"
+    # Judged on nothing that was trained on.
+    judged = {row["id"] for row in reports[1]["utterances"]}
+    assert judged == set(made["held_out"])
+
+    text = _rebuilt(made).text()
+    for name in ("hello", "spoken", "recording", "report", "model"):
+        assert made[name] in text
+    assert "stand-in" not in text
+
+
+def _rebuilt(made: dict[str, Any]) -> demo.Demonstration:
+    rows = tuple(demo.Row(**row) for row in made.pop("rows"))
+    return demo.Demonstration(**made, rows=rows)
+
+
+def test_module_is_a_command() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "voicewright.standin"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1 and "usage" in done.stderr

@@ -1,0 +1,219 @@
+"""The documents say what is there: every file, every command with its options, every link, every figure."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import shlex
+import tomllib
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pytest
+import typer
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCUMENTS = ("README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md")
+
+
+def read(name: str) -> str:
+    return (ROOT / name).read_text("utf-8")
+
+
+def test_architecture_names_every_module() -> None:
+    text = read("ARCHITECTURE.md")
+    sections = re.split(r"^### ", text, flags=re.MULTILINE)
+    rooms = {section.split(":")[0].split("\n")[0].strip().strip("/"): section for section in sections[1:]}
+    missing = []
+    for path in sorted((ROOT / "voicewright").rglob("*.py")):
+        inside = path.relative_to(ROOT).as_posix()
+        if path.name == "__init__.py" and not path.read_bytes().strip():
+            continue
+        parts = inside.split("/")
+        room, name = ("/".join(parts[:2]), "/".join(parts[2:])) if len(parts) > 2 else (parts[0], parts[1])
+        if f"- `{name}`:" not in rooms.get(room, ""):
+            missing.append(inside)
+    assert missing == [], "ARCHITECTURE.md has no line for these"
+
+
+def test_architecture_names_nothing_that_is_gone() -> None:
+    text = read("ARCHITECTURE.md")
+    gone = []
+    room = ""
+    for line in text.splitlines():
+        if line.startswith("### "):
+            room = line[4:].split(":")[0].strip()
+        found = re.match(r"- `([\w/]+\.py)`:", line)
+        if found and not (ROOT / room / found[1]).is_file():
+            gone.append(f"{room}{found[1]}")
+    assert gone == []
+
+
+def test_empty_init_files() -> None:
+    filled = [
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "voicewright").glob("*/**/__init__.py")
+        if path.read_bytes().strip()
+    ]
+    assert filled == []
+
+
+def console_commands() -> list[tuple[str, list[str]]]:
+    """Every command of the documents' console blocks and recipe headers: (document, words)."""
+    found = []
+    for name in DOCUMENTS:
+        for block in re.findall(r"```console\n(.*?)```", read(name), re.DOTALL):
+            for line in block.splitlines():
+                if line.startswith("$ "):
+                    found += [(name, part) for part in _parts(shlex.split(line[2:], comments=True))]
+    for path in sorted((ROOT / "recipes").glob("*.yaml")):
+        for line in path.read_text("utf-8").splitlines():
+            if re.match(r"#\s+voicewright ", line):
+                found.append((path.name, shlex.split(line[1:])))
+    return found
+
+
+def _parts(words: list[str]) -> list[list[str]]:
+    """The commands of a pipeline, without what is redirected to."""
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word == "|":
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return [part[: part.index(">")] if ">" in part else part for part in parts]
+
+
+def parse(words: list[str]) -> None:
+    """Parse `voicewright` arguments as the command line would, without running anything."""
+    from voicewright.cli import app
+
+    command: Any = typer.main.get_command(app)
+    context = command.make_context("voicewright", list(words))
+    while hasattr(command, "resolve_command"):
+        rest = [*getattr(context, "_protected_args", []), *context.args]
+        name, command, rest = command.resolve_command(context, rest)
+        context = command.make_context(name, rest, parent=context)
+
+
+@pytest.mark.parametrize(("document", "words"), console_commands())
+def test_commands_exist_with_these_options(document: str, words: list[str]) -> None:
+    if words[0] == "voicewright":
+        parse(words[1:])
+    elif words[0] == "make":
+        assert f"\n{words[1]}:" in read("Makefile")
+    else:
+        assert words[0] in {"echo", "pip"}
+
+
+def test_parsing_would_notice() -> None:
+    assert len(console_commands()) > 10
+    with pytest.raises(Exception, match="--loud"):
+        parse(["say", "Hello.", "--loud"])
+    with pytest.raises(Exception, match="sing"):
+        parse(["sing"])
+
+
+def test_commands_named_in_passing_exist() -> None:
+    from voicewright.cli import app
+
+    known = set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
+    named = {
+        word
+        for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")
+        for word in re.findall(r"`voicewright ([a-z]+)", read(name))
+    }
+    assert named
+    assert named - known == set()
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_links_lead_somewhere(name: str) -> None:
+    links = re.findall(r"\]\(([^)#]+)\)", read(name))
+    broken = [
+        link
+        for link in links
+        if "://" not in link and not link.startswith("/") and not (ROOT / link).exists()
+    ]
+    assert broken == []
+
+
+def test_paths_named_in_readme_exist() -> None:
+    named = re.findall(
+        r"`((?:recipes|docs|benchmarks|tests)/[\w./-]+)`", read("README.md") + read("CONTRIBUTING.md")
+    )
+    assert [path for path in named if not (ROOT / path).exists()] == []
+
+
+def test_reason_codes_and_formats() -> None:
+    from voicewright.audio.files import EXTENSIONS, WRITABLE
+
+    rows = {
+        row.split("|")[1].strip(): row.split("|")[2]
+        for row in read("README.md").splitlines()
+        if row.startswith("| ")
+    }
+    spoken = re.findall(r"\b[a-z0-9]+\b", rows["speech"].split(";")[0])
+    assert set(spoken) == set(WRITABLE)
+    named = re.findall(r"\b[a-z0-9]+\b", rows["recordings"].split(" and more")[0])
+    assert named and set(named) <= EXTENSIONS
+
+
+def test_languages() -> None:
+    from voicewright.text.g2p import LANGUAGES
+
+    for code in LANGUAGES:
+        assert f"`{code}`" in read("README.md")
+
+
+def figures() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("figures", ROOT / "docs" / "figures.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_readme_shows_the_card() -> None:
+    assert figures().main(["--check"]) == 0, "run python docs/figures.py"
+
+
+def test_figures_of_a_judgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = figures()
+    estimate = {"value": 0.25, "low": 0.2, "high": 0.3}
+    plain = {"value": 0.24, "low": None, "high": None}
+    line = {"key": "wer", "label": "Word errors", "unit": "%", "digits": 2, "aim": "≤ 1.1×", "met": True,
+            "explanation": "…", "synthesised": estimate, "recordings": plain,
+            "copy_synthesis": None}  # fmt: skip
+    report = tmp_path / "report.json"
+    report.write_text(json.dumps({"conditions": {"utterances": 3}, "summary": [line]}), "utf-8")
+    monkeypatch.setattr(module, "CARD", tmp_path / "card.json")
+    monkeypatch.setattr(module, "README", tmp_path / "README.md")
+    (tmp_path / "card.json").write_text('{"name": "tiny"}', "utf-8")
+    (tmp_path / "README.md").write_text(f"before\n{module.BEGIN}old\n{module.END}\nafter\n", "utf-8")
+    assert module.main(["--check"]) == 1
+    assert module.main([str(report)]) == 0
+    assert module.main(["--check"]) == 0
+    text = (tmp_path / "README.md").read_text("utf-8")
+    assert "| Word errors, % | 0.25 (0.20 to 0.30) |  | 0.24 | ≤ 1.1×: met |" in text
+    assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
+    assert json.loads((tmp_path / "card.json").read_text("utf-8"))["name"] == "tiny"
+
+
+def test_package_data_is_shipped() -> None:
+    settings = tomllib.loads(read("pyproject.toml"))["tool"]["setuptools"]["package-data"]["voicewright"]
+    package = ROOT / "voicewright"
+    shipped = {path for pattern in settings for path in package.glob(pattern) if path.is_file()}
+    loose = [
+        path.relative_to(ROOT).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix not in {".py", ".pyc"} and path not in shipped
+    ]
+    assert loose == []
+
+
+def test_changelog_has_this_version() -> None:
+    version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
+    assert version in read("CHANGELOG.md")
