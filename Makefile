@@ -22,8 +22,9 @@ demo: $(VENV)/.base
 
 install: $(VENV)/.base
 
+# Two processes of one thread each: small networks gain nothing from more threads.
 test: lint
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

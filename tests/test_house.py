@@ -7,6 +7,7 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,7 +24,7 @@ def tracked() -> list[Path]:
     return [ROOT / name for name in done.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
 
 
-def test_help_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
+def test_help_is_quick(figure: Callable[[str], None]) -> None:
     spent = []
     for _ in range(5):
         began = time.perf_counter()
@@ -33,10 +34,7 @@ def test_help_is_quick(capsys: pytest.CaptureFixture[str]) -> None:
         spent.append(time.perf_counter() - began)
         assert done.returncode == 0, done.stderr
         assert "prepare" in done.stdout
-    with capsys.disabled():
-        print(
-            f"\nvoicewright --help: {min(spent):.2f} s at best, {statistics.median(spent):.2f} s median of 5"
-        )
+    figure(f"voicewright --help: {min(spent):.2f} s at best, {statistics.median(spent):.2f} s median of 5")
     # The promise is 0.5 s; a loaded machine gets room, an import of torch (over a second) does not.
     assert min(spent) < 1.0
 
