@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 
+from voicewright.audio.files import read
+from voicewright.audio.pitch import f0 as track_f0
 from voicewright.judge import metrics, spectrum
 from voicewright.judge.compare import MEASURES, Bootstrap, Judged, estimate, periodicity_measure, ratio_of
 from voicewright.judge.words import Errors, comparable, count_errors
@@ -211,3 +216,20 @@ def test_periodicity_line_pools_by_weight() -> None:
     one = Judged("", Errors(0, 1, 0, 1), 1.0, metrics.measure(clip, "a"))
     value, _ = Bootstrap(2, 0, 10).figures(periodicity_measure(0.15), [one, one])
     assert value == pytest.approx((one.measures.band.value - 0.15) / 0.85)
+
+
+def test_real_recordings_read_as_they_should() -> None:
+    folder = os.environ.get("VOICEWRIGHT_SPEECH")
+    if not folder or not (Path(folder) / "kathleen").is_dir():
+        pytest.skip("set VOICEWRIGHT_SPEECH to a folder with kathleen/ to measure real recordings")
+    lines = (Path(folder) / "kathleen" / "metadata.csv").read_text("utf-8").splitlines()
+    texts = dict(line.split("|")[:2] for line in lines)
+    paths = sorted((Path(folder) / "kathleen").rglob("a*7.*"))[::8]
+    clips = [read(path) for path in paths]
+    found = [metrics.measure(clip, texts[path.stem]) for clip, path in zip(clips, paths, strict=True)]
+    tracks = np.concatenate([track_f0(clip) for clip in clips])
+    raw = sum(one.band.weighted for one in found) / sum(one.band.weight for one in found)
+    noise = metrics.noise_periodicity(tracks)[0]
+    assert metrics.above_noise(raw, noise) == pytest.approx(0.45, abs=0.08)
+    halves = spectrum.long_term(clips[::2]), spectrum.long_term(clips[1::2])
+    assert spectrum.ltas_distance(*halves) < 3.0
