@@ -40,9 +40,11 @@ class Limits(Strict):
     min_speech_db: float = -60.0
     max_clipped: float = 0.002
     min_snr_db: float = 10.0
-    min_rate: float = 3.0
-    """Phonemes a second."""
+    min_rate: float = 3.5
+    """Phonemes a second, after `pause`."""
     max_rate: float = 30.0
+    pause: float = 0.6
+    """Seconds of any clip that need not hold phonemes."""
 
 
 class Outcome(Strict):
@@ -106,8 +108,7 @@ def prepare_clip(
             tokens = _read_text(text, reader)
         spoken = levels.speech_end - levels.speech_start
         pace = phoneme_count(tokens.phonemes) / max(spoken, 1e-3)
-        if not settings.limits.min_rate <= pace <= settings.limits.max_rate:
-            raise _Refused("text_audio_mismatch", f"{pace:.1f} phonemes a second of speech: not this text's")
+        _check_pace(phoneme_count(tokens.phonemes), spoken, settings.limits)
     except (_Refused, AudioError) as error:
         return refuse(item, error.reason, error.detail if isinstance(error, _Refused) else str(error))
     clip = samples[round(start * rate) : round(end * rate)]
@@ -165,6 +166,11 @@ def _check_levels(levels: Levels, seconds: float, limits: Limits) -> None:
         raise _Refused("clipped", f"{levels.clipped:.2%} of the samples are cut off")
     if levels.snr_db < limits.min_snr_db:
         raise _Refused("too_noisy", f"speech is {levels.snr_db:.1f} dB above the noise")
+
+
+def _check_pace(count: int, seconds: float, limits: Limits) -> None:
+    if not count / limits.max_rate <= seconds <= limits.pause + count / limits.min_rate:
+        raise _Refused("text_audio_mismatch", f"{seconds:.2f} s cannot be a text of {count} phonemes")
 
 
 def _faded(clip: Samples) -> Samples:

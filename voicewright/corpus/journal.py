@@ -71,8 +71,7 @@ class Journal:
             self._file.flush()
         except OSError as error:
             raise VoicewrightError(
-                f"{self._path} could not be written: {error.strerror or error}. "
-                "Free some space and run the same command again: it goes on where it stopped."
+                f"{self._path} could not be written: {error.strerror or error}. Free some space."
             ) from error
 
     def keep(self, outcomes: Iterable[Outcome]) -> None:

@@ -16,8 +16,8 @@ ENOUGH = 20
 _SIGMAS = 3.5
 _LEAST = 0.42
 """No clip is odd that lies within this (natural logarithm) of the expected length."""
-_SHORT = 3.0
-"""Few phonemes vary more: this much over their number is allowed on top."""
+_HURRIED, _DRAWN = 3.0, 1.5
+"""Few phonemes vary more: this much over their number is allowed on top, of short and of long speech."""
 _ROUNDS = 10
 
 
@@ -45,7 +45,7 @@ def _mismatches(clips: Sequence[Utterance]) -> dict[str, str]:
     expected = expected_seconds(counts, seconds)
     error = np.log(seconds / expected)
     spread = 1.4826 * float(np.median(np.abs(error - np.median(error))))
-    limit = max(_LEAST, _SIGMAS * spread) + _SHORT / counts
+    limit = max(_LEAST, _SIGMAS * spread) + np.where(error < 0, _HURRIED, _DRAWN) / counts
     odd = {}
     for clip, off, should, most in zip(clips, error, expected, limit, strict=True):
         if abs(off) > most:

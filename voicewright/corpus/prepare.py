@@ -216,15 +216,22 @@ def _prepare_items(
     tell("clips", len(items) - len(todo), len(items))
     # What is to be transcribed takes seconds a clip: small batches keep all processes busy to the end.
     batch = 1 if any(items[index].text is None for index in todo) else 8
-    with contextlib.closing(spread([items[index] for index in todo], make, workers, batch)) as results:
-        for done, (position, result) in enumerate(results, 1):
-            index = todo[position]
-            if isinstance(result, Crashed):
-                result = refuse(items[index], "decoder_crash", "the process that decoded it died")
-            outcome = result.model_copy(update={"key": keys[index]})
-            journal.add(outcome)
-            outcomes[index] = outcome
-            tell("clips", len(items) - len(todo) + done, len(items))
+    done = len(items) - len(todo)
+    try:
+        with contextlib.closing(spread([items[index] for index in todo], make, workers, batch)) as results:
+            for position, result in results:
+                index = todo[position]
+                if isinstance(result, Crashed):
+                    result = refuse(items[index], "decoder_crash", "the process that decoded it died")
+                outcome = result.model_copy(update={"key": keys[index]})
+                journal.add(outcome)
+                outcomes[index] = outcome
+                done += 1
+                tell("clips", done, len(items))
+    except VoicewrightError as error:
+        raise VoicewrightError(
+            f"{error} {done} of {len(items)} clips are done: the same command goes on from there."
+        ) from error
     return [outcome for outcome in outcomes if outcome is not None], resumed
 
 

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import torch
 
 from voicewright.audio.files import Samples
 from voicewright.corpus.measure import frame_levels
@@ -47,6 +46,7 @@ class Detector:
 
     def spans(self, samples: Samples) -> list[tuple[float, float]]:
         """Speech in samples [T] at 16 kHz as (start, end) in seconds."""
+        import torch
         from silero_vad import get_speech_timestamps
 
         found = get_speech_timestamps(

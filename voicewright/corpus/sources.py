@@ -114,7 +114,7 @@ def _sources(folder: Path, items: list[Item], loose: list[Item], refuse: bool, l
 def safe_id(text: str) -> str:
     """A file name for any id: letters, digits, `.`, `_`, `-`; others replaced, and a hash added then."""
     plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:100]
-    if plain == text:
+    if plain and plain == text:
         return plain
     mark = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
     return f"{plain}-{mark}" if plain else mark

@@ -1,0 +1,52 @@
+"""Work in several processes: order, errors, and a process that dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import pytest
+
+from voicewright.corpus.pool import Crashed, spread
+
+
+@dataclass(frozen=True)
+class Make:
+    """Work that squares, dies at `deadly` and raises at `faulty`."""
+
+    deadly: tuple[int, ...] = ()
+    faulty: int = -1
+
+    def __call__(self) -> Callable[[int], int]:
+        def work(number: int) -> int:
+            if number in self.deadly:
+                os._exit(9)
+            if number == self.faulty:
+                raise ValueError(f"fault at {number}")
+            return number * number
+
+        return work
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_all_results_once(workers: int) -> None:
+    jobs = list(range(20))
+    results = dict(spread(jobs, Make(), workers, batch=3))
+    assert results == {number: number * number for number in jobs}
+
+
+def test_no_jobs() -> None:
+    assert list(spread([], Make(), 2)) == []
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_faults_are_raised_here(workers: int) -> None:
+    with pytest.raises(ValueError, match="fault at 5"):
+        list(spread(list(range(9)), Make(faulty=5), workers, batch=2))
+
+
+def test_a_dead_process_costs_its_job_only() -> None:
+    results = dict(spread(list(range(9)), Make(deadly=(4,)), 2, batch=3))
+    assert isinstance(results.pop(4), Crashed)
+    assert results == {number: number * number for number in range(9) if number != 4}
