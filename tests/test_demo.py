@@ -146,7 +146,9 @@ def test_the_whole_road(
 ) -> None:
     source = tmp_path / "me"
     (source / "wavs").mkdir(parents=True)
-    lines = (recordings / "metadata.csv").read_text("utf-8").splitlines(keepends=True)[:14]
+    lines = (recordings / "metadata.csv").read_text("utf-8").splitlines(keepends=True)
+    # The shortest, so that random weights give the recogniser little to puzzle over.
+    lines = sorted(sorted(lines, key=len)[:12])
     (source / "metadata.csv").write_text("".join(lines), "utf-8")
     for line in lines:
         name = f"wavs/{line.split('|')[0]}.wav"
