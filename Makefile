@@ -33,6 +33,7 @@ lint: $(VENV)/.test
 	$(BIN)/lint-imports --no-logo
 
 $(BIN)/python:
+	@test -n "$(PYTHON)" || { echo "There is no Python here; install 3.11 or name one: make PYTHON=python3.11"; exit 1; }
 	@echo "Making $(VENV) with $(PYTHON)."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Voicewright needs Python 3.11 or newer; name one: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
