@@ -27,8 +27,8 @@ def _along_time(conv: nn.Module, x: Tensor) -> Tensor:
 class PeriodDiscriminator(nn.Module):
     """Sees the waveform folded at one period: [B, 1, period, N/period].
 
-    Weights have the usual shape [out, in, 5, 1]. Time is the last axis, as convolutions along it are up to 1.6
-    times faster on a CPU than along the one before; what is computed is the same.
+    Weights have the usual shape [out, in, 5, 1]. Time is the last axis, as convolutions along it are up to
+    1.6 times faster on a CPU than along the one before; what is computed is the same.
     """
 
     def __init__(self, period: int, channels: Sequence[int]) -> None:
@@ -77,7 +77,7 @@ class SpectrogramDiscriminator(nn.Module):
             x = torch.stack([z.real, z.imag], 1).transpose(2, 3)  # [B, 2, frames, bins]
             # Compressing the magnitude keeps weak upper harmonics in sight beside strong low ones.
             x = x * (x.square().sum(1, keepdim=True) + 1e-6).pow(-0.25)
-            # Few channels on a large plane: convolutions run about a fourth faster with the channels innermost.
+            # Few channels on a large plane: convolutions run faster with the channels innermost.
             x = x.contiguous(memory_format=torch.channels_last)
         maps = []
         for conv in self.convs:

@@ -30,12 +30,13 @@ class Batch:
     """What a step reads. Fields that a stage does not name are None.
 
     tokens [B, T] int64 (PAD beyond), lengths [B] (on the CPU), durations [B, T] frames, frame_token [B, L] the token
-    under each frame, f0 and energy [B, 2L], voiced mask implied by f0 > 0, frame_mask [B, L], audio [B, 600 L] float,
+    under each frame, frames [B] how many of the L are the clip's own (on the CPU), f0 and energy [B, 2L], voiced mask implied by f0 > 0, frame_mask [B, L], audio [B, 600 L] float,
     style_own and style_other [B, 80, STYLE_FRAMES], speaker [B].
     """
 
     tokens: Tensor
     lengths: Tensor
+    frames: Tensor
     durations: Tensor
     frame_token: Tensor
     frame_mask: Tensor
@@ -48,7 +49,7 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         moved = {
-            name: value if name == "lengths" or value is None else value.to(device, non_blocking=True)
+            name: value if name in ("lengths", "frames") or value is None else value.to(device, non_blocking=True)
             for name, value in vars(self).items()
         }
         return Batch(**moved)
@@ -149,6 +150,7 @@ class Sampler:
         stacked = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
         return Batch(
             lengths=torch.tensor([len(self.features[i].tokens) for i in chosen]),
+            frames=torch.from_numpy(np.minimum(self.frames[chosen], window)),
             style_other=torch.from_numpy(np.stack([_reference(f.mel, rng) for f in other])),
             speaker=torch.from_numpy(self.speakers[chosen]),
             **stacked,

@@ -344,7 +344,7 @@ class Trainer:
         """Compile the convolutional parts; LSTMs and spectrograms stay eager."""
         decoder = self.networks.tts.decoder
         decoder.front = torch.compile(decoder.front, dynamic=False)  # type: ignore[method-assign]
-        decoder.generator.forward = torch.compile(decoder.generator.forward, dynamic=False)  # type: ignore[method-assign]
+        decoder.generator.synthesise = torch.compile(decoder.generator.synthesise, dynamic=False)  # type: ignore[method-assign]
         critic = self.critics["waveform"]
         assert isinstance(critic, Discriminators)
         for member in critic.members:

@@ -67,7 +67,7 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
     if recipe.start == "scratch":
         assert recipe.model is not None
         networks = Networks(recipe.model)
-        _scale_pitch(networks)
+        _scale(networks)
         return networks
     folder = embedded if recipe.start == "embedded" else Path(recipe.start)
     if folder is None:
@@ -82,12 +82,13 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
 
 
 @torch.no_grad()
-def _scale_pitch(networks: Networks) -> None:
-    """Fit fresh weights to F0's unit: Hz are two orders larger than everything else in the graph."""
+def _scale(networks: Networks) -> None:
+    """Fit fresh weights to their units: F0 in Hz is two orders larger than the rest, a token lasts about 3 frames."""
     head = networks.tts.predictor.F0_proj
     nn.init.normal_(head.weight, std=5.0)
     nn.init.constant_(head.bias, 100.0)
     networks.tts.decoder.F0_conv.parametrizations.weight.original0.mul_(0.01)
+    nn.init.constant_(networks.tts.predictor.duration_proj.linear_layer.bias, -2.7)
 
 
 def train_features(

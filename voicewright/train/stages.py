@@ -116,7 +116,9 @@ def _prosody_pass(nets: Networks, batch: Batch, recipe: StageRecipe) -> tuple[Ou
     tokens = positions < batch.lengths.to(d.device).unsqueeze(1)
     losses = duration_losses(nets.tts.duration_logits(d, batch.lengths), batch.durations, tokens)
     under = expand(d.transpose(1, 2), batch.frame_token)
-    f0, energy = nets.tts.f0_energy(under, style)
+    # A crop's silent rest is part of the signal; a whole clip's padding is not.
+    frames = None if batch.audio is not None else batch.frames
+    f0, energy = nets.tts.f0_energy(under, style, frames)
     mask = batch.frame_mask.repeat_interleave(2, 1)
     losses["f0"] = curve_loss(f0, batch.f0, mask, F0_SCALE)
     losses["energy"] = curve_loss(energy, batch.energy, mask, 1.0)
