@@ -1,10 +1,10 @@
 """Runs the unmodified finetune loop of a StyleTTS 2 checkout, one step at a time, on the CPU.
 
-Nothing of it is copied here: `train_finetune.py` is read from the checkout, its device name "cuda" is turned into
-"cpu", and the loop runs in a thread of its own. Its data loader is replaced by one that hands out our clips, which
-is also where the clock is read. What cannot be had offline is stood in for, below:
+Nothing of it is copied here: `train_finetune.py` is read from the checkout, its device name "cuda" is
+turned into "cpu", and the loop runs in a thread of its own. Its data loader is replaced by one that hands
+out our clips, which is also where the clock is read. What cannot be had offline is stood in for, below:
 
-- torchaudio: mel spectrogram (torch.stft and HTK filters at 16 kHz, torchaudio's default rate) and the DCT matrix;
+- torchaudio: mel spectrogram (torch.stft, HTK filters at torchaudio's default 16 kHz) and the DCT matrix;
 - monotonic_align (Cython upstream): the same search in numpy, a few ms a step;
 - weights: text aligner, pitch extractor and PL-BERT at their published widths with random values;
 - WavLM: left out (a loss of zero), as are the style diffusion and the SLM adversary of later epochs.
@@ -19,7 +19,7 @@ import tempfile
 import threading
 import time
 import types
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +88,7 @@ def mask_from_lens(scores: Tensor, tokens: Tensor, frames: Tensor) -> Tensor:
 
 
 def maximum_path_c(path: Any, scores: Any, tokens: Any, frames: Any) -> None:
-    """Write the best monotonic path into `path` [B, T, F] int32: each frame stays on a token or goes one on."""
+    """Write the best monotonic path into `path` [B, T, F]: each frame stays on a token or goes one on."""
     for out, score, rows, columns in zip(path, scores, tokens, frames, strict=True):
         best = np.full(rows, -np.inf, np.float32)
         best[0] = score[0, 0]
@@ -106,7 +106,7 @@ def maximum_path_c(path: Any, scores: Any, tokens: Any, frames: Any) -> None:
 class Window(torch.Tensor):
     """A window that stays where it is: upstream moves it by a device number, which a CPU does not have."""
 
-    def to(self, *_: Any, **__: Any) -> Tensor:  # type: ignore[override]
+    def to(self, *_: Any, **__: Any) -> Tensor:
         return self.as_subclass(torch.Tensor)
 
 
@@ -152,7 +152,7 @@ class Loader:
 
     def __init__(self, clips: list[dict[str, Any]]) -> None:
         self.orders: queue.Queue[str] = queue.Queue()
-        self.answers: queue.Queue[float | BaseException] = queue.Queue()
+        self.answers: queue.Queue[dict[str, float] | BaseException] = queue.Queue()
         self.optimizer: Any = None
         longest = max(clip["mel"].shape[1] for clip in clips)
         tokens = max(len(clip["tokens"]) for clip in clips)
@@ -171,21 +171,20 @@ class Loader:
         return 1000
 
     def updates(self) -> int:
-        """How often the decoder's weights have moved: upstream skips a batch in silence when its aligner fails."""
+        """How often the decoder was updated: upstream skips a batch in silence when its aligner fails."""
         states = self.optimizer.optimizers["decoder"].state.values()
         return max((int(state["step"]) for state in states), default=0)
 
     def __iter__(self) -> Iterator[list[Any]]:
-        begin, done = None, 0
+        done = 0
         while True:
-            if begin is not None:
-                seconds, done = time.perf_counter() - begin, done + 1
-                if self.updates() != done:
-                    raise RuntimeError("StyleTTS 2 skipped this batch.")
-                self.answers.put(seconds)
             self.orders.get()
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), time.process_time()
             yield list(self.batch)
+            done += 1
+            if self.updates() != done:
+                raise RuntimeError("StyleTTS 2 skipped this batch.")
+            self.answers.put({"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu})
 
 
 def _prepare(scope: dict[str, Any], root: Path, loader: Loader) -> None:
@@ -218,7 +217,7 @@ def _prepare(scope: dict[str, Any], root: Path, loader: Loader) -> None:
         nets = build(*args)
         for member in nets.msd.discriminators:
             member.window = member.window.as_subclass(Window)
-        # Spectral norms of random weights must settle first, as the loop holds the style encoders in eval mode.
+        # Spectral norms of random weights must settle, as the loop holds the style encoders in eval mode.
         with torch.no_grad():
             for _ in range(20):
                 nets.style_encoder.train()(torch.randn(1, 1, 80, 80))
@@ -241,7 +240,9 @@ def _prepare(scope: dict[str, Any], root: Path, loader: Loader) -> None:
     }
 
 
-def upstream_steps(root: Path, clips: list[dict[str, Any]], window: int) -> Iterator[dict[str, float]]:
+def upstream_steps(
+    root: Path, clips: list[dict[str, Any]], window: int
+) -> Generator[dict[str, float], str, None]:
     """Run one finetune step of the checkout at `root` each time the iterator is advanced."""
     import transformers  # noqa: F401  looks for torchaudio on import, and must not find the stand-in
 
@@ -269,4 +270,4 @@ def upstream_steps(root: Path, clips: list[dict[str, Any]], window: int) -> Iter
         answer = loader.answers.get()
         if isinstance(answer, BaseException):
             raise answer
-        yield {"seconds": answer}
+        yield answer

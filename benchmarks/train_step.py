@@ -4,8 +4,8 @@
     python benchmarks/train_step.py --ours-only
     python benchmarks/train_step.py --tiny        # the small embedded model instead
 
-Each contestant is a process of its own, so that peak memory is its own too; they take turns, step by step. What
-they share and what differs is in benchmarks/README.md.
+Each contestant is a process of its own, so that peak memory is its own too; they take turns, step by step.
+What they share and what differs is in benchmarks/README.md.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -37,13 +38,14 @@ OURS: dict[str, dict[str, Any]] = {
     "ours, bf16, our spectrogram hops": {},
     "ours, bf16, one discriminator a step": {"per_step": 1},
 }
+Steps = Generator[dict[str, float], str, None]
 TINY: dict[str, dict[str, Any]] = {
     "tiny acoustic, bf16": {"tiny": "acoustic"},
     "tiny acoustic, fp32": {"tiny": "acoustic", "precision": "fp32"},
 }
 
 
-# ── clips ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── clips ───────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def make_clips(count: int, path: Path) -> str:
@@ -63,7 +65,7 @@ def make_clips(count: int, path: Path) -> str:
     folder = os.environ.get("VOICEWRIGHT_SPEECH")
     if folder:
         for file in sorted(f for f in Path(folder).rglob("*") if f.suffix in {".wav", ".flac"}):
-            if 3.5 <= probe(file).seconds <= 5.0:
+            if 3.5 <= (probe(file).seconds or 0.0) <= 5.0:
                 waves.append(read(file))
             if len(waves) == count:
                 break
@@ -75,7 +77,7 @@ def make_clips(count: int, path: Path) -> str:
     for i in range(len(waves), count):
         pitch = np.repeat(rng.uniform(90, 250, 40), 24_000 * (14 + i % 6) // 160)
         phase = 2 * np.pi * np.cumsum(pitch) / 24_000
-        waves.append(sum(np.sin(k * phase) / k for k in range(1, 9)).astype(np.float32) * 0.1)
+        waves.append(0.1 * np.sum([np.sin(k * phase) / k for k in range(1, 9)], axis=0))
     arrays: dict[str, Any] = {}
     for i, wave in enumerate(waves):
         frames = (len(wave) // 600) // 2 * 2
@@ -104,7 +106,7 @@ def load_clips(path: Path) -> list[dict[str, Any]]:
         return [{key: data[f"{i}|{key}"] for key in keys} for i in range(count)]
 
 
-# ── our step ─────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── our step ────────────────────────────────────────────────────────────────────────────────────────────
 
 
 class Clock:
@@ -198,6 +200,8 @@ def recipe_of(options: dict[str, Any], clips: int, window: int) -> Any:
 
     from voicewright.train.recipe import Recipe
 
+    data: dict[str, Any]
+    stage: dict[str, Any]
     if options.get("tiny"):
         path = HERE.parent / "recipes" / "tiny.yaml"
         data = yaml.safe_load(path.read_text("utf-8"))
@@ -220,9 +224,7 @@ def recipe_of(options: dict[str, Any], clips: int, window: int) -> Any:
     return Recipe.model_validate(data | {"precision": options.get("precision", "bf16"), "stages": [stage]})
 
 
-def our_steps(
-    options: dict[str, Any], clips: list[dict[str, Any]], window: int
-) -> Iterator[dict[str, float]]:
+def our_steps(options: dict[str, Any], clips: list[dict[str, Any]], window: int) -> Steps:
     """Run one step of the training loop each time the iterator is advanced; send "parts" for a breakdown."""
     import torch
 
@@ -272,17 +274,17 @@ def our_steps(
     order = yield {}
     while True:
         torch.manual_seed(trainer.counters.step)
-        begin = time.perf_counter()
+        begin, cpu = time.perf_counter(), time.process_time()
         if order == "parts":
             with watched(trainer) as clock:
                 step()
             order = yield {"seconds": time.perf_counter() - begin} | clock.parts
         else:
             step()
-            order = yield {"seconds": time.perf_counter() - begin}
+            order = yield {"seconds": time.perf_counter() - begin, "cpu": time.process_time() - cpu}
 
 
-# ── processes ────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── processes ───────────────────────────────────────────────────────────────────────────────────────────
 
 
 def peak_gib() -> float:
@@ -301,6 +303,7 @@ def work(options: dict[str, Any]) -> None:
 
     torch.set_num_threads(options["threads"])
     clips = load_clips(Path(options["clips"]))
+    steps: Steps
     if options.get("styletts2"):
         sys.path.insert(0, str(HERE))
         from styletts2_step import upstream_steps
@@ -316,7 +319,9 @@ def work(options: dict[str, Any]) -> None:
 
 class Contestant:
     def __init__(self, name: str, options: dict[str, Any], log: Path, site: Path | None) -> None:
-        self.name, self.seconds, self.peak = name, [], 0.0  # type: ignore[var-annotated]
+        self.name, self.peak = name, 0.0
+        self.seconds: list[float] = []
+        self.cpu: list[float] = []
         paths = [str(HERE.parent), *([str(site)] if site else []), os.environ.get("PYTHONPATH", "")]
         environment = os.environ | {
             "OMP_NUM_THREADS": str(options["threads"]),
@@ -356,7 +361,7 @@ class Contestant:
         self.process.wait()
 
 
-# ── the run ──────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the run ─────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def parse() -> argparse.Namespace:
@@ -367,7 +372,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument(
         "--tiny", action="store_true", help="measure the small model's acoustic stage instead"
     )
-    parser.add_argument("--only", help="of our rows, those whose name contains this")
+    parser.add_argument("--only", help="of our rows, those that match this regular expression")
     parser.add_argument("--steps", type=int, default=3, help="measured steps of each, after --warmup")
     parser.add_argument("--warmup", type=int, default=1)
     parser.add_argument("--batch", type=int, help="clips a step (2; 8 with --tiny)")
@@ -380,24 +385,21 @@ def parse() -> argparse.Namespace:
 
 
 def table(runs: list[Contestant], audio: float) -> list[dict[str, Any]]:
+    """Print medians; the ratios are StyleTTS 2's seconds by ours, on the wall and of CPU time."""
     rows = []
-    base = next((statistics.median(r.seconds) for r in runs if r.name == UPSTREAM), None)
-    print(f"\n{'':38} {'s/step':>8} {'min':>7} {'max':>7} {'audio-s/s':>10} {'ratio':>6} {'peak GiB':>9}")
+    base = next((run for run in runs if run.name == UPSTREAM), None)
+    heads = ("s/step", "min", "max", "CPU s", "audio-s/s", "ratio", "CPU ratio", "peak GiB")
+    print(f"\n{'':38}" + "".join(f"{head:>10}" for head in heads))
     for run in runs:
-        middle = statistics.median(run.seconds)
-        ratio = f"{base / middle:.2f}" if base else "-"
-        low, high = min(run.seconds), max(run.seconds)
-        print(
-            f"{run.name:38} {middle:8.2f} {low:7.2f} {high:7.2f} {audio / middle:10.3f} {ratio:>6} {run.peak:9.2f}"
+        middle, cpu = statistics.median(run.seconds), statistics.median(run.cpu)
+        ratios = (
+            (statistics.median(base.seconds) / middle, statistics.median(base.cpu) / cpu) if base else None
         )
-        rows.append(
-            {
-                "name": run.name,
-                "seconds": run.seconds,
-                "audio_seconds_per_second": audio / middle,
-                "peak_gib": run.peak,
-            }
-        )
+        figures = [middle, min(run.seconds), max(run.seconds), cpu, audio / middle]
+        figures += [*(ratios or (float("nan"),) * 2), run.peak]
+        print(f"{run.name:38}" + "".join(f"{figure:10.2f}" for figure in figures))
+        row = {"name": run.name, "seconds": run.seconds, "cpu_seconds": run.cpu, "peak_gib": run.peak}
+        rows.append(row | {"audio_seconds_per_second": audio / middle, "ratio": ratios})
     return rows
 
 
@@ -415,15 +417,16 @@ def main() -> None:
     batch, window = args.batch or (8 if args.tiny else 2), args.window or (32 if args.tiny else 80)
     audio = batch * window * FRAME_SECONDS
     field = {
-        name: o for name, o in (TINY if args.tiny else OURS).items() if not args.only or args.only in name
+        name: o
+        for name, o in (TINY if args.tiny else OURS).items()
+        if not args.only or re.search(args.only, name)
     }
     runs: list[Contestant] = []
     with tempfile.TemporaryDirectory() as folder:
         clips = Path(folder) / "clips.npz"
         kind = make_clips(batch, clips)
-        print(
-            f"{kind}; {batch} clips a step, {window * FRAME_SECONDS:g} s generated of each; {args.threads} threads"
-        )
+        each = window * FRAME_SECONDS
+        print(f"{kind}; {batch} clips a step, {each:g} s generated of each; {args.threads} threads")
         common = {"clips": str(clips), "window": window, "threads": args.threads}
         if upstream:
             field = {UPSTREAM: {"styletts2": str(args.styletts2.resolve())}} | field
@@ -432,9 +435,11 @@ def main() -> None:
                 runs.append(Contestant(name, common | options, Path(folder) / f"{i}.log", args.site))
             for turn in range(args.warmup + args.steps):
                 for run in runs:
-                    seconds = run.step()["seconds"]
+                    answer = run.step()
+                    seconds = answer["seconds"]
                     if turn >= args.warmup:
                         run.seconds.append(seconds)
+                        run.cpu.append(answer["cpu"])
                     print(
                         f"  {'warm-up' if turn < args.warmup else 'step'} {run.name}: {seconds:.2f} s",
                         flush=True,
