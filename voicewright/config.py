@@ -98,6 +98,9 @@ class Extension(Strict):
     """How the source's STFT enters the generator: magnitude and phase, or real and imaginary parts."""
     phase_scale: float = 1.0
     """Output phase is `phase_scale * sin(x)`; Kokoro 1, pi reaches the whole circle."""
+    source_gain: bool = False
+    """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics then come
+    in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs `cartesian`."""
     noise_kernel: int = 11
     """Kernel of the last stage's noise_res block."""
     style_encoder: StyleEncoder | None = None

@@ -73,7 +73,9 @@ class SpectrogramDiscriminator(nn.Module):
         """audio [B, N] → score [B, 1, frames, bins/8], feature maps."""
         with torch.autocast(audio.device.type, enabled=False):
             window = self.get_buffer("window")
-            z = torch.stft(audio.float(), self.n_fft, self.hop, self.n_fft, window, return_complex=True, normalized=True)
+            z = torch.stft(
+                audio.float(), self.n_fft, self.hop, self.n_fft, window, return_complex=True, normalized=True
+            )
             x = torch.stack([z.real, z.imag], 1).transpose(2, 3)  # [B, 2, frames, bins]
             # Compressing the magnitude keeps weak upper harmonics in sight beside strong low ones.
             x = x * (x.square().sum(1, keepdim=True) + 1e-6).pow(-0.25)

@@ -26,7 +26,9 @@ class SpectralLoss(nn.Module):
         self.resolutions = tuple(resolutions)
         for n_fft, _, mels in self.resolutions:
             self.register_buffer(f"window_{n_fft}", torch.hann_window(n_fft), persistent=False)
-            preset = MelPreset("loss", sample_rate, n_fft, n_fft, n_fft // 4, mels, 0.0, sample_rate / 2, sample_rate)
+            preset = MelPreset(
+                "loss", sample_rate, n_fft, n_fft, n_fft // 4, mels, 0.0, sample_rate / 2, sample_rate
+            )
             self.register_buffer(f"mel_{n_fft}", mel_filters(preset).T.contiguous(), persistent=False)
 
     def _magnitude(self, audio: Tensor, n_fft: int, hop: int) -> Tensor:
@@ -56,7 +58,9 @@ class SpectralLoss(nn.Module):
 
 def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """Least-squares discriminator loss, averaged over discriminators."""
-    terms = [(1 - r.float()).square().mean() + f.float().square().mean() for r, f in zip(real, fake, strict=True)]
+    terms = [
+        (1 - r.float()).square().mean() + f.float().square().mean() for r, f in zip(real, fake, strict=True)
+    ]
     return torch.stack(terms).mean()
 
 

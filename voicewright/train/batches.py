@@ -49,7 +49,9 @@ class Batch:
 
     def to(self, device: torch.device) -> Batch:
         moved = {
-            name: value if name in ("lengths", "frames") or value is None else value.to(device, non_blocking=True)
+            name: value
+            if name in ("lengths", "frames") or value is None
+            else value.to(device, non_blocking=True)
             for name, value in vars(self).items()
         }
         return Batch(**moved)
@@ -115,7 +117,7 @@ class Sampler:
             batches: list[NDArray[np.int64]] = []
             current: list[int] = []
             for index in entries:
-                longest = max((int(cost[i]) for i in (*current, index)))
+                longest = max(int(cost[i]) for i in (*current, index))
                 full = longest * (len(current) + 1) > self.batch_frames
                 if current and (full or len(current) == self.max_clips):
                     batches.append(np.array(current))

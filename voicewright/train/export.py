@@ -55,7 +55,9 @@ def write_model(
     shutil.rmtree(old, ignore_errors=True)
 
 
-def keep_best(out: Path, step: int, verdict: Mapping[str, float], best: list[dict[str, float]], keep: int) -> bool:
+def keep_best(
+    out: Path, step: int, verdict: Mapping[str, float], best: list[dict[str, float]], keep: int
+) -> bool:
     """Enter a judged candidate (`out/judged/step-N`) into the ranking; `out/best` always holds the top one.
 
     Returns whether this candidate is the best so far. Candidates beyond `keep` are removed.

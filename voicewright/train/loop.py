@@ -38,7 +38,10 @@ def rate(o: Optimizer, step: int, steps: int) -> float:
 def adamw(parameters: Sequence[nn.Parameter], o: Optimizer, device: torch.device) -> torch.optim.AdamW:
     # Decay only matrices: shrinking gains and biases (Snake's alpha among them) serves nothing.
     groups = [
-        {"params": [p for p in parameters if p.ndim > 1 and min(p.shape) > 1], "weight_decay": o.weight_decay},
+        {
+            "params": [p for p in parameters if p.ndim > 1 and min(p.shape) > 1],
+            "weight_decay": o.weight_decay,
+        },
         {"params": [p for p in parameters if not (p.ndim > 1 and min(p.shape) > 1)], "weight_decay": 0.0},
     ]
     return torch.optim.AdamW(groups, lr=o.learning_rate, betas=o.betas, eps=1e-9, fused=device.type == "cuda")
@@ -229,7 +232,10 @@ class Trainer:
         if isinstance(score, Tensor):
             score, maps = [score], [maps]
         # The real clip's features come from before this step's update: one pass less, and they barely move.
-        return {"adversarial": generator_loss(score), "features": feature_loss(real_maps, maps)}, loss.detach()
+        return {
+            "adversarial": generator_loss(score),
+            "features": feature_loss(real_maps, maps),
+        }, loss.detach()
 
     def _losses(
         self, record: Stage, batch: Batch, step: int, update_critic: bool = True
@@ -240,7 +246,9 @@ class Trainer:
         weights = dict(self.stage.losses)
         logged: dict[str, Tensor] = {}
         if self.stage.gan_start is not None and step >= self.stage.gan_start:
-            extra, logged["discriminator"] = self._adversarial(output, self.critics[record.critic], step, update_critic)
+            extra, logged["discriminator"] = self._adversarial(
+                output, self.critics[record.critic], step, update_critic
+            )
             losses |= extra
             ramp = min(1.0, (step - self.stage.gan_start + 1) / max(1, self.stage.gan_ramp))
             for name in extra:
@@ -321,7 +329,9 @@ class Trainer:
                     self.line(f"Step {step}: a loss is not finite.")
                 now = time.monotonic()
                 self.telemetry.scalars(self.counters.total, self.stage.stage, values)
-                self.telemetry.status(self.counters.total, self.stage.stage, values, seconds / max(1e-9, now - mark))
+                self.telemetry.status(
+                    self.counters.total, self.stage.stage, values, seconds / max(1e-9, now - mark)
+                )
                 mark, seconds = now, 0.0
             self._periodic()
         batches.close()
@@ -335,7 +345,11 @@ class Trainer:
         if self.export is not None and (last or total % r.judge.every == 0):
             self.export(self)
             self.save()
-        elif stop or total % r.checkpoint_every == 0 or (r.checkpoint_minutes and minutes >= r.checkpoint_minutes):
+        elif (
+            stop
+            or total % r.checkpoint_every == 0
+            or (r.checkpoint_minutes and minutes >= r.checkpoint_minutes)
+        ):
             self.save()
         if stop and not last:
             raise Interrupted(f"Stopped at step {total}; `--resume` goes on from there.")
@@ -366,7 +380,9 @@ class Trainer:
             for step in range(batches):
                 torch.manual_seed(step)
                 with self._autocast():
-                    output = record.forward(self.networks, self.spectral, sampler.batch(step).to(self.device), self.stage)
+                    output = record.forward(
+                        self.networks, self.spectral, sampler.batch(step).to(self.device), self.stage
+                    )
                 for name, value in output.losses.items():
                     sums[name] = sums.get(name, 0.0) + float(value) / batches
         finally:

@@ -84,4 +84,7 @@ def choose_clips(
     chosen = min(wanted, fits)
     need = base + slope * chosen
     cut = "" if chosen == wanted else f" instead of {wanted}"
-    return chosen, f"{stage}: {chosen} clips a batch{cut}, about {need / 2**30:.1f} of {free / 2**30:.1f} GiB free"
+    return (
+        chosen,
+        f"{stage}: {chosen} clips a batch{cut}, about {need / 2**30:.1f} of {free / 2**30:.1f} GiB free",
+    )

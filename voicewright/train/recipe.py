@@ -45,7 +45,7 @@ class Optimizer(Strict):
 class StageRecipe(Strict):
     """One stage of the run; see train/stages.py for what each trains and which losses it knows."""
 
-    stage: Literal["acoustic", "prosody", "joint"]
+    stage: Literal["acoustic", "spectrum", "prosody", "joint"]
     steps: int = Field(gt=0)
     batch_frames: int = Field(gt=0)
     """Budget of 25 ms frames in a batch: clips times their (cropped) length."""
@@ -125,7 +125,9 @@ class Recipe(Strict):
         except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
             raise VoicewrightError(f"{path} cannot be read as a recipe: {error}.") from error
         if not isinstance(data, dict):
-            raise VoicewrightError(f"{path} is not a recipe: it must be a YAML mapping with `name` and `stages`.")
+            raise VoicewrightError(
+                f"{path} is not a recipe: it must be a YAML mapping with `name` and `stages`."
+            )
         model = data.get("model")
         if isinstance(model, dict) and model.get("vocab") == "kokoro":
             from voicewright.text.vocab import KOKORO

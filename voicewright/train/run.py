@@ -71,10 +71,14 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
         return networks
     folder = embedded if recipe.start == "embedded" else Path(recipe.start)
     if folder is None:
-        raise VoicewrightError("This installation carries no embedded model; give the recipe another `start`.")
+        raise VoicewrightError(
+            "This installation carries no embedded model; give the recipe another `start`."
+        )
     model, config, styles = load_model(folder)
     if styles is None:
-        raise VoicewrightError(f"{folder} has no style encoders, which training needs; start from another model.")
+        raise VoicewrightError(
+            f"{folder} has no style encoders, which training needs; start from another model."
+        )
     networks = Networks(config)
     networks.tts.load_state_dict(model.state_dict())
     networks.styles.load_state_dict(styles.state_dict())
@@ -107,7 +111,9 @@ def train_features(
     device = device or pick_device()
     training, validation = split(features, recipe.split)
     if len(training) < 2:
-        raise VoicewrightError(f"Only {len(training)} utterances are left to train on; record or accept more.")
+        raise VoicewrightError(
+            f"Only {len(training)} utterances are left to train on; record or accept more."
+        )
     mark = fingerprint(recipe, features)
     networks = start_networks(recipe, embedded)
     config: ModelConfig = networks.tts.config
@@ -121,7 +127,12 @@ def train_features(
             line(f"step {step} held out: " + " ".join(f"{k} {v:.3f}" for k, v in losses.items()))
         folder = out / "judged" / f"step-{step:08d}"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        details = {"recipe": recipe.model_dump(mode="json"), "step": step, "voicewright": __version__, **(card or {})}
+        details = {
+            "recipe": recipe.model_dump(mode="json"),
+            "step": step,
+            "voicewright": __version__,
+            **(card or {}),
+        }
         write_model(folder, config, trainer.ema, training, details)
         _preview(trainer, folder, validation)
         verdict = dict(judge(folder)) if judge else {"score": float(step)}
@@ -172,9 +183,14 @@ def _claim(out: Path, trainer: Trainer, recipe: Recipe, resume: bool) -> None:
             return
         trainer.line(f"There is no checkpoint in {out} yet; starting from the beginning.")
     elif trainer.checkpoints.found():
-        raise VoicewrightError(f"{out} already holds a run; continue it with --resume or choose another folder.")
+        raise VoicewrightError(
+            f"{out} already holds a run; continue it with --resume or choose another folder."
+        )
     (out / "run.json").write_text(
-        json.dumps({"recipe": recipe.model_dump(mode="json"), "fingerprint": trainer.counters.recipe}, indent=1) + "\n",
+        json.dumps(
+            {"recipe": recipe.model_dump(mode="json"), "fingerprint": trainer.counters.recipe}, indent=1
+        )
+        + "\n",
         "utf-8",
     )
 
@@ -191,7 +207,9 @@ def _preview(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> 
         pack = Voicepack.read(folder / "voices" / f"{voice_name(f.speaker)}.safetensors")
         style = torch.from_numpy(pack.style(len(f.tokens) - 2)).unsqueeze(0)
         spoken = model.speak(
-            torch.from_numpy(np.asarray(f.tokens)).unsqueeze(0), style, generator=torch.Generator().manual_seed(0)
+            torch.from_numpy(np.asarray(f.tokens)).unsqueeze(0),
+            style,
+            generator=torch.Generator().manual_seed(0),
         )
         real = np.asarray(f.samples, np.float32) / 32768
         trainer.telemetry.preview(trainer.counters.total, f.id, spoken.audio.numpy(), real)
@@ -216,5 +234,12 @@ def train(
     prepared = Corpus.read(corpus)
     features = build_features(prepared, corpus / "features", progress=line)
     return train_features(
-        plan, features, out, resume=resume, device=pick_device(device), judge=judge, embedded=embedded, line=line
+        plan,
+        features,
+        out,
+        resume=resume,
+        device=pick_device(device),
+        judge=judge,
+        embedded=embedded,
+        line=line,
     )

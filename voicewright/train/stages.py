@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from voicewright.config import FRAME, STYLE, ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
+from voicewright.model.periodicity import periodicity_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 from voicewright.train.batches import Batch
@@ -30,7 +31,9 @@ class Networks(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         if config.voicewright.style_encoder is None:
-            raise VoicewrightError("Training needs style encoders: give the model a voicewright.style_encoder block.")
+            raise VoicewrightError(
+                "Training needs style encoders: give the model a voicewright.style_encoder block."
+            )
         self.tts = TTSModel(config)
         self.styles = StyleEncoders(config)
 
@@ -38,7 +41,9 @@ class Networks(nn.Module):
         """The modules that a stage may name."""
         names = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
         found: dict[str, nn.Module] = {name: self.tts.get_submodule(name) for name in names}
-        return found | {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
+        found |= {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
+        # A part of the decoder that can train alone; it comes last, so that it may thaw within a frozen decoder.
+        return found | {"spectrum": nn.ModuleList(self.tts.decoder.generator.spectrum())}
 
 
 @dataclass
@@ -93,9 +98,14 @@ def _sound(
     frames = batch.frame_token.shape[1]
     start = int(torch.randint(0, frames - recipe.window + 1, ()))
     stop = start + recipe.window
-    fake = nets.tts.decoder.generator(x[:, :, 2 * start : 2 * stop], style, f0[:, 2 * start : 2 * stop].detach())
+    fake = nets.tts.decoder.generator(
+        x[:, :, 2 * start : 2 * stop], style, f0[:, 2 * start : 2 * stop].detach()
+    )
     real = batch.audio[:, FRAME * start : FRAME * stop]
-    return Output(dict(spectral(fake, real)), fake=fake, real=real)
+    losses = dict(spectral(fake, real))
+    if "periodicity" in recipe.losses:
+        losses["periodicity"] = periodicity_loss(fake, real, f0[:, 2 * start : 2 * stop].detach())
+    return Output(losses, fake=fake, real=real)
 
 
 def _acoustic(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
@@ -145,14 +155,24 @@ def _joint(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRe
     return Output(sound.losses | prosody.losses, fake=sound.fake, real=sound.real)
 
 
-_SOUND = ("mel", "stft", "convergence")
+_SOUND = ("mel", "stft", "convergence", "periodicity")
 _PROSODY = ("duration", "duration_ce", "f0", "energy")
 _GAN = ("adversarial", "features")
+_OPTIONAL = {"periodicity"}
+"""Losses of sound that a recipe may leave out, and that then cost nothing."""
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
     for stage in (
-        Stage("acoustic", ("text_encoder", "decoder", "style_acoustic"), _SOUND + _GAN, True, "waveform", _acoustic),
+        Stage("spectrum", ("spectrum",), _SOUND + _GAN, True, "waveform", _acoustic),
+        Stage(
+            "acoustic",
+            ("text_encoder", "decoder", "spectrum", "style_acoustic"),
+            _SOUND + _GAN,
+            True,
+            "waveform",
+            _acoustic,
+        ),
         Stage(
             "prosody",
             ("bert", "bert_encoder", "predictor", "style_prosodic"),
@@ -163,7 +183,15 @@ STAGES: dict[str, Stage] = {
         ),
         Stage(
             "joint",
-            ("text_encoder", "decoder", "style_acoustic", "bert", "bert_encoder", "predictor", "style_prosodic"),
+            (
+                "text_encoder",
+                "decoder",
+                "style_acoustic",
+                "bert",
+                "bert_encoder",
+                "predictor",
+                "style_prosodic",
+            ),
             _SOUND + _PROSODY + _GAN,
             True,
             "waveform",
@@ -176,7 +204,10 @@ STAGES: dict[str, Stage] = {
 def check_losses(recipe: StageRecipe) -> None:
     """Raise VoicewrightError when a recipe weighs a loss that its stage does not have, or leaves one out."""
     known = set(STAGES[recipe.stage].losses) - (set() if recipe.gan_start is not None else set(_GAN))
-    for word, names in (("unknown", set(recipe.losses) - known), ("missing", known - set(recipe.losses))):
+    for word, names in (
+        ("unknown", set(recipe.losses) - known),
+        ("missing", known - _OPTIONAL - set(recipe.losses)),
+    ):
         if names:
             raise VoicewrightError(
                 f"Stage {recipe.stage}: {word} losses {', '.join(sorted(names))}; it has {', '.join(sorted(known))}."

@@ -61,7 +61,9 @@ def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, module: nn.Mo
     return tensors
 
 
-def restore_optimizer(name: str, optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(
+    name: str, optimizer: torch.optim.Optimizer, module: nn.Module, tensors: Mapping[str, Tensor]
+) -> None:
     known = dict(module.named_parameters())
     mine = {id(p) for group in optimizer.param_groups for p in group["params"]}
     for key, value in tensors.items():
@@ -94,7 +96,11 @@ class Checkpoints:
         try:
             cpu = {key: value.detach().to("cpu", copy=True).contiguous() for key, value in tensors.items()}
             save_file(cpu, work / "state.safetensors")
-            record = {"format": FORMAT, "sha256": digest(work / "state.safetensors"), "counters": asdict(counters)}
+            record = {
+                "format": FORMAT,
+                "sha256": digest(work / "state.safetensors"),
+                "counters": asdict(counters),
+            }
             (work / "state.json").write_text(json.dumps(record, indent=1), "utf-8")
             for name in ("state.safetensors", "state.json"):
                 sync(work / name)

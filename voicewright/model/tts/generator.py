@@ -109,6 +109,12 @@ class Generator(nn.Module):
             self.noise_convs.append(conv)
             self.noise_res.append(AdaINSnakeBlock(width, size, (1, 3, 5), style))
         self.conv_post = weight_norm(nn.Conv1d(top >> len(rates), n_fft + 2, 7, padding=3))
+        self.gain_post: nn.Module | None = None
+        if extension.source_gain:
+            gain = nn.Conv1d(top >> len(rates), self.bins, 7, padding=3)
+            nn.init.zeros_(gain.weight)
+            nn.init.zeros_(gain.bias)
+            self.gain_post = gain
         self.stft = STFT(n_fft, config.gen_istft_hop_size)
 
     def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
@@ -120,6 +126,10 @@ class Generator(nn.Module):
 
     def synthesise(self, x: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
         """x [B,C,2F], style [B,128], harmonics as above -> audio [B,600F], fp32."""
+        return self.wave(self.body(x, style, harmonics), harmonics)
+
+    def body(self, x: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
+        """Everything before the spectrum: -> features [B, C, 600F/hop+1]."""
         for i, up in enumerate(self.ups):
             source = self.noise_res[i](self.noise_convs[i](harmonics), style)
             x = up(F.leaky_relu(x, 0.1))
@@ -130,12 +140,25 @@ class Generator(nn.Module):
             for j in range(1, self.kernels):
                 total = total + self.resblocks[i * self.kernels + j](x, style)
             x = total / self.kernels
-        x = self.conv_post(F.leaky_relu(x, 0.01))
+        return F.leaky_relu(x, 0.01)
+
+    def spectrum(self) -> list[nn.Module]:
+        """The last layers: what turns features into an STFT."""
+        return [self.conv_post] if self.gain_post is None else [self.conv_post, self.gain_post]
+
+    def wave(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """Last features [B, C, 600F/hop+1] and the source's spectrum -> audio [B,600F], fp32."""
+        post = self.conv_post(x)
+        gain = None if self.gain_post is None else self.gain_post(x)
         with torch.autocast(x.device.type, enabled=False):
-            x = x.float()
-            magnitude = torch.exp(x[:, : self.bins].clamp(max=LOG_CEILING))
-            phase = torch.sin(x[:, self.bins :]) * self.phase_scale
-            return self.stft.inverse(magnitude * torch.cos(phase), magnitude * torch.sin(phase))
+            post = post.float()
+            magnitude = torch.exp(post[:, : self.bins].clamp(max=LOG_CEILING))
+            phase = torch.sin(post[:, self.bins :]) * self.phase_scale
+            real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
+            if gain is not None:
+                real = real + gain.float() * harmonics[:, : self.bins]
+                imaginary = imaginary + gain.float() * harmonics[:, self.bins :]
+            return self.stft.inverse(real, imaginary)
 
     def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """x [B,C,2F] (from `Decoder.front`), acoustic style [B,128], f0 [B,2F] in Hz -> audio [B,600F].
