@@ -51,7 +51,7 @@ def narrow_config(**extension: Any) -> ModelConfig:
 
 
 def tone_features(index: int, speaker: str = "tone") -> Features:
-    """An utterance of steady tones, one a token, between silent pads; every field consistent with the others."""
+    """An utterance of steady tones, one a token, between silent pads; all fields agree with each other."""
     rng = np.random.default_rng([3, index])
     count = int(rng.integers(12, 24))
     tokens = rng.choice([43, 47, 51, 57, 63], count).astype(np.int64)

@@ -1,7 +1,7 @@
 """Runs the small recipe in the folder given; the resume test kills this process and starts it again.
 
-Usage: python resume_script.py OUT KILL_AT PLACE, where PLACE is `step` (after that step's update), `save` (in the
-middle of writing a checkpoint) or `never`.
+Usage: python resume_script.py OUT KILL_AT PLACE, where PLACE is `step` (after that step's update), `save` (in
+the middle of writing a checkpoint) or `never`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,9 @@ def main(out: Path, kill_at: int, place: str) -> None:
     Trainer._follow = followed  # type: ignore[method-assign]
     state.save_file = saved
     features = [tone_features(i) for i in range(18)]
-    train_features(small_recipe(), features, out, resume=True, device=torch.device("cpu"), line=lambda text: None)
+    train_features(
+        small_recipe(), features, out, resume=True, device=torch.device("cpu"), line=lambda text: None
+    )
 
 
 if __name__ == "__main__":

@@ -16,10 +16,10 @@ from voicewright.engines.protocol import Speech
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge import recogniser as recognisers
 from voicewright.judge import speaker
-from voicewright.judge.judge import Item, Pair, judge, judge_model
+from voicewright.judge.judge import judge, judge_model
 from voicewright.judge.quick import QuickJudge
 from voicewright.judge.report import MAX_PLAYERS, render, write_report
-from voicewright.judge.result import Judgement
+from voicewright.judge.result import Item, Judgement, Pair
 
 RATE = 24_000
 TEXTS = ("The cat sat.", "A dog <b>barked</b> & ran.", "It rained all day.", "Nobody came to the house.")

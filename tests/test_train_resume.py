@@ -43,7 +43,9 @@ def test_killed_and_resumed_is_bit_identical(straight: Path, tmp_path: Path) -> 
         assert run(tmp_path, kill_at, place) == -signal.SIGKILL
     assert run(tmp_path) == 0
     assert losses(tmp_path) == losses(straight)
-    mine, theirs = (Checkpoints(p / "checkpoints").found()[0] / "state.safetensors" for p in (tmp_path, straight))
+    mine, theirs = (
+        Checkpoints(p / "checkpoints").found()[0] / "state.safetensors" for p in (tmp_path, straight)
+    )
     a, b = load_file(mine), load_file(theirs)
     assert a.keys() == b.keys()
     assert [key for key in a if not torch.equal(a[key], b[key])] == []
@@ -71,7 +73,7 @@ def test_damaged_checkpoints_fall_back_then_refuse(straight: Path, tmp_path: Pat
     for path in Checkpoints(tmp_path / "checkpoints").found():
         cut = (path / "state.safetensors").read_bytes()
         (path / "state.safetensors").write_bytes(cut[: len(cut) // 2])
-    with pytest.raises(VoicewrightError, match="No checkpoint .* is sound"):
+    with pytest.raises(VoicewrightError, match=r"No checkpoint .* is sound"):
         train_features(recipe, features, tmp_path, resume=True, device=torch.device("cpu"), line=said.append)
     assert older.exists()
 
@@ -82,4 +84,6 @@ def test_another_recipe_or_an_unasked_resume_is_refused(straight: Path) -> None:
         train_features(small_recipe(), features, straight, device=torch.device("cpu"), line=lambda s: None)
     with pytest.raises(VoicewrightError, match="another recipe"):
         other = small_recipe(seed=5)
-        train_features(other, features, straight, resume=True, device=torch.device("cpu"), line=lambda s: None)
+        train_features(
+            other, features, straight, resume=True, device=torch.device("cpu"), line=lambda s: None
+        )

@@ -22,8 +22,7 @@ if TYPE_CHECKING:
     from voicewright.corpus.manifest import Corpus, Utterance
     from voicewright.engines.protocol import Speech
     from voicewright.engines.torch_engine import TorchEngine
-    from voicewright.judge.judge import Item
-    from voicewright.judge.result import Judgement
+    from voicewright.judge.result import Item, Judgement
 
 
 class Progress:
@@ -161,16 +160,15 @@ def training_judge(
     ready: list[Callable[[Path], Mapping[str, float]]] = []
 
     def prepare() -> Callable[[Path], Mapping[str, float]]:
-        from voicewright.corpus.features import build_features
         from voicewright.corpus.manifest import Corpus
         from voicewright.engines.torch_engine import TorchEngine
         from voicewright.judge.quick import QuickJudge
         from voicewright.judge.recogniser import open_recogniser
         from voicewright.train.recipe import Recipe
-        from voicewright.train.run import split
+        from voicewright.train.run import split, usable_features
 
         plan, prepared = Recipe.read(recipe), Corpus.read(corpus)
-        _, held = split(build_features(prepared), plan.split)
+        _, held = split(usable_features(prepared, plan.split), plan.split)
         if len(held) < 2:
             raise VoicewrightError(
                 f"{recipe} holds out {len(held)} of {corpus}'s utterances, too few to choose by; "
@@ -201,7 +199,7 @@ def spread(names: Sequence[str], count: int | None) -> list[str]:
 def read_items(corpus: Corpus, ids: Sequence[str]) -> list[Item]:
     """Recordings and texts of these utterances."""
     from voicewright.audio.files import read
-    from voicewright.judge.judge import Item
+    from voicewright.judge.result import Item
 
     by_id = {utterance.id: utterance for utterance in corpus.utterances}
     return [Item(name, by_id[name].text, read(corpus.path(by_id[name]))) for name in ids]
@@ -270,6 +268,13 @@ def held_out(
         except re.error as error:
             raise UsageError(f"--ids {ids!r} is not a regular expression: {error}.") from error
         return [u for u in utterances if pattern.search(u.id)], f"ids matching {ids!r}"
+    listed = card.get("held_out")
+    if isinstance(listed, list) and listed:
+        names = set(map(str, listed))
+        found = [u for u in utterances if u.id in names]
+        if found:
+            return found, "held out of the model's training, as its card lists"
+        return list(utterances), "all utterances: none of them is among those that the model's card lists"
     recipe = card.get("recipe")
     rules = recipe.get("split") if isinstance(recipe, dict) else None
     for part in ("test", "validation"):

@@ -99,8 +99,9 @@ class Extension(Strict):
     phase_scale: float = 1.0
     """Output phase is `phase_scale * sin(x)`; Kokoro 1, pi reaches the whole circle."""
     source_gain: bool = False
-    """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics then come
-    in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs `cartesian`."""
+    """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics then
+    come in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs
+    `source_stft: cartesian`."""
     noise_kernel: int = 11
     """Kernel of the last stage's noise_res block."""
     style_encoder: StyleEncoder | None = None
@@ -133,6 +134,8 @@ class ModelConfig(Strict):
             raise ValueError("hidden_dim must be even, as each LSTM direction has half of it")
         if self.voicewright.noise_kernel % 2 == 0:
             raise ValueError("voicewright.noise_kernel must be odd")
+        if self.voicewright.source_gain and self.voicewright.source_stft != "cartesian":
+            raise ValueError("voicewright.source_gain needs voicewright.source_stft: cartesian")
         return self
 
     @classmethod

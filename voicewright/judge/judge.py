@@ -29,9 +29,17 @@ from voicewright.judge.compare import (
     periodicity_measure,
     summary_line,
 )
-from voicewright.judge.metrics import BAND, above_noise, measure, noise_periodicity, profile_bands, visible_to
+from voicewright.judge.metrics import (
+    BAND,
+    Samples,
+    above_noise,
+    measure,
+    noise_periodicity,
+    profile_bands,
+    visible_to,
+)
 from voicewright.judge.recogniser import Recogniser, open_recogniser
-from voicewright.judge.result import Clip, Judgement, Row, Sound, ToneRow
+from voicewright.judge.result import Clip, Item, Judgement, Pair, Row, Sound, ToneRow, clean
 from voicewright.judge.speaker import SpeakerEncoder, similarity_among, similarity_to_voice
 from voicewright.judge.spectrum import (
     TONE_DB,
@@ -44,7 +52,6 @@ from voicewright.judge.spectrum import (
 )
 from voicewright.judge.words import comparable, count_errors
 
-Samples = NDArray[np.float32]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
@@ -53,23 +60,6 @@ class Speaks(Protocol):
     """The part of an engine that judging needs."""
 
     def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech: ...
-
-
-@dataclass(frozen=True)
-class Item:
-    """One held-out utterance: float32 mono samples at 24 kHz of a person saying `text`."""
-
-    id: str
-    text: str
-    recording: Samples
-
-
-@dataclass(frozen=True)
-class Pair(Item):
-    """An item with the model's reading and, if any, its copy-synthesis (real timing and pitch)."""
-
-    synthesised: Samples
-    copy_synthesis: Samples | None = None
 
 
 @dataclass(frozen=True)
@@ -244,12 +234,6 @@ def _check(pairs: Sequence[Pair]) -> None:
         if pair.id in seen:
             raise UsageError(f"The utterance id {pair.id!r} comes twice: ids must be unique.")
         seen.add(pair.id)
-
-
-def clean(samples: Samples | None) -> Samples:
-    """Finite float32 samples [T]; what is not a number becomes 0, no samples become 25 ms of silence."""
-    clip = np.asarray(samples if samples is not None else [], np.float32).reshape(-1)
-    return np.nan_to_num(clip, nan=0.0, posinf=1.0, neginf=-1.0) if clip.size else np.zeros(600, np.float32)
 
 
 def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:

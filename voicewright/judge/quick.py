@@ -12,9 +12,10 @@ from voicewright.audio.pitch import f0 as track_f0
 from voicewright.config import SAMPLE_RATE
 from voicewright.engines.protocol import Voice
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge.judge import Item, Samples, Speaks, clean, similarities, speak_24k
-from voicewright.judge.metrics import BAND, above_noise, noise_periodicity, periodicity
+from voicewright.judge.judge import Speaks, similarities, speak_24k
+from voicewright.judge.metrics import BAND, Samples, above_noise, noise_periodicity, periodicity
 from voicewright.judge.recogniser import Recogniser, open_recogniser
+from voicewright.judge.result import Item, clean
 from voicewright.judge.speaker import SpeakerEncoder, similarity_among
 from voicewright.judge.words import count_errors
 

@@ -19,9 +19,8 @@ from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.judge import figures
 from voicewright.judge.compare import Estimate, Line
-from voicewright.judge.judge import Pair, clean
 from voicewright.judge.metrics import Samples
-from voicewright.judge.result import Clip, Judgement, Row, ToneRow
+from voicewright.judge.result import Clip, Judgement, Pair, Row, ToneRow, clean
 from voicewright.judge.spectrum import long_term
 
 MAX_PLAYERS = 12

@@ -1,11 +1,39 @@
-"""What a judgement says: the records that become `report.json`."""
+"""What is judged, and what a judgement says: the records that become `report.json`."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+import numpy as np
+
 from voicewright.config import Strict
 from voicewright.judge.compare import Line
+from voicewright.judge.metrics import Samples
 
 SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Item:
+    """One held-out utterance: float32 mono samples at 24 kHz of a person saying `text`."""
+
+    id: str
+    text: str
+    recording: Samples
+
+
+@dataclass(frozen=True)
+class Pair(Item):
+    """An item with the model's reading and, if any, its copy-synthesis (real timing and pitch)."""
+
+    synthesised: Samples
+    copy_synthesis: Samples | None = None
+
+
+def clean(samples: Samples | None) -> Samples:
+    """Finite float32 samples [T]; what is not a number becomes 0, no samples become 25 ms of silence."""
+    clip = np.asarray(samples if samples is not None else [], np.float32).reshape(-1)
+    return np.nan_to_num(clip, nan=0.0, posinf=1.0, neginf=-1.0) if clip.size else np.zeros(600, np.float32)
 
 
 class Clip(Strict):

@@ -7,6 +7,7 @@ spectrograms (Défossez et al. 2022, EnCodec). The contour discriminator judges 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -38,7 +39,7 @@ class PeriodDiscriminator(nn.Module):
         last = len(channels) - 1
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, (5, 1), (1 if i == last else 3, 1), (2, 0)))
-            for i, (a, b) in enumerate(zip(widths[:-1], widths[1:], strict=True))
+            for i, (a, b) in enumerate(pairwise(widths))
         )
         self.post = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), 1, (1, 0)))
 
@@ -55,7 +56,7 @@ class PeriodDiscriminator(nn.Module):
 
 
 class SpectrogramDiscriminator(nn.Module):
-    """Sees the complex STFT at one resolution: real and imaginary parts as two channels, [B, 2, frames, bins]."""
+    """Sees the complex STFT at one resolution: real and imaginary parts as channels, [B, 2, frames, bins]."""
 
     def __init__(self, n_fft: int, hop: int, channels: int) -> None:
         super().__init__()
@@ -127,7 +128,7 @@ class ContourDiscriminator(nn.Module):
         self.post = weight_norm(nn.Conv1d(channels, 1, 3, padding=1))
 
     def forward(self, contours: Tensor, text: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """contours [B, 3, 2F] (F0, voicing, energy; unit scale), text [B, C, F] → score [B, 1, F/4], feature maps."""
+        """contours [B, 3, 2F] (F0, voicing, energy; unit scale), text [B, C, F] → score [B, 1, F/4], maps."""
         x = self.input(contours) + F.interpolate(self.text(text), scale_factor=2, mode="nearest")
         maps = []
         for conv in self.convs:

@@ -1,7 +1,7 @@
 """Spectral, adversarial and prosodic losses. Everything here computes in float32 whatever the autocast state.
 
-Sources: multi-resolution STFT loss (Yamamoto et al. 2020, Parallel WaveGAN), least-squares GAN and feature matching
-(Kong et al. 2020, HiFi-GAN), duration and F0 losses (Li et al. 2023, StyleTTS 2).
+Sources: multi-resolution STFT loss (Yamamoto et al. 2020, Parallel WaveGAN), least-squares GAN and feature
+matching (Kong et al. 2020, HiFi-GAN), duration and F0 losses (Li et al. 2023, StyleTTS 2).
 """
 
 from __future__ import annotations

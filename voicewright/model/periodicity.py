@@ -1,8 +1,8 @@
 """How periodic a voice is, band by band, as a loss: vowels that hiss where the speaker hums lose here.
 
-For each voiced frame, the normalised correlation of a band of the signal with itself one pitch period earlier. The
-made sound shall have the recording's own value, no more and no less: breath is part of a voice. Spectral losses hardly
-see this (noise of the right envelope costs them little), discriminators see it late.
+For each voiced frame, the normalised correlation of a band of the signal with itself one pitch period
+earlier. The made sound shall have the recording's own value, no more and no less: breath is part of a voice.
+Spectral losses hardly see this (noise of the right envelope costs them little), discriminators see it late.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ def correlation(bands: Tensor, lag: Tensor, valid: Tensor) -> Tensor:
 
 
 def periodicity_loss(fake: Tensor, real: Tensor, f0: Tensor) -> Tensor:
-    """fake and real [B, N], f0 [B, N / 300] in Hz (0 unvoiced; the pitch of both) → mean absolute difference of their
-    correlations over voiced frames, weighted by the recording's level in the band."""
+    """fake and real [B, N], f0 [B, N / 300] in Hz (0 unvoiced; the pitch of both) → mean absolute difference
+    of their correlations over voiced frames, weighted by the recording's level in the band."""
     with torch.autocast(fake.device.type, enabled=False):
         fake, real = fake.float(), real.float()
         pitch = f0.float().repeat_interleave(HOP, dim=1)

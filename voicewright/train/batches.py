@@ -1,13 +1,14 @@
 """Batches as a pure function of (seed, stage, step): what makes resuming exact, and prefetching safe.
 
-The order of an epoch, the crops and the style references all come from counters, never from a running generator.
+The order of an epoch, the crops and the style references all come from counters, never from a running
+generator.
 """
 
 from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,9 +30,10 @@ SILENT_MEL = PRESETS["styletts2"].silence
 class Batch:
     """What a step reads. Fields that a stage does not name are None.
 
-    tokens [B, T] int64 (PAD beyond), lengths [B] (on the CPU), durations [B, T] frames, frame_token [B, L] the token
-    under each frame, frames [B] how many of the L are the clip's own (on the CPU), f0 and energy [B, 2L], voiced mask implied by f0 > 0, frame_mask [B, L], audio [B, 600 L] float,
-    style_own and style_other [B, 80, STYLE_FRAMES], speaker [B].
+    tokens [B, T] int64 (PAD beyond), lengths [B] (on the CPU), durations [B, T] frames, frame_token [B, L]
+    the token under each frame, frames [B] how many of the L are the clip's own (on the CPU), f0 and energy
+    [B, 2L] (f0 is 0 where unvoiced), frame_mask [B, L], audio [B, 600 L] float, style_own and
+    style_other [B, 80, STYLE_FRAMES], speaker [B].
     """
 
     tokens: Tensor
@@ -106,10 +108,10 @@ class Sampler:
         if epoch not in self._epochs:
             rng = self._rng(0, epoch)
             if self.crop is None:
-                entries = np.arange(len(self.features))
+                entries: NDArray[np.int64] = np.arange(len(self.features))
                 cost = self.frames
             else:
-                # A clip is drawn in proportion to its length, so that every second of speech is seen equally often.
+                # Drawn in proportion to length, so that every second of speech is seen equally often.
                 entries = np.repeat(np.arange(len(self.features)), np.maximum(1, self.frames // self.crop))
                 cost = np.full(len(self.features), self.crop)
             jitter = self.frames[entries] * rng.uniform(0.9, 1.1, len(entries))
@@ -182,7 +184,9 @@ class Sampler:
         return row
 
 
-def prefetch(make: Callable[[int], Batch], first: int, last: int, depth: int = 4) -> Iterator[Batch]:
+def prefetch(
+    make: Callable[[int], Batch], first: int, last: int, depth: int = 4
+) -> Generator[Batch, None, None]:
     """Yield make(first) … make(last - 1), computed ahead in one background thread."""
     ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
     stop = threading.Event()

@@ -1,4 +1,4 @@
-"""The one training loop. Stages are records (stages.py); this file steps them, saves, resumes, exports and judges."""
+"""The one training loop. Stages are records (stages.py); this file steps, saves, resumes, exports, judges."""
 
 from __future__ import annotations
 
@@ -54,8 +54,8 @@ class Interrupted(Exception):
 class Trainer:
     """One run: networks, their EMA, discriminators, optimizers and counters.
 
-    `export(ema_networks, step)` turns weights into a model folder and judges it; it is injected, so that this loop
-    knows neither files of models nor judges.
+    `export(ema_networks, step)` turns weights into a model folder and judges it; it is injected, so that this
+    loop knows neither files of models nor judges.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class Trainer:
         self._compiled = False
         self._saved = time.monotonic()
 
-    # ── state ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── state ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def tensors(self) -> dict[str, Tensor]:
         found = {f"net|{k}": v for k, v in self.networks.state_dict().items()}
@@ -124,7 +124,8 @@ class Trainer:
             self.line(warning)
         if counters.recipe != self.counters.recipe:
             raise VoicewrightError(
-                f"{self.out} was trained with another recipe or corpus; resume with the same, or choose another folder."
+                f"{self.out} was trained with another recipe or corpus; "
+                "resume with the same, or choose another folder."
             )
         self.counters = counters
         part = {prefix: {} for prefix in ("net", "ema", *self.critics)}  # type: dict[str, dict[str, Tensor]]
@@ -144,7 +145,7 @@ class Trainer:
                 restore_optimizer("critic", self.critic_optimizer, critic, tensors)
         return True
 
-    # ── stages ───────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── stages ────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
     def stage(self) -> StageRecipe:
@@ -201,12 +202,12 @@ class Trainer:
         self.line(sentence)
         return self.stage.batch_frames if chosen == wanted else chosen * unit
 
-    # ── steps ────────────────────────────────────────────────────────────────────────────────────────────────────
+    # ── steps ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _adversarial(
         self, output: Output, critic: nn.Module, step: int, update_critic: bool
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Step the discriminator, then return the generator's adversarial losses and the discriminator's own."""
+        """Step the discriminator, then return the generator's adversarial losses and the discriminator's."""
         assert output.fake is not None and output.real is not None
         second: tuple[object, ...] = (output.condition,) if output.condition is not None else ()
         if isinstance(critic, Discriminators) and self.recipe.discriminators.per_step:
@@ -282,7 +283,7 @@ class Trainer:
 
     @torch.no_grad()
     def _follow(self) -> None:
-        """Move the EMA; early on it follows fast, so that short runs are not an average with their beginning."""
+        """Move the EMA; early on it follows fast, so that short runs do not average in their beginning."""
         decay = min(self.recipe.ema, (1 + self.counters.total) / (10 + self.counters.total))
         state = self.networks.state_dict()
         moving = [key for key, value in state.items() if value.is_floating_point()]
@@ -362,7 +363,7 @@ class Trainer:
         critic = self.critics["waveform"]
         assert isinstance(critic, Discriminators)
         for member in critic.members:
-            member.forward = torch.compile(member.forward, dynamic=False)  # type: ignore[method-assign]
+            member.forward = torch.compile(member.forward, dynamic=False)
 
     @torch.no_grad()
     def validate(self, batches: int = 4) -> dict[str, float]:

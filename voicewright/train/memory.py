@@ -1,4 +1,4 @@
-"""How many clips fit: two small probes, a line through them, and a choice or a clear refusal before step one."""
+"""How many clips fit: two small probes, a line through them, a choice or a clear refusal before step one."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _cpu_available() -> int:
 
 
 def peak_of(work: Callable[[], None], device: torch.device) -> int:
-    """Peak bytes that `work` adds. On a CPU this reads Linux's high-water mark; elsewhere it returns 0 (unknown)."""
+    """Peak bytes that `work` adds. On a CPU this reads Linux's high-water mark; else it is 0 (unknown)."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         torch.cuda.empty_cache()
@@ -63,8 +63,8 @@ def choose_clips(
 ) -> tuple[int, str]:
     """Largest batch up to `wanted` clips that fits, and a sentence that says how it was found.
 
-    `probe(clips)` runs one forward and backward pass of the heaviest phase. Raises VoicewrightError when not even one
-    clip fits.
+    `probe(clips)` runs one forward and backward pass of the heaviest phase. Raises VoicewrightError when not
+    even one clip fits.
     """
     free = available(device) if free is None else free
     budget = int(free * HEADROOM)
@@ -78,8 +78,8 @@ def choose_clips(
     fits = int((budget - base) // slope) if large > small else (wanted if first <= budget else 0)
     if fits < 1:
         raise VoicewrightError(
-            f"Stage {stage} needs {first / 2**30:.1f} GiB for a single clip but {budget / 2**30:.1f} GiB are free; "
-            "lower crop, window or the model's widths in the recipe."
+            f"Stage {stage} needs {first / 2**30:.1f} GiB for a single clip but {budget / 2**30:.1f} GiB are "
+            "free; lower crop, window or the model's widths in the recipe."
         )
     chosen = min(wanted, fits)
     need = base + slope * chosen

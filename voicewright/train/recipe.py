@@ -1,4 +1,4 @@
-"""A recipe: one YAML file that says all of a training run. Unknown keys are errors; there is no inheritance."""
+"""A recipe: one YAML that says all of a training run. Unknown keys are errors; there is no inheritance."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Split(Strict):
     test: str | None = None
     """Never trained on, never chosen by."""
     validation: str | None = None
-    """Never trained on; checkpoints are chosen by it. Without a pattern, one utterance in `every` is taken."""
+    """Never trained on; checkpoints are chosen by it. Without a pattern: one utterance in `every`."""
     every: int = 20
 
 
@@ -61,7 +61,7 @@ class StageRecipe(Strict):
     gan_ramp: int = 500
     """Steps over which adversarial weights rise from zero."""
     style_mix: tuple[float, float, float] = (0.4, 0.3, 0.3)
-    """How often a clip's style is its own, another clip's of the speaker, or the speaker's mean in the batch."""
+    """How often a clip's style is its own, another clip's of its speaker, the speaker's mean in the batch."""
 
     @model_validator(mode="after")
     def _check(self) -> StageRecipe:

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 import signal
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,9 @@ import torch
 from torch import nn
 
 from voicewright import __version__
-from voicewright.config import ModelConfig
-from voicewright.corpus.features import Features
+from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
+from voicewright.corpus.features import Features, build_features
+from voicewright.corpus.manifest import Corpus
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import load_model
 from voicewright.train.export import Judge, keep_best, voice_name, write_model
@@ -28,7 +30,7 @@ from voicewright.train.stages import Networks
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left: the best model folder, its judgement, steps taken, and whether it was stopped early."""
+    """What a run left: the best model folder, steps taken, whether it ended, and the ranking."""
 
     model: Path
     steps: int
@@ -36,9 +38,14 @@ class Result:
     best: list[dict[str, float]]
 
 
+def is_test(name: str, rule: Split) -> bool:
+    """Whether the utterance of this id belongs to the test part."""
+    return bool(rule.test and re.search(rule.test, name))
+
+
 def split(features: Sequence[Features], rule: Split) -> tuple[list[Features], list[Features]]:
     """Training and validation utterances; test ones are in neither."""
-    usable = [f for f in features if not (rule.test and re.search(rule.test, f.id))]
+    usable = [f for f in features if not is_test(f.id, rule)]
     if rule.validation:
         held = [f for f in usable if re.search(rule.validation, f.id)]
     else:
@@ -87,9 +94,10 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
 
 @torch.no_grad()
 def _scale(networks: Networks) -> None:
-    """Fit fresh weights to their units: F0 in Hz is two orders larger than the rest, a token lasts about 3 frames."""
+    """Fit fresh weights to their units: F0 is in Hz, two orders above the rest; a token lasts 3 frames."""
     head = networks.tts.predictor.F0_proj
     nn.init.normal_(head.weight, std=5.0)
+    assert head.bias is not None
     nn.init.constant_(head.bias, 100.0)
     networks.tts.decoder.F0_conv.parametrizations.weight.original0.mul_(0.01)
     nn.init.constant_(networks.tts.predictor.duration_proj.linear_layer.bias, -2.7)
@@ -127,7 +135,10 @@ def train_features(
             line(f"step {step} held out: " + " ".join(f"{k} {v:.3f}" for k, v in losses.items()))
         folder = out / "judged" / f"step-{step:08d}"
         folder.parent.mkdir(parents=True, exist_ok=True)
-        details = {
+        details: dict[str, object] = {
+            "name": recipe.name,
+            "voice": voice_name(Counter(f.speaker for f in training).most_common(1)[0][0]),
+            "held_out": [f.id for f in validation],
             "recipe": recipe.model_dump(mode="json"),
             "step": step,
             "voicewright": __version__,
@@ -211,7 +222,7 @@ def _preview(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> 
             style,
             generator=torch.Generator().manual_seed(0),
         )
-        real = np.asarray(f.samples, np.float32) / 32768
+        real = (f.samples / 32768).astype(np.float32)
         trainer.telemetry.preview(trainer.counters.total, f.id, spoken.audio.numpy(), real)
 
 
@@ -227,12 +238,9 @@ def train(
     line: Callable[[str], None] = print,
 ) -> Result:
     """Train a recipe on a prepared corpus: features first (cached), then the run. Raises VoicewrightError."""
-    from voicewright.corpus.features import build_features
-    from voicewright.corpus.manifest import Corpus
-
     plan = Recipe.read(recipe)
     prepared = Corpus.read(corpus)
-    features = build_features(prepared, corpus / "features", progress=line)
+    features = usable_features(prepared, plan.split, _tenths(line))
     return train_features(
         plan,
         features,
@@ -241,5 +249,44 @@ def train(
         device=pick_device(device),
         judge=judge,
         embedded=embedded,
+        card=corpus_card(prepared, features, plan.split),
         line=line,
     )
+
+
+def usable_features(
+    corpus: Corpus, rule: Split, progress: Callable[[str, float], None] | None = None
+) -> list[Features]:
+    """Features of all but the test utterances, which so teach nothing, the aligner included."""
+    return build_features(corpus, progress=progress, split=lambda name: not is_test(name, rule))
+
+
+def corpus_card(corpus: Corpus, features: Sequence[Features], rule: Split) -> dict[str, object]:
+    """What a model's card says of its corpus, and the ids to judge it on: the test part, or validation's."""
+    training, validation = split(features, rule)
+    test = [u.id for u in corpus.utterances if is_test(u.id, rule)]
+    seconds = sum(int(f.durations.sum()) for f in training) * FRAME / SAMPLE_RATE
+    return {
+        "language": corpus.meta.language,
+        "licence": corpus.meta.licence,
+        "data": {
+            "speakers": sorted({f.speaker for f in training}),
+            "utterances": len(training),
+            "minutes": round(seconds / 60, 1),
+            "source": corpus.meta.source,
+        },
+        "held_out": test or [f.id for f in validation],
+    }
+
+
+def _tenths(line: Callable[[str], None]) -> Callable[[str, float], None]:
+    """Progress of features as lines, at most one for each tenth of a stage."""
+    said: set[tuple[str, int]] = set()
+
+    def tell(stage: str, done: float) -> None:
+        mark = (stage, int(10 * done))
+        if mark not in said:
+            said.add(mark)
+            line(f"{stage}: {done:.0%}")
+
+    return tell

@@ -1,7 +1,8 @@
 """The stages of training, each a frozen record: what trains, which losses it knows, and its forward pass.
 
-Loss names are weight keys in the recipe and keys in the log. The adversarial pair (`fake`, `real`, `condition`) goes
-to the stage's own discriminator; the loop adds the losses "adversarial" and "features" once its switch is on.
+Loss names are weight keys in the recipe and keys in the log. The adversarial pair (`fake`, `real`,
+`condition`) goes to the stage's own discriminator; the loop adds the losses "adversarial" and "features" once
+its switch is on.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Networks(nn.Module):
         names = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
         found: dict[str, nn.Module] = {name: self.tts.get_submodule(name) for name in names}
         found |= {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
-        # A part of the decoder that can train alone; it comes last, so that it may thaw within a frozen decoder.
+        # A part of the decoder that can train alone; it comes last, so that it may thaw in a frozen decoder.
         return found | {"spectrum": nn.ModuleList(self.tts.decoder.generator.spectrum())}
 
 
@@ -74,7 +75,7 @@ def expand(x: Tensor, frame_token: Tensor) -> Tensor:
 
 
 def mixed_style(encoder: nn.Module, batch: Batch, mix: tuple[float, float, float]) -> Tensor:
-    """Each clip's style [B, 128]: its own, another clip's of the same speaker, or the speaker's mean in this batch.
+    """Each clip's style [B, 128]: its own, another clip's of its speaker, or the speaker's mean in the batch.
 
     Speaking uses a voicepack, which is a mean: a network that only ever saw a clip's own style would lean on
     details that no voicepack carries.
@@ -146,7 +147,7 @@ def _prosody(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
 
 
 def _joint(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
-    """Sound under predicted pitch and energy for half of the clips, so that the decoder meets what it will be given."""
+    """Half of the clips sound under predicted pitch and energy: the decoder meets what it will be given."""
     prosody, f0, energy = _prosody_pass(nets, batch, recipe)
     predicted = torch.rand(len(f0), 1, device=f0.device) < 0.5
     f0 = torch.where(predicted, f0.float(), batch.f0)
@@ -186,6 +187,7 @@ STAGES: dict[str, Stage] = {
             (
                 "text_encoder",
                 "decoder",
+                "spectrum",
                 "style_acoustic",
                 "bert",
                 "bert_encoder",
@@ -210,5 +212,6 @@ def check_losses(recipe: StageRecipe) -> None:
     ):
         if names:
             raise VoicewrightError(
-                f"Stage {recipe.stage}: {word} losses {', '.join(sorted(names))}; it has {', '.join(sorted(known))}."
+                f"Stage {recipe.stage}: {word} losses {', '.join(sorted(names))}; "
+                f"it has {', '.join(sorted(known))}."
             )

@@ -1,7 +1,8 @@
-"""Checkpoints that resume exactly: one folder each, written aside, synced, renamed; checked by hash before use.
+"""Checkpoints that resume exactly: a folder each, written aside, synced, renamed; checked by hash before use.
 
-A checkpoint holds every tensor of the run (weights, EMA, discriminators, optimizer moments) in one safetensors file
-and the counters in JSON. Random numbers need no state: each step seeds itself from (seed, stage, step).
+A checkpoint holds every tensor of the run (weights, EMA, discriminators, optimizer moments) in one
+safetensors file and the counters in JSON. Random numbers need no state:
+each step seeds itself from (seed, stage, step).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def digest(path: Path) -> str:
 
 
 def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:
-    """Optimizer moments keyed by parameter name, so that a file can be read without knowing parameter order."""
+    """Optimizer moments keyed by parameter name: a file can be read without knowing parameter order."""
     tensors: dict[str, Tensor] = {}
     for key, parameter in module.named_parameters():
         for field_name, value in optimizer.state.get(parameter, {}).items():
@@ -109,10 +110,11 @@ class Checkpoints:
                 shutil.rmtree(final)
             work.rename(final)
             sync(self.folder)
-        except OSError as error:
+        except (OSError, SafetensorError) as error:  # safetensors wraps what the disk says
             shutil.rmtree(work, ignore_errors=True)
+            why = getattr(error, "strerror", None) or error
             raise VoicewrightError(
-                f"The checkpoint could not be written to {self.folder} ({error.strerror}); free space and resume."
+                f"The checkpoint could not be written to {self.folder} ({why}); free space and resume."
             ) from error
         for old in self.found()[self.keep :]:
             shutil.rmtree(old)
@@ -123,9 +125,10 @@ class Checkpoints:
         return sorted(self.folder.glob("step-*"), reverse=True) if self.folder.is_dir() else []
 
     def load(self) -> tuple[dict[str, Tensor], Counters, list[str]] | None:
-        """The newest sound checkpoint, with a warning for each damaged one passed over; None when there is none.
+        """The newest sound checkpoint, with a warning for each damaged one passed over; None without any.
 
-        Raises VoicewrightError when checkpoints exist but none is sound: starting over is the user's decision.
+        Raises VoicewrightError when checkpoints exist but none is sound: starting over is for the user
+        to decide.
         """
         warnings: list[str] = []
         for path in self.found():
@@ -140,6 +143,7 @@ class Checkpoints:
                 warnings.append(f"Checkpoint {path} is damaged ({error}); trying the one before it.")
         if warnings:
             raise VoicewrightError(
-                f"No checkpoint in {self.folder} is sound ({len(warnings)} damaged); restore one or train into another folder."
+                f"No checkpoint in {self.folder} is sound ({len(warnings)} damaged); "
+                "restore one or train into another folder."
             )
         return None

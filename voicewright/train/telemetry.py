@@ -15,7 +15,7 @@ from voicewright.config import SAMPLE_RATE
 
 
 class Telemetry:
-    """Writes scalars to `log.jsonl` (full precision) and TensorBoard, and calls `line` with a live status text."""
+    """Writes scalars to `log.jsonl` (full precision) and TensorBoard, and calls `line` with a status text."""
 
     def __init__(self, out: Path, total_steps: int, line: Callable[[str], None], resume_at: int = 0) -> None:
         self.path = out / "log.jsonl"
@@ -55,7 +55,8 @@ class Telemetry:
         left = (time.monotonic() - self._began) / max(1, done) * (self.total - step)
         shown = " ".join(f"{key} {value:.3f}" for key, value in values.items())
         self.line(
-            f"{stage} {step}/{self.total}  {shown}  {audio_rate:.1f} audio-s/s  {int(left // 60)}:{int(left % 60):02d} left"
+            f"{stage} {step}/{self.total}  {shown}  {audio_rate:.1f} audio-s/s  "
+            f"{int(left // 60)}:{int(left % 60):02d} left"
         )
 
     def preview(self, step: int, name: str, made: NDArray[np.float32], real: NDArray[np.float32]) -> None:

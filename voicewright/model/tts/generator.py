@@ -112,6 +112,7 @@ class Generator(nn.Module):
         self.gain_post: nn.Module | None = None
         if extension.source_gain:
             gain = nn.Conv1d(top >> len(rates), self.bins, 7, padding=3)
+            assert gain.bias is not None
             nn.init.zeros_(gain.weight)
             nn.init.zeros_(gain.bias)
             self.gain_post = gain
