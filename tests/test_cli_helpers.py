@@ -62,3 +62,12 @@ def test_held_out_by_pattern_by_card_or_all() -> None:
     assert len(ids({})) == 8 and "may have seen" in held_out(CORPUS, {})[1]
     with pytest.raises(UsageError, match="regular expression"):
         held_out(CORPUS, {}, "(")
+
+
+def test_held_out_first_asks_the_cards_list() -> None:
+    card: dict[str, object] = {"recipe": {"split": {"validation": "^b", "every": 20}}}
+    found, rule = held_out(CORPUS, card | {"held_out": ["a2", "b1", "gone"]})
+    assert [item.id for item in found] == ["a2", "b1"] and "card" in rule
+    found, rule = held_out(CORPUS, card | {"held_out": ["of another corpus"]})
+    assert len(found) == 8 and "none of them" in rule
+    assert [item.id for item in held_out(CORPUS, card | {"held_out": ["a2"]}, "3$")[0]] == ["a3", "b3"]

@@ -87,3 +87,22 @@ def test_another_recipe_or_an_unasked_resume_is_refused(straight: Path) -> None:
         train_features(
             other, features, straight, resume=True, device=torch.device("cpu"), line=lambda s: None
         )
+
+
+def test_interrupting_saves_and_the_resumed_run_is_bit_identical(straight: Path, tmp_path: Path) -> None:
+    """Step 5 is no step at which checkpoints are written anyway."""
+    script = SCRIPT.with_name("sigint_script.py")
+    stopped = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "5"], check=False, cwd=script.parent, capture_output=True
+    )
+    assert stopped.returncode == 130, stopped.stderr.decode()
+    assert b"Stopped at step 5; `--resume` goes on from there." in stopped.stdout
+    assert Checkpoints(tmp_path / "checkpoints").found()[0].name == "step-00000005"
+    assert run(tmp_path) == 0
+    assert losses(tmp_path) == losses(straight)
+    mine, theirs = (
+        load_file(Checkpoints(p / "checkpoints").found()[0] / "state.safetensors")
+        for p in (tmp_path, straight)
+    )
+    assert mine.keys() == theirs.keys()
+    assert [key for key in mine if not torch.equal(mine[key], theirs[key])] == []

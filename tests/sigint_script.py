@@ -1,0 +1,36 @@
+"""Runs the small recipe in the folder given and stops as Ctrl-C does, after the update of step AT (0: never).
+
+Usage: python sigint_script.py OUT AT. Ends with 130 when it was stopped.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+from fakes import small_recipe, tone_features
+
+from voicewright.train.loop import Trainer
+from voicewright.train.run import train_features
+
+
+def main(out: Path, at: int) -> int:
+    torch.set_num_threads(1)
+    follow = Trainer._follow
+
+    def followed(self: Trainer) -> None:
+        follow(self)
+        if self.counters.total + 1 == at:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    Trainer._follow = followed  # type: ignore[method-assign]
+    features = [tone_features(i) for i in range(18)]
+    result = train_features(small_recipe(), features, out, resume=True, device=torch.device("cpu"))
+    return 0 if result.finished else 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1]), int(sys.argv[2])))

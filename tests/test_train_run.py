@@ -1,0 +1,136 @@
+"""What a run leaves: frozen parts untouched, models that speak, the best one kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from fakes import small_recipe, tone_features
+
+from voicewright.artifacts import read_card, resolve_model, voice_files
+from voicewright.model.checkpoint import load_model
+from voicewright.train.export import keep_best, voice_name
+from voicewright.train.loop import Trainer
+from voicewright.train.recipe import Recipe
+from voicewright.train.run import Result, start_networks, train_features
+from voicewright.train.stages import STAGES
+from voicewright.voices.pack import Voicepack
+
+FEATURES = [tone_features(i, "Ada L." if i % 3 else "two") for i in range(18)]
+SCORES = {4: 0.1, 8: 0.9, 12: 0.5, 16: 0.3}
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path, list[Path]]:
+    """A run judged at steps 4, 8, 12 and 16 by a judge that likes step 8 best."""
+    torch.set_num_threads(1)
+    out = tmp_path_factory.mktemp("run")
+    asked: list[Path] = []
+
+    def judge(folder: Path) -> dict[str, float]:
+        asked.append(folder)
+        return {"score": SCORES[int(folder.name[-8:])], "wer": 0.5}
+
+    recipe = small_recipe(judge={"every": 4, "sentences": 2, "keep": 2})
+    card = {"language": "en-us", "licence": "CC0-1.0"}
+    result = train_features(
+        recipe, FEATURES, out, device=torch.device("cpu"), judge=judge, card=card, line=lambda text: None
+    )
+    return result, out, asked
+
+
+def test_best_is_what_the_judge_liked_best(judged: tuple[Result, Path, list[Path]]) -> None:
+    result, out, asked = judged
+    assert [path.name for path in asked] == [f"step-{step:08d}" for step in SCORES]
+    assert result.finished and result.steps == 16 and result.model == out / "best"
+    assert [(entry["step"], entry["score"]) for entry in result.best] == [(8.0, 0.9), (12.0, 0.5)]
+    assert json.loads((out / "best.json").read_text("utf-8")) == result.best
+    assert sorted(path.name for path in (out / "judged").iterdir()) == ["step-00000008", "step-00000012"]
+    best = (out / "best" / "model.safetensors").read_bytes()
+    assert best == (out / "judged" / "step-00000008" / "model.safetensors").read_bytes()
+    assert best != (out / "judged" / "step-00000012" / "model.safetensors").read_bytes()
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
+
+
+def test_the_export_speaks_with_every_voice(judged: tuple[Result, Path, list[Path]]) -> None:
+    _, out, _ = judged
+    folder = resolve_model(out)
+    assert folder == out / "best"
+    card = read_card(folder)
+    held = [f.id for i, f in enumerate(FEATURES) if i % 6 == 5]
+    assert card["held_out"] == held and card["name"] == "small" and card["licence"] == "CC0-1.0"
+    voices = voice_files(folder)
+    assert set(voices) == {"Ada_L", "two"} and card["voice"] == "Ada_L"
+    model, _, styles = load_model(folder)
+    assert styles is not None
+    tokens = torch.tensor([[0, 43, 47, 51, 0]])
+    for path in voices.values():
+        style = torch.from_numpy(Voicepack.read(path).style(3)).unsqueeze(0)
+        spoken = model.speak(tokens, style, generator=torch.Generator().manual_seed(0))
+        samples = spoken.audio.numpy()
+        assert len(samples) == 600 * int(spoken.durations.sum()) > 0
+        assert np.isfinite(samples).all() and np.abs(samples).max() > 0
+
+
+def test_judgement_and_validation_are_in_the_log(judged: tuple[Result, Path, list[Path]]) -> None:
+    _, out, _ = judged
+    log = [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
+    for kind in ("judged", "validation"):
+        assert [entry["step"] for entry in log if entry["kind"] == kind] == list(SCORES)
+    assert all(np.isfinite(value) for e in log for value in e.values() if isinstance(value, float))
+
+
+def test_keep_best_keeps_the_best_and_removes_the_rest(tmp_path: Path) -> None:
+    best: list[dict[str, float]] = []
+    leads = []
+    for step, score in ((1, 0.2), (2, 0.1), (3, 0.7), (4, 0.4)):
+        folder = tmp_path / "judged" / f"step-{step:08d}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(str(step), "utf-8")
+        leads.append(keep_best(tmp_path, step, {"score": score}, best, keep=2))
+    assert leads == [True, False, True, False]
+    assert sorted(path.name for path in (tmp_path / "judged").iterdir()) == ["step-00000003", "step-00000004"]
+    assert (tmp_path / "best" / "config.json").read_text("utf-8") == "3"
+
+
+def test_voice_names_are_file_names() -> None:
+    assert [voice_name(name) for name in ("af_sky", "Ada L.", "../x", "…", "")] == [
+        "af_sky",
+        "Ada_L",
+        "x",
+        "voice",
+        "voice",
+    ]
+
+
+def one_stage(name: str) -> Recipe:
+    """The small recipe's stage of that name alone; `spectrum` is its acoustic stage by another name."""
+    recipe = small_recipe()
+    found = next(s for s in recipe.stages if s.stage == ("acoustic" if name == "spectrum" else name))
+    stage = found.model_copy(update={"stage": name, "steps": 2, "gan_start": 1})
+    return recipe.model_copy(update={"stages": (stage,)})
+
+
+@pytest.mark.parametrize("name", list(STAGES))
+def test_a_stage_moves_what_it_says_and_nothing_else(name: str, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    recipe = one_stage(name)
+    networks = start_networks(recipe, None)
+    before = {key: value.clone() for key, value in networks.named_parameters()}
+    trainer = Trainer(
+        recipe, networks, FEATURES, [], tmp_path, torch.device("cpu"), fingerprint="x", line=lambda text: None
+    )
+    trainer.run()
+    parts = networks.parts()
+    trained = {id(p) for part in STAGES[name].trains for p in parts[part].parameters()}
+    moved = {id(p) for key, p in networks.named_parameters() if not torch.equal(p, before[key])}
+    assert moved <= trained
+    for part in STAGES[name].trains:
+        own = {id(p) for p in parts[part].parameters()}
+        assert len(own & moved) > 0.5 * len(own), f"{part} hardly moved"
+    # The last layers are a part of the decoder: who trains that trains them.
+    if "decoder" in STAGES[name].trains:
+        assert {id(p) for p in parts["spectrum"].parameters()} <= moved
