@@ -14,6 +14,7 @@ from torch import Tensor
 from voicewright.config import ModelConfig
 from voicewright.corpus.features import Features
 from voicewright.model.checkpoint import save_model
+from voicewright.train.calibrate import spread_pitch
 from voicewright.train.stages import Networks
 from voicewright.voices.encode import encode_voice
 
@@ -34,19 +35,28 @@ def write_model(
     utterances: Sequence[Features],
     card: Mapping[str, Any],
     dtype: torch.dtype = torch.float32,
+    held_out: Sequence[Features] = (),
 ) -> None:
-    """Write a complete model folder (replacing an older one only once this one is whole)."""
+    """Write a complete model folder (replacing an older one only once this one is whole).
+
+    `utterances` give the voicepacks; `held_out` ones of a single speaker calibrate the spread of pitch.
+    """
     work = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(work, ignore_errors=True)
     networks = Networks(config)
     networks.load_state_dict({key: value.cpu() for key, value in weights.items()})
     networks.eval()
-    save_model(work, networks.tts, config, style_encoders=networks.styles, card=dict(card), dtype=dtype)
+    packs = {}
+    for speaker in sorted({f.speaker for f in utterances}):
+        packs[speaker] = encode_voice(networks.styles, [f for f in utterances if f.speaker == speaker])
+    details = dict(card)
+    if held_out and len(packs) == 1:
+        details["pitch_spread"] = spread_pitch(networks.tts, next(iter(packs.values())), held_out)
+    save_model(work, networks.tts, config, style_encoders=networks.styles, card=details, dtype=dtype)
     voices = work / "voices"
     voices.mkdir(exist_ok=True)
-    for speaker in sorted({f.speaker for f in utterances}):
-        own = [f for f in utterances if f.speaker == speaker]
-        encode_voice(networks.styles, own).write(voices / f"{voice_name(speaker)}.safetensors")
+    for speaker, pack in packs.items():
+        pack.write(voices / f"{voice_name(speaker)}.safetensors")
     old = folder.with_name(f".{folder.name}.old")
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():

@@ -144,7 +144,7 @@ def train_features(
             "voicewright": __version__,
             **(card or {}),
         }
-        write_model(folder, config, trainer.ema, training, details)
+        write_model(folder, config, trainer.ema, training, details, held_out=validation)
         _preview(trainer, folder, validation)
         verdict = dict(judge(folder)) if judge else {"score": float(step)}
         leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep)

@@ -1,0 +1,58 @@
+"""Predicted pitch is given the recordings' spread, and unvoiced stays unvoiced."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import torch
+from fakes import narrow_config, tone_features
+
+from voicewright.config import STYLE
+from voicewright.model.tts.model import TTSModel
+from voicewright.train.calibrate import MOST, spread, spread_pitch
+from voicewright.voices.pack import Voicepack
+
+
+def test_spread_is_restored_and_bounded() -> None:
+    torch.manual_seed(0)
+    model = TTSModel(narrow_config()).eval()
+    torch.nn.init.normal_(model.predictor.F0_proj.weight, std=4.0)
+    torch.nn.init.constant_(model.predictor.F0_proj.bias, 160.0)
+    pack = Voicepack.constant(np.zeros(2 * STYLE, np.float32))
+
+    def predict() -> np.ndarray:
+        style = torch.zeros(1, STYLE)
+        curves = []
+        with torch.no_grad():
+            for f in utterances:
+                d = model.encode_prosody(torch.from_numpy(f.tokens)[None], None, style)
+                under = model.expand(d.transpose(1, 2), torch.from_numpy(f.durations)[None])
+                curves.append(model.f0_energy(under, style)[0][0].numpy())
+        return np.concatenate(curves)
+
+    utterances = [tone_features(i) for i in range(6)]
+    before = predict()
+    # The "recordings" move 1.2 times as far, in octaves, as the model does.
+    middle = np.median(before)
+    position = 0
+    for i, f in enumerate(utterances):
+        own = before[position : position + len(f.f0)]
+        position += len(f.f0)
+        utterances[i] = dataclasses.replace(f, f0=(middle * (own / middle) ** 1.2).astype(np.float32))
+    wanted = spread(np.concatenate([f.f0 for f in utterances]))
+    factor = spread_pitch(model, pack, utterances)
+    assert 1.15 < factor < 1.25
+    assert abs(spread(predict()) / wanted - 1) < 0.05
+    assert abs(np.median(predict()) - middle) < 1.0
+    wide = [dataclasses.replace(f, f0=(middle * (f.f0 / middle) ** 9).astype(np.float32)) for f in utterances]
+    assert spread_pitch(model, pack, wide) == MOST
+
+
+def test_too_little_voice_changes_nothing() -> None:
+    torch.manual_seed(0)
+    model = TTSModel(narrow_config())
+    weight = model.predictor.F0_proj.weight.clone()
+    silent = dataclasses.replace(tone_features(0), f0=np.zeros_like(tone_features(0).f0))
+    assert spread_pitch(model, Voicepack.constant(np.zeros(2 * STYLE, np.float32)), [silent]) == 1.0
+    assert torch.equal(model.predictor.F0_proj.weight, weight)
