@@ -1,8 +1,9 @@
 """Give predicted pitch the spread that the speaker has.
 
-A network trained to predict F0 from text alone hedges: its curve is the mean of what the speaker might do, so it moves
-less than any speaker. As with the global-variance compensation of parametric synthesis (Toda & Tokuda 2007), the
-spread is restored after training, here in the weights of the last layer, so that every engine speaks with it.
+A network trained to predict F0 from text alone hedges: its curve is the mean of what the speaker might do,
+so it moves less than any speaker. As with the global-variance compensation of parametric synthesis (Toda &
+Tokuda 2007), the spread is restored after training, here in the weights of the last layer, so that every
+engine speaks with it.
 """
 
 from __future__ import annotations
@@ -37,11 +38,11 @@ def spread(hertz: NDArray[np.float32]) -> float:
 def spread_pitch(
     model: TTSModel, pack: Voicepack, utterances: Sequence[Features], factor: float | None = None
 ) -> float:
-    """Scale the F0 layer so that voiced F0 spreads as in the utterances. Returns the factor applied (1 to MOST).
+    """Scale the F0 layer so that voiced F0 spreads as in the utterances. Returns the factor (1 to MOST).
 
-    F0 moves away from its median, so unvoiced frames (about 0 Hz) go below 0 and stay unvoiced; a factor below 1 would
-    lift them, and is not applied. The utterances should be held-out ones of one speaker. `factor` overrides the
-    measured one.
+    F0 moves away from its median, so unvoiced frames (about 0 Hz) go below 0 and stay unvoiced; a factor
+    below 1 would lift them, and is not applied. The utterances should be held-out ones of one speaker.
+    `factor` overrides the measured one.
     """
     chosen = [utterances[int(i)] for i in np.linspace(0, len(utterances) - 1, min(AT_MOST, len(utterances)))]
     made, real = [], []
