@@ -31,7 +31,9 @@ def measurements(report: dict[str, Any]) -> dict[str, Any]:
             found = line.get(side)
             kept[side] = None if found is None else {key: found[key] for key in ("value", "low", "high")}
         lines.append(kept)
-    return {"conditions": report["conditions"], "summary": lines}
+    # Where the model lay on the judging machine is nobody's business.
+    conditions = report["conditions"] | {"model": Path(str(report["conditions"].get("model", ""))).name}
+    return {"conditions": conditions, "summary": lines}
 
 
 def table(card: dict[str, Any]) -> str:

@@ -120,7 +120,7 @@ def _save(path: Path, suffix: str, rows: Array) -> None:
 
         save_file({_KEY: rows}, path)
     elif suffix == ".npz":
-        np.savez(path, voice=rows)
+        np.savez_compressed(path, voice=rows)  # rows past the longest sentence repeat: five times smaller
     elif suffix == ".npy":
         np.save(path, rows)
     else:
