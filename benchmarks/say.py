@@ -104,7 +104,7 @@ def main() -> None:
 
     result = {
         "model": engine.name,
-        "parameters": sum(p.numel() for p in engine._model.parameters()),
+        "parameters": sum(v.numel() for v in engine._model.state_dict().values()),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),
