@@ -3,9 +3,10 @@ once.
 
 In the cache folder (usually `<corpus>/features/`):
   acoustic-*.safetensors  what follows from the sound alone, keyed by the audio's hash
-  (`voicewright.corpus.acoustic`) aligner.safetensors     the aligner that this corpus taught
-  alignments.jsonl        durations and confidence, keyed by audio, phonemes, speaker and the aligner's
-  settings quarantine.jsonl        utterances left out, each with a reason
+                          (see `voicewright.corpus.acoustic`)
+  aligner.safetensors     the aligner that this corpus taught
+  alignments.jsonl        durations and confidence, keyed by audio, phonemes, speaker and the settings
+  quarantine.jsonl        utterances left out, each with a reason
 Every file is written under a temporary name and renamed, so an interrupted run continues where it was.
 """
 

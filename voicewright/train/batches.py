@@ -125,7 +125,11 @@ class Sampler:
                     batches.append(np.array(current))
                     current = []
                 current.append(int(index))
-            if current and (self.crop is None or not batches):
+            if current:
+                if self.crop is not None and batches:
+                    # Crops come in batches of one size: the last is filled up, so that no clip is left out.
+                    more = rng.choice(entries, len(batches[0]) - len(current))
+                    current.extend(int(index) for index in more)
                 batches.append(np.array(current))
             order = rng.permutation(len(batches))
             self._epochs = {epoch: [batches[i] for i in order]}
