@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -86,6 +86,9 @@ class Recipe(Strict):
     start: str = "scratch"
     """`scratch` (needs `model`), `embedded`, or the path of a model folder."""
     model: ModelConfig | None = None
+    switches: dict[str, Any] = {}
+    """Changes to the `voicewright` block of the start weights' configuration. Only such as leave every weight
+    its shape, or add layers that begin at zero (`source_gain`)."""
     seed: int = 0
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False
@@ -106,6 +109,8 @@ class Recipe(Strict):
             raise ValueError("start: scratch needs a `model` block")
         if self.start != "scratch" and self.model is not None:
             raise ValueError("`model` is given by the start weights; leave it out or use start: scratch")
+        if self.start == "scratch" and self.switches:
+            raise ValueError("`switches` change start weights; with start: scratch, write them into `model`")
         if not self.stages:
             raise ValueError("stages is empty")
         return self

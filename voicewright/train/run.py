@@ -7,13 +7,14 @@ import json
 import re
 import signal
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 import numpy as np
 import torch
+from pydantic import ValidationError
 from torch import nn
 
 from voicewright import __version__
@@ -21,11 +22,15 @@ from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
 from voicewright.corpus.features import Features, build_features
 from voicewright.corpus.manifest import Corpus
 from voicewright.errors import VoicewrightError
-from voicewright.model.checkpoint import load_model
+from voicewright.model.checkpoint import compare, load_model
 from voicewright.train.export import Judge, keep_best, voice_name, write_model
 from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.recipe import Recipe, Split
 from voicewright.train.stages import Networks
+
+
+GRAFTS = ("decoder.generator.gain_post.",)
+"""Layers that a switch may add to start weights: they begin at zero and so change nothing at first."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +91,29 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
         raise VoicewrightError(
             f"{folder} has no style encoders, which training needs; start from another model."
         )
-    networks = Networks(config)
-    networks.tts.load_state_dict(model.state_dict())
+    networks = Networks(switched(config, recipe.switches))
+    state = model.state_dict()
+    for key, value in networks.tts.state_dict().items():
+        if key.startswith(GRAFTS) and key not in state:
+            state[key] = value
+    compare(state, networks.tts.state_dict(), folder)
+    networks.tts.load_state_dict(state)
     networks.styles.load_state_dict(styles.state_dict())
     return networks
+
+
+def switched(config: ModelConfig, switches: Mapping[str, object]) -> ModelConfig:
+    """The configuration with changes to its `voicewright` block. Raises VoicewrightError for unknown ones."""
+    if not switches:
+        return config
+    data = config.model_dump()
+    data["voicewright"] |= switches
+    try:
+        return ModelConfig.model_validate(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise VoicewrightError(f"switches: {where}: {first['msg']}.") from error
 
 
 @torch.no_grad()

@@ -17,6 +17,7 @@ from voicewright.config import FRAME, STYLE, ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
 from voicewright.model.periodicity import periodicity_loss
+from voicewright.model.tones import tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 from voicewright.train.batches import Batch
@@ -106,6 +107,8 @@ def _sound(
     losses = dict(spectral(fake, real))
     if "periodicity" in recipe.losses:
         losses["periodicity"] = periodicity_loss(fake, real, f0[:, 2 * start : 2 * stop].detach())
+    if "tones" in recipe.losses:
+        losses["tones"] = tone_loss(fake, nets.tts.config.istftnet.gen_istft_hop_size)
     return Output(losses, fake=fake, real=real)
 
 
@@ -156,10 +159,10 @@ def _joint(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRe
     return Output(sound.losses | prosody.losses, fake=sound.fake, real=sound.real)
 
 
-_SOUND = ("mel", "stft", "convergence", "periodicity")
+_SOUND = ("mel", "stft", "convergence", "periodicity", "tones")
 _PROSODY = ("duration", "duration_ce", "f0", "energy")
 _GAN = ("adversarial", "features")
-_OPTIONAL = {"periodicity"}
+_OPTIONAL = {"periodicity", "tones"}
 """Losses of sound that a recipe may leave out, and that then cost nothing."""
 
 STAGES: dict[str, Stage] = {
