@@ -1,8 +1,8 @@
 """Constant tones at the generator's frame rate, as a loss.
 
-An inverse STFT that is fed the same frame again and again gives a tone at a multiple of its frame rate, and at
-odd multiples of half of it when frames alternate. Faint as they are, such tones stay where speech pauses. Sound
-that belongs to speech has no preferred phase at these frequencies; a tone has.
+An inverse STFT that is fed the same frame again and again gives a tone at a multiple of its frame rate, and
+at odd multiples of half of it when frames alternate. Faint as they are, such tones stay where speech pauses.
+Sound that belongs to speech has no preferred phase at these frequencies; a tone has.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def _multiple(seconds: float, period: int) -> int:
 
 
 def tone_loss(fake: Tensor, hop: int) -> Tensor:
-    """fake [B, N] at 24 kHz, all beginning at a frame of the generator whose inverse STFT has this `hop` → the
+    """fake [B, N] at 24 kHz, all beginning at a frame of the generator whose inverse STFT has this `hop` →
     mean over the frequencies SAMPLE_RATE·k / (2·hop) of how much their phase repeats itself: 0 (never) to 1.
 
     Every piece of 50 ms counts the same, however quiet. What chance gives is taken off.

@@ -86,7 +86,7 @@ class Recipe(Strict):
     start: str = "scratch"
     """`scratch` (needs `model`), `embedded`, or the path of a model folder."""
     model: ModelConfig | None = None
-    switches: dict[str, Any] = {}
+    switches: dict[str, Any] = Field(default_factory=dict)
     """Changes to the `voicewright` block of the start weights' configuration. Only such as leave every weight
     its shape, or add layers that begin at zero (`source_gain`)."""
     seed: int = 0

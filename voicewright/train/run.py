@@ -28,7 +28,6 @@ from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.recipe import Recipe, Split
 from voicewright.train.stages import Networks
 
-
 GRAFTS = ("decoder.generator.gain_post.",)
 """Layers that a switch may add to start weights: they begin at zero and so change nothing at first."""
 
