@@ -30,6 +30,11 @@ class STFT(nn.Module):
         super().__init__()
         self.n_fft = n_fft
         self.hop = hop
+        self.make_tables()
+
+    def make_tables(self) -> None:
+        """Compute the tables, which no file stores, where tensors are made at the time of the call."""
+        n_fft = self.n_fft
         bins = n_fft // 2 + 1
         window = torch.hann_window(n_fft, periodic=True, dtype=torch.float64)
         angle = torch.outer(torch.arange(bins), torch.arange(n_fft)).double() * (2 * math.pi / n_fft)
