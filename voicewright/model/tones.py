@@ -22,7 +22,7 @@ def _multiple(seconds: float, period: int) -> int:
 
 def tone_loss(fake: Tensor, hop: int) -> Tensor:
     """fake [B, N] at 24 kHz, all beginning at a frame of the generator whose inverse STFT has this `hop` →
-    mean over the frequencies SAMPLE_RATE·k / (2·hop) of how much their phase repeats itself: 0 (never) to 1.
+    sum over the frequencies SAMPLE_RATE·k / (2·hop) of how much their phase repeats itself: 0 (never) to 1.
 
     Every piece of 50 ms counts the same, however quiet. What chance gives is taken off.
     """
@@ -37,4 +37,4 @@ def tone_loss(fake: Tensor, hop: int) -> Tensor:
         # Overlapping pieces are not independent: about one in length / (1.5 · step) is.
         chance = length / (1.5 * step) / len(phasor)
         repeats = phasor.mean(0).square().sum(-1)
-        return (repeats - chance).clamp_min(0).mean()
+        return (repeats - chance).clamp_min(0).sum()
