@@ -104,7 +104,7 @@ class Extension(Strict):
     `source_stft: cartesian`."""
     pitch_edges: bool = False
     """Predicted F0 is a mean of voiced and unvoiced cases, so it ramps through pitches that nobody speaks at
-    where voicing begins and ends. On: such frames take the pitch of the voiced frames beside them, or none."""
+    where voicing begins and ends. On: such frames take the pitch of voiced frames beside them, or none."""
     noise_kernel: int = 11
     """Kernel of the last stage's noise_res block."""
     style_encoder: StyleEncoder | None = None
