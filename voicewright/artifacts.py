@@ -287,8 +287,8 @@ def pull(
         free = shutil.disk_usage(work).free
         if free < missing:
             raise VoicewrightError(
-                f"{name} needs {missing / 1e6:.0f} MB, and {cache_folder()} has {free / 1e6:.0f} MB free; make room "
-                "or set VOICEWRIGHT_CACHE to another folder."
+                f"{name} needs {missing / 1e6:.0f} MB, and {cache_folder()} has {free / 1e6:.0f} MB free; "
+                "make room or set VOICEWRIGHT_CACHE to another folder."
             )
         for file in published.files:
             fetch(published, file, work / file.name, frozenset(accepted), progress)

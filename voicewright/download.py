@@ -37,8 +37,8 @@ def fetch(
 ) -> None:
     """Bring one file to `target`, checked. A file that is there with the right hash is left alone.
 
-    What has arrived of a stopped download stays beside it as `.part` and is continued. A wrong hash leaves
-    nothing. Raises VoicewrightError in one sentence.
+    What has arrived of a stopped download stays beside it as `.part` and is continued, and so does a file that
+    waits for its hash to be accepted. A wrong hash leaves nothing. Raises VoicewrightError in one sentence.
     """
     if target.is_file():
         if _verified(target, file, accepted) is None:
@@ -50,7 +50,8 @@ def fetch(
     _download(url, file, part, progress)
     wrong = _verified(part, file, accepted)
     if wrong is not None:
-        part.unlink()
+        if file.sha256 is not None:
+            part.unlink()
         raise VoicewrightError(wrong)
     with part.open("rb+") as written:
         os.fsync(written.fileno())
@@ -66,8 +67,8 @@ def _verified(path: Path, file: PublishedFile, accepted: frozenset[str]) -> str 
         if found in accepted:
             return None
         return (
-            f"{file.path} arrived with the sha256 {found}, and none is known to compare it with, so it was "
-            f"not kept; if that is the file you trust, run again with --accept-hash {found}."
+            f"{file.path} arrived with the sha256 {found}, and none is known to compare it with; if that is "
+            f"the file you trust, run again with --accept-hash {found}."
         )
     if found == file.sha256:
         return None
@@ -119,8 +120,8 @@ def _receive(
     if total is not None and (total > most or (file.bytes is not None and total != file.bytes)):
         part.unlink(missing_ok=True)
         raise VoicewrightError(
-            f"{file.path} is announced with {total} bytes instead of {'' if file.bytes else 'at most '}{most}, "
-            "so nothing was kept."
+            f"{file.path} is announced with {total} bytes instead of "
+            f"{'' if file.bytes else 'at most '}{most}, so nothing was kept."
         )
     with part.open("ab" if have else "wb") as out:
         while block := response.read(min(_BLOCK, most - have + 1)):

@@ -171,7 +171,7 @@ KOKORO_019 = Published(
     repository="hexgrad/kLegacy",
     revision="main",
     licence="Apache-2.0",
-    about="the first Kokoro, English; its weights' hash is known, the revision of its repository is not",
+    about="the first Kokoro, English, without voices",
     files=(
         PublishedFile(
             "v0.19/kokoro-v0_19.pth",
@@ -180,7 +180,6 @@ KOKORO_019 = Published(
             "3b0c392f87508da38fad3a2f9d94c359f1b657ebd2ef79f9d56d69503e470b0a",
             400_000_000,
         ),
-        PublishedFile("v0.19/config.json", "config.json", None, None, CONFIG_BYTES),
     ),
 )
 
@@ -235,7 +234,24 @@ STYLETTS2_LIBRITTS = Published(
     ),
 )
 
+STYLETTS2_LJSPEECH = Published(
+    name="styletts2-ljspeech",
+    repository="yl4579/StyleTTS2-LJSpeech",
+    revision="main",
+    licence="its own: say that speech is synthetic; clone no voice without consent",
+    about="StyleTTS 2 with the iSTFTNet decoder; no hash is known, so it wants --accept-hash",
+    files=(
+        PublishedFile(
+            "Models/LJSpeech/epoch_2nd_00100.pth", "epoch_2nd_00100.pth", None, None, 2_500_000_000
+        ),
+        PublishedFile("Models/LJSpeech/config.yml", "config.yml", None, None, CONFIG_BYTES),
+    ),
+)
+
 PUBLISHED = MappingProxyType(
-    {entry.name: entry for entry in (KOKORO_10, KOKORO_11_ZH, KOKORO_019, KOKORO_MLX, STYLETTS2_LIBRITTS)}
+    {
+        entry.name: entry
+        for entry in (KOKORO_10, KOKORO_11_ZH, KOKORO_019, KOKORO_MLX, STYLETTS2_LIBRITTS, STYLETTS2_LJSPEECH)
+    }
 )
 """By the name that `models pull` and `--model` take."""

@@ -53,7 +53,9 @@ class TorchEngine:
         self.model_path = resolve_model(model)
         self.card = read_card(self.model_path)
         self._files = voice_files(self.model_path)
-        network, self.config, _ = load_model(self.model_path)
+        self._notes: list[str] = []
+        """What is to be known of the model itself; said with the first speech."""
+        network, self.config, _ = load_model(self.model_path, note=self._notes.append)
         self._device = torch.device(device)
         self._model = network.float().eval().requires_grad_(False).fold().to(self._device)
         self._lexicon = lexicon
@@ -63,7 +65,10 @@ class TorchEngine:
     @property
     def name(self) -> str:
         """What the card calls the model, else the name of its folder (of its run, inside a training run)."""
-        folder = self.model_path.resolve()
+        folder = self.model_path.absolute()
+        if folder.parent.name == "snapshots":  # of Hugging Face's cache: models--owner--name/snapshots/hash
+            return str(self.card.get("name") or folder.parents[1].name.partition("--")[2].replace("--", "/"))
+        folder = folder.resolve()
         named = folder.parent.name if folder.name in RUN_FOLDERS else folder.name
         return str(self.card.get("name") or named)
 
@@ -132,7 +137,7 @@ class TorchEngine:
         early: bool,
     ) -> Iterator[Speech]:
         done = 0
-        pending: list[str] = []
+        pending, self._notes = self._notes, []
         for part in _parts(text, frontend, early):
             pending += _warnings(part.tokens)
             if part.tokens.words:
