@@ -304,6 +304,6 @@ def pull(
         work.replace(target)
     except OSError as error:
         raise VoicewrightError(
-            f"{error.filename or work}: {error.strerror or error}; nothing was kept."
+            f"{error.filename or work}: {error.strerror or error}; make room, or set VOICEWRIGHT_CACHE."
         ) from error
     return target

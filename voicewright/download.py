@@ -37,8 +37,8 @@ def fetch(
 ) -> None:
     """Bring one file to `target`, checked. A file that is there with the right hash is left alone.
 
-    What has arrived of a stopped download stays beside it as `.part` and is continued, and so does a file that
-    waits for its hash to be accepted. A wrong hash leaves nothing. Raises VoicewrightError in one sentence.
+    What has arrived of a stopped download stays beside it as `.part` and is continued; a file waiting for its
+    hash to be accepted stays likewise; a wrong hash leaves nothing. Raises VoicewrightError in one sentence.
     """
     if target.is_file():
         if _verified(target, file, accepted) is None:
