@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -25,7 +26,7 @@ from voicewright.model import reading
 from voicewright.model.checkpoint import load_model
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
-from voicewright.text.vocab import KOKORO, STYLETTS2
+from voicewright.text.vocab import KOKORO, STYLETTS2_SPOKEN
 
 LSTM = {"weight_ih": "Wx", "weight_hh": "Wh", "bias_ih": "bias_ih", "bias_hh": "bias_hh"}
 
@@ -150,7 +151,7 @@ def test_styletts2s_checkpoints_open(hifigan: bool, beside: str, tmp_path: Path)
     same(model, loaded)
     assert encoders is not None
     same(styles, encoders)
-    assert found == config.model_copy(update={"vocab": dict(STYLETTS2)})
+    assert found == config.model_copy(update={"vocab": dict(STYLETTS2_SPOKEN)})
     name = "HiFi-GAN" if hifigan else "iSTFTNet"
     assert said == [
         f"epoch.pth comes without a config.json and was taken for StyleTTS 2 with the {name} decoder and its "
@@ -195,7 +196,7 @@ def test_styletts2s_config_is_read(kind: str, tmp_path: Path) -> None:
         rates, kernels = (10, 5, 3, 2), (20, 10, 6, 4)
         net = IstftNet(upsample_rates=rates, upsample_kernel_sizes=kernels, gen_istft_hop_size=1)
     extension = Extension(decoder=kind, style_encoder=StyleEncoder())  # type: ignore[arg-type]
-    full = ModelConfig(vocab=dict(STYLETTS2), istftnet=net, voicewright=extension)
+    full = ModelConfig(vocab=dict(STYLETTS2_SPOKEN), istftnet=net, voicewright=extension)
     (tmp_path / "config.yml").write_text(yaml.safe_dump(upstream_config(full)))
     assert read_config(tmp_path / "config.yml") == full
     # Kokoro 0.19 has the same block, as JSON and without style encoders.
@@ -224,7 +225,7 @@ def test_a_bare_kokoro_is_taken_for_a_version_or_refused(tmp_path: Path) -> None
     model = TTSModel(bare_like())
     said: list[str] = []
     torch.save({"net": kokoro_layout(model)}, tmp_path / "old.pth")
-    assert load_model(tmp_path / "old.pth", note=said.append)[1].vocab == STYLETTS2
+    assert load_model(tmp_path / "old.pth", note=said.append)[1].vocab == STYLETTS2_SPOKEN
     torch.save(kokoro_layout(model), tmp_path / "new.pth")
     assert load_model(tmp_path / "new.pth", note=said.append)[1].vocab == KOKORO
     assert "Kokoro 0.19" in said[0] and "Kokoro 1.0" in said[1]
@@ -361,3 +362,24 @@ def test_a_configuration_of_absurd_widths_is_refused_without_memory(kokoro: TTSM
     config = kokoro_like().model_copy(update={"hidden_dim": 2_000_000})
     with pytest.raises(VoicewrightError, match=r"text_encoder\.embedding\.weight \[178, 16\] instead of"):
         load_model(tmp_path / "w.pth", config)
+
+
+def test_no_capital_of_styletts2s_table_is_mistaken_for_kokoros_diphthong() -> None:
+    """`A` is a letter there that no one ever spoke; what is said instead is spelt out or reported."""
+    from voicewright.text.frontend import Frontend
+
+    assert len(STYLETTS2_SPOKEN) == 149 and STYLETTS2_SPOKEN["ə"] == KOKORO["ə"]
+    assert "A" in Frontend("en-us").tokens("Day by day.").phonemes
+    spelt = Frontend("en-us", vocab=STYLETTS2_SPOKEN).tokens("Day by day.")
+    assert not set(spelt.phonemes) & set("AIOQWYʤʧ") and spelt.ids[0] == STYLETTS2_SPOKEN["d"]
+
+
+def test_every_layout_of_the_page_has_its_test() -> None:
+    """docs/weights.md names tests; each is there."""
+    page = (Path(__file__).parents[1] / "docs" / "weights.md").read_text("utf-8")
+    named = re.findall(r"`(test_\w+\.py)::(test_\w+)", page)
+    assert len(named) > 9
+    for file, name in named:
+        assert f"def {name}" in (Path(__file__).parent / file).read_text("utf-8"), f"{file} has no {name}"
+    rows = [line for line in page.splitlines() if line.startswith("| ") and line.count("|") == 6]
+    assert all("test_" in row or "config_is_read" in row for row in rows[1:])

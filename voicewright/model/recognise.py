@@ -21,7 +21,7 @@ from voicewright.artifacts import CONFIG, published_file
 from voicewright.config import HOP, Extension, IstftNet, ModelConfig, PlBert, StyleEncoder
 from voicewright.errors import VoicewrightError
 from voicewright.model.layouts import NORM, STYLES, Weights
-from voicewright.text.vocab import KOKORO, STYLETTS2
+from voicewright.text.vocab import KOKORO, STYLETTS2_SPOKEN
 
 YAML = ("config.yml", "config.yaml")
 BESIDE = f"put the {CONFIG} that belongs to these weights beside them"
@@ -99,7 +99,7 @@ def _styletts2(params: Mapping[str, Any], path: Path, encoders: bool) -> ModelCo
             )
         return ModelConfig(
             istftnet=net,
-            vocab=dict(STYLETTS2),
+            vocab=dict(STYLETTS2_SPOKEN),
             voicewright=Extension(decoder=kind, style_encoder=styles),
             **fields,
         )
@@ -120,9 +120,9 @@ def _bare(path: Path, weights: Weights) -> tuple[ModelConfig, str]:
         or found.voicewright.decoder == "hifigan"
     ):
         kind = "HiFi-GAN" if found.voicewright.decoder == "hifigan" else "iSTFTNet"
-        name, vocab = f"StyleTTS 2 with the {kind} decoder and its table of 178 symbols", STYLETTS2
+        name, vocab = f"StyleTTS 2 with the {kind} decoder and its table of 178 symbols", STYLETTS2_SPOKEN
     elif weights.wrapped:
-        name, vocab = "Kokoro 0.19, which has StyleTTS 2's table of 178 symbols", STYLETTS2
+        name, vocab = "Kokoro 0.19, which has StyleTTS 2's table of 178 symbols", STYLETTS2_SPOKEN
     else:
         known = published_file(path)
         if (known and "zh" in known.name) or (known is None and re.search(r"zh|1[._-]1", path.stem)):
