@@ -12,11 +12,13 @@ import os
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from voicewright.artifacts import CARD, CONFIG, WEIGHTS, weights_file
 from voicewright.config import Extension, IstftNet, ModelConfig
@@ -24,7 +26,6 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.layouts import NORM, STYLES, TRUNK, State, Weights, canonical, compare, conform
 from voicewright.model.reading import read_content
 from voicewright.model.recognise import configuration
-from voicewright.model.tts.generator import STFT
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 
@@ -108,7 +109,7 @@ def load_model(
         if sentence is not None and note is not None:
             note(sentence)
     # Built without memory, so that a configuration of absurd widths is refused by comparison alone.
-    with torch.device("meta"):
+    with torch.device("meta"), _Unfilled():
         model = TTSModel(config)
         styles = StyleEncoders(config) if any(key.startswith(STYLES) for key in weights.state) else None
     modules: dict[str, nn.Module] = {"": model} | ({STYLES: styles} if styles is not None else {})
@@ -120,19 +121,40 @@ def load_model(
     for prefix, net in modules.items():
         part = {key: state[prefix + key].contiguous() for key in net.state_dict()}
         net.load_state_dict(part, assign=True)
-        for module in net.modules():
-            if isinstance(module, STFT):
-                module.make_tables()
         net.eval()
     return model, config, styles
+
+
+class _Unfilled(TorchFunctionMode):
+    """Leaves out the filling of new weights and their norms, which meta tensors have no use for.
+
+    torch would load its compiler for them: a second of start-up.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        named = kwargs or {}
+        if getattr(func, "__module__", "") == "torch.nn.init" or func in _FILLING:
+            return args[0] if args else named["tensor"]
+        if func is torch.norm_except_dim:
+            weight, _, dim = args
+            return weight.new_empty([size if i == dim else 1 for i, size in enumerate(weight.shape)])
+        return func(*args, **named)
+
+
+_FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_, nn.functional.normalize)
 
 
 def read_weights(path: Path) -> Weights:
     """A weights file's tensors in fp32 under our names, on memory of their own. Runs no code of the file."""
     weights = canonical(read_content(path), path)
-    # Copied, as torch's own files come back mapped to the disk.
-    copied = {key: value.to(torch.float32, copy=True) for key, value in weights.state.items()}
-    return Weights(copied, weights.wrapped, weights.left_out)
+    owned: State = {}
+    for key, value in weights.state.items():
+        # Files that are mapped to the disk come back as parts of one storage.
+        mapped = value.untyped_storage().nbytes() > value.numel() * value.element_size()
+        owned[key] = value.to(torch.float32, copy=mapped)
+    return Weights(owned, weights.wrapped, weights.left_out)
 
 
 def read_state(path: Path) -> State:

@@ -24,6 +24,8 @@ from voicewright.errors import VoicewrightError
 
 MOST_BYTES = 8 * 2**30
 """The largest file that is opened; StyleTTS 2's checkpoints with optimizer state have about 2 GB."""
+MAPPED_FROM = 500_000_000
+"""Bytes of a file beyond which it holds more than the weights of known models."""
 LEFTOVERS = ("torch.", "numpy.", "munch.", "builtins.getattr")
 """What training scripts leave beside the weights (schedulers, scalars; StyleTTS 2's LibriTTS checkpoint has a
 `getattr`). Whatever of it is not torch's own description of a tensor is read as an inert object."""
@@ -141,8 +143,9 @@ def _read_pickle(path: Path, size: int) -> Any:
     try:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_as_inert(survey.names - PLAIN)):
             warnings.simplefilter("ignore")
-            # Mapped, so that the optimizer state beside the weights costs no memory.
-            return torch.load(path, map_location="cpu", weights_only=True, mmap=modern)
+            # Large files are mapped, so that the optimizer state beside the weights costs no memory.
+            mapped = modern and size > MAPPED_FROM
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         refused = any(word in str(error) for word in ("Unsupported", "GLOBAL", "reduce", "build", "create"))
         raise VoicewrightError(_refusal(path, ()) if refused else _damaged(path)) from error
