@@ -121,6 +121,9 @@ def load_model(
     for prefix, net in modules.items():
         part = {key: state[prefix + key].contiguous() for key in net.state_dict()}
         net.load_state_dict(part, assign=True)
+        hollow = [name for name, value in net.named_buffers() if value.is_meta]
+        if hollow:  # a table that no file stores must be made on the CPU, as STFT does
+            raise RuntimeError(f"{', '.join(hollow)} of {type(net).__name__} came without values")
         net.eval()
     return model, config, styles
 
