@@ -363,7 +363,7 @@ def test_the_table_of_published_models_is_sound() -> None:
         assert len({file.name for file in entry.files}) == len(entry.files)
         for file in entry.files:
             assert file.sha256 is None or (len(file.sha256) == 64 and int(file.sha256, 16))
-            assert 0 < artifacts.limit(file) < 3e9
+            assert 0 < file.limit < 3e9
             assert not Path(file.name).is_absolute() and ".." not in Path(file.name).parts
         if entry.voice:
             assert any(Path(file.name).stem == entry.voice for file in entry.files)

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -16,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.published import PUBLISHED, Published, PublishedFile
+from voicewright.published import PUBLISHED, Published, digest
 
 EMBEDDED = "tiny"
 CONFIG = "config.json"
@@ -232,19 +231,13 @@ def _candidates(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
             yield published.name, snapshot
 
 
-def digest(path: Path) -> str:
-    """The file's sha256, in hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def published_file(path: Path) -> Published | None:
     """The published model whose weights this very file holds, by size and hash."""
     size = path.stat().st_size
     fitting = [
         entry
         for entry in PUBLISHED.values()
-        if entry.weights.sha256 and size == (entry.weights.bytes or size) and size <= limit(entry.weights)
+        if entry.weights.sha256 and size == (entry.weights.bytes or size) and size <= entry.weights.limit
     ]
     if not fitting:
         return None
@@ -252,13 +245,8 @@ def published_file(path: Path) -> Published | None:
     return next((entry for entry in fitting if entry.weights.sha256 == found), None)
 
 
-def limit(file: PublishedFile) -> int:
-    """The most bytes that may arrive for a file."""
-    return file.bytes or file.most
-
-
 def megabytes(published: Published) -> int:
-    return -(-sum(map(limit, published.files)) // 1_000_000)
+    return -(-sum(file.limit for file in published.files) // 1_000_000)
 
 
 def pull(
@@ -283,7 +271,7 @@ def pull(
     work = cache_folder() / "downloads" / f"{name}-{published.revision[:12]}"
     try:
         work.mkdir(parents=True, exist_ok=True)
-        missing = sum(limit(file) for file in published.files if not (work / file.name).is_file())
+        missing = sum(file.limit for file in published.files if not (work / file.name).is_file())
         free = shutil.disk_usage(work).free
         if free < missing:
             raise VoicewrightError(

@@ -13,7 +13,7 @@ from urllib.parse import quote, urlsplit
 
 from voicewright import __version__
 from voicewright.errors import VoicewrightError
-from voicewright.published import Published, PublishedFile
+from voicewright.published import Published, PublishedFile, digest
 
 TIMEOUT = 30.0
 """Seconds without a byte before a connection counts as lost."""
@@ -60,8 +60,6 @@ def fetch(
 
 def _verified(path: Path, file: PublishedFile, accepted: frozenset[str]) -> str | None:
     """None for the right file, else the sentence that says what is wrong."""
-    from voicewright.artifacts import digest
-
     found = digest(path)
     if file.sha256 is None:
         if found in accepted:
@@ -82,7 +80,7 @@ def _download(url: str, file: PublishedFile, part: Path, progress: Progress | No
     if os.environ.get("HF_HUB_OFFLINE", "").lower() in ("1", "true", "yes", "on"):
         raise VoicewrightError(f"{file.path} is not here and HF_HUB_OFFLINE forbids to fetch it; unset it.")
     _check_url(url)
-    most = file.bytes or file.most
+    most = file.limit
     have = part.stat().st_size if part.is_file() else 0
     if have >= most:  # whole, or of another file; the hash tells
         return

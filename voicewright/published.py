@@ -7,7 +7,9 @@ file of unknown revision is fetched only when the user accepts the hash that it 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 CONFIG_BYTES = 64 * 1024
@@ -22,6 +24,17 @@ class PublishedFile:
     bytes: int | None
     sha256: str | None
     most: int = 0
+
+    @property
+    def limit(self) -> int:
+        """The most bytes that may arrive for it."""
+        return self.bytes or self.most
+
+
+def digest(path: Path) -> str:
+    """A file's sha256, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @dataclass(frozen=True)
