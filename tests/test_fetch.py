@@ -316,6 +316,11 @@ def test_hugging_faces_cache_is_searched_by_name(
     assert resolve_model("kokoro-v1.0") == current
     pinned = snapshot(hub, "hexgrad/Kokoro-82M", PUBLISHED["kokoro-v1.0"].revision, 3)
     assert resolve_model("kokoro-v1.0") == pinned and resolve_model("hexgrad/Kokoro-82M") == current
+    newest = hub / "models--hexgrad--Kokoro-82M" / "snapshots" / ("d" * 40)
+    newest.mkdir()
+    (newest / "config.json").write_bytes((pinned / "config.json").read_bytes())  # fetched without weights
+    (current.parents[1] / "refs" / "main").write_text("d" * 40)
+    assert resolve_model("hexgrad/Kokoro-82M") != newest
     engine = TorchEngine("kokoro-v1.0")
     assert engine.name == "hexgrad/Kokoro-82M" and engine.voices == ("alto",)
     listed = {entry.name: entry for entry in list_models()}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import hifigan_reference as reference
 import pytest
 import torch
@@ -9,10 +11,13 @@ from pydantic import ValidationError
 from small_models import hifigan_like
 
 from voicewright.config import Extension, IstftNet
+from voicewright.errors import VoicewrightError
+from voicewright.model.checkpoint import export_kokoro, load_model, save_model
 from voicewright.model.layers import fold
 from voicewright.model.layouts import NORM
 from voicewright.model.tts.hifigan import TAIL, HifiGan
 from voicewright.model.tts.model import TTSModel
+from voicewright.model.tts.style import StyleEncoders
 
 # Every 119th sample from the 37th on, and the RMS of each 300 samples; see hifigan_reference.py.
 SAMPLES = [
@@ -85,6 +90,18 @@ def test_it_is_spoken_one_frame_late_as_upstream_does(monkeypatch: pytest.Monkey
         text = model.expand(model.eval().encode_text(tokens), durations)
     torch.testing.assert_close(seen[0], text[..., [0, *range(text.shape[2] - 1)]])
     assert not torch.equal(text[..., 0], text[..., 1])
+
+
+def test_a_folder_of_it_comes_back_and_is_not_for_the_kokoro_package(tmp_path: Path) -> None:
+    config = hifigan_like()
+    model, styles = TTSModel(config), StyleEncoders(config)
+    save_model(tmp_path / "m", model, config, styles)
+    loaded, found, encoders = load_model(tmp_path / "m")
+    assert found == config and encoders is not None
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.state_dict()[key], value), key
+    with pytest.raises(VoicewrightError, match=r"voicewright\.decoder"):
+        export_kokoro(model, tmp_path / "x.pth")
 
 
 @pytest.mark.parametrize(

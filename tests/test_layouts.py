@@ -6,12 +6,15 @@ import io
 import json
 import pickle
 import re
+import sys
+import types
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import kokoro_oracle
+import numpy as np
 import pytest
 import torch
 import yaml
@@ -274,11 +277,26 @@ class Scheduler:
         return getattr, (torch.optim.lr_scheduler.OneCycleLR, "_annealing_cos")
 
 
-def test_leftovers_of_training_are_read_as_nothing(kokoro: TTSModel, tmp_path: Path) -> None:
+class Munch(dict):  # type: ignore[type-arg]
+    """Pickles like the `munch` package's, which need not be installed to open a file."""
+
+
+Munch.__module__ = "munch"
+
+
+def test_leftovers_of_training_are_read_as_nothing(
+    kokoro: TTSModel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "w.pth"
-    torch.save({"net": kokoro_layout(kokoro), "optimizer": [("bert", {"anneal": Scheduler()})]}, path)
+    leftovers = {"optimizer": [("bert", {"anneal": Scheduler()})], "val_loss": np.float64(0.5)}
+    with monkeypatch.context() as patched:
+        module = types.ModuleType("munch")
+        module.Munch = Munch  # type: ignore[attr-defined]
+        patched.setitem(sys.modules, "munch", module)
+        torch.save({"net": kokoro_layout(kokoro), "args": Munch(style_dim=128), **leftovers}, path)
     content = reading.read_content(path)
     assert isinstance(content["optimizer"][0][1]["anneal"], reading.Inert)
+    assert isinstance(content["val_loss"], reading.Inert) and content["args"] == {"style_dim": 128}
     same(kokoro, load_model(path, kokoro_like())[0])
     assert not any("Inert" in str(known) for known in torch.serialization.get_safe_globals())
     # Where the weights should be, an inert object is no weight.

@@ -89,8 +89,9 @@ def hub_snapshot(repository: str, revision: str = "") -> Path | None:
     newest = sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
     for snapshot in (*(snapshots / name for name in names if name), *newest):
         for found in (snapshot, *sorted(snapshot.glob("Models/*")), *sorted(snapshot.glob("v*/"))):
-            if model_in(found) is not None:
-                return found
+            inner = model_in(found)
+            if inner is not None and weights_in(inner):  # a configuration alone may have been fetched
+                return inner
     return None
 
 

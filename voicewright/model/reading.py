@@ -10,6 +10,7 @@ from __future__ import annotations
 import pickle
 import warnings
 import zipfile
+from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -154,7 +155,10 @@ def _read_pickle(path: Path, size: int) -> Any:
 
 
 def _as_inert(names: Iterable[str]) -> list[Any]:
-    return [(type("Inert", (Inert,), {"named": name}), name) for name in sorted(names)]
+    """Stand-ins for torch's unpickler. Munch objects, StyleTTS 2's configurations, are plain dictionaries."""
+    munch = [(OrderedDict, name) for name in sorted(names) if name.startswith("munch.")]
+    names = [name for name in names if not name.startswith("munch.")]
+    return munch + [(type("Inert", (Inert,), {"named": name}), name) for name in sorted(names)]
 
 
 def _refusal(path: Path, strange: Sequence[str]) -> str:
