@@ -25,6 +25,7 @@ import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, NoReturn, TypeAlias
 
@@ -40,6 +41,8 @@ Found: TypeAlias = tuple[str, Path, str | None]
 LONGEST = 2000
 """Characters in the words for a voice."""
 _OPERATORS = "+-,"
+_FEW = 12
+"""So many names are listed in an error as they are; of more, those like the one given."""
 _LEAST = 1e-6
 """Shares whose sum is nearer to nothing than this leave no voice."""
 
@@ -95,9 +98,11 @@ class Mix:
 
 @dataclass(frozen=True)
 class Shelf:
-    """The voices that words may name: `files` by name; with `paths`, files of the machine too."""
+    """The voices that words may name: `files` by name, `members` of files of several by name; with `paths`,
+    files of the machine too. `owner` is what to call the shelf in an error."""
 
     files: Mapping[str, Path] = field(default_factory=dict)
+    members: Mapping[str, tuple[Path, str]] = field(default_factory=dict)
     paths: bool = False
     owner: str = "the model"
 
@@ -105,6 +110,8 @@ class Shelf:
         """What the words mean, or None. Looks only at what may be looked at."""
         if (path := self._path(words)) is not None:
             return words, path, None
+        if words in self.members:
+            return words, *self.members[words]
         name, colon, member = words.rpartition(":")
         if colon and name and member and (path := self._path(name)) is not None:
             return name, path, member
@@ -115,12 +122,19 @@ class Shelf:
             return self.files[name]
         return Path(name) if self.paths and _is_path(name) and _is_file(name) else None
 
-    def missing(self, words: str) -> str:
-        """Why the words name no voice, and what would."""
-        if self.paths and _is_path(words.rpartition(":")[0] or words):
-            return f"there is no voicepack at {words}"
-        listed = ", ".join(list(self.files)[:60]) or "none"
-        return f"{self.owner} has no voice {words!r}; it has {listed}"
+    def missing(self, words: str, where: str = "") -> VoicewrightError:
+        """The error for words that name no voice, with what would; `where` goes before it."""
+        name = words.rpartition(":")[0] or words
+        if self.paths and _is_path(name):
+            return VoicewrightError(f"{where}there is no voicepack at {name}.")
+        return UsageError(f"{where}{self._what_there_is(words)}.")
+
+    def _what_there_is(self, words: str) -> str:
+        names = [*self.files, *self.members]
+        if len(names) > _FEW and (close := get_close_matches(words, names, 3)):
+            return f"{self.owner} has no voice {words!r}; did you mean {' or '.join(close)}"
+        more = f" and {len(names) - 60} more" if len(names) > 60 else ""
+        return f"{self.owner} has no voice {words!r}; it has {', '.join(names[:60]) or 'none'}{more}"
 
 
 def _is_path(name: str) -> bool:
@@ -138,7 +152,7 @@ def parse(words: str, shelf: Shelf, normalise: Normalise = "total") -> Mix:
     """The mix that the words ask for. Nothing is read yet, names are looked up.
 
     Where a name itself has `+`, `-`, `,` or brackets in it, the longest one on the shelf is meant. Raises
-    UsageError that names the character.
+    UsageError that names the character, VoicewrightError for a file that is not there.
     """
     if len(words) > LONGEST:
         raise UsageError(f"the words for a voice have {len(words)} characters; {LONGEST} are allowed.")
@@ -162,9 +176,12 @@ class _Reader:
     def __init__(self, words: str, shelf: Shelf) -> None:
         self.words, self.shelf, self.at = words, shelf, 0
 
-    def fail(self, at: int, why: str) -> NoReturn:
+    def where(self, at: int) -> str:
         shown = repr(self.words[at]) if at < len(self.words) else "the end"
-        raise UsageError(f"voice {self.words!r}, character {at + 1} ({shown}): {why}.")
+        return f"voice {self.words!r}, character {at + 1} ({shown}): "
+
+    def fail(self, at: int, why: str) -> NoReturn:
+        raise UsageError(f"{self.where(at)}{why}.")
 
     def blanks(self) -> None:
         while self.at < len(self.words) and self.words[self.at].isspace():
@@ -211,9 +228,7 @@ class _Reader:
             self.fail(begin, "a voice's name is missing here")
         found = self.shelf.find(name)
         if found is None:
-            if name == self.words.strip():
-                raise UsageError(f"{self.shelf.missing(name)}.")
-            self.fail(begin, self.shelf.missing(name))
+            raise self.shelf.missing(name, "" if name == self.words.strip() else self.where(begin))
         return found
 
     def weight(self) -> float:

@@ -1,7 +1,7 @@
 """How a voice's style varies with sentence length, fitted from measured styles.
 
-Basis {1, log(t+1), t, t²} with t = token count - 1: over the 54 public voicepacks these four explain 99.8 %
-of the variation within a voice, so that a few dozen observations determine all 510 rows.
+Basis {1, log(t+1), t, t²} with t = token count - 1: over the 54 public voicepacks these four explain
+99.8 % of the variation within a voice, so that a few dozen observations determine all 510 rows.
 """
 
 from __future__ import annotations

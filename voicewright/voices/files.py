@@ -18,6 +18,7 @@ from __future__ import annotations
 import os
 import pickle
 import re
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -172,9 +173,9 @@ def _save(path: Path, form: Format, packs: Mapping[str, Array]) -> None:
         tensors = {name: torch.from_numpy(rows.copy()) for name, rows in packs.items()}
         torch.save(tensors if only is None else next(iter(tensors.values())), path)
     elif form == "safetensors":
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
-        save_file(named, path)
+        path.write_bytes(save(named))  # its own save_file leaves a file that only its owner may read
     elif form == "npz":
         _savez(path, named, compress=True)  # rows past the longest sentence may repeat: five times smaller
     elif form == "kokoro-onnx":
@@ -202,7 +203,9 @@ def _from_torch(path: Path) -> Arrays:
 
     if zipfile.is_zipfile(path):
         _check_unpacked(path)
-    held = torch.load(path, map_location="cpu", weights_only=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of unusual pickles; what cannot be opened raises
+        held = torch.load(path, map_location="cpu", weights_only=True)
     named = held if isinstance(held, dict) else {path.stem: held}
     return {str(key): _numpy(value) for key, value in named.items() if isinstance(value, torch.Tensor)}
 

@@ -1,7 +1,8 @@
 """Voicepacks: one style row per sentence length, in every file format that the Kokoro world uses.
 
 A pack is float32 [510, 1, 256]; `[:128]` is the acoustic half (decoder), `[128:]` the prosodic half
-(predictor); a text of n tokens uses row n - 1 (`rows.py` says what other tools do). The formats: `files.py`.
+(predictor); a text of n tokens uses row n - 1 (`rows.py` says what other tools do). The formats:
+`files.py`.
 """
 
 from __future__ import annotations
