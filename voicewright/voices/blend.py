@@ -212,12 +212,16 @@ class _Reader:
         return self.known(self.words[begin + 1 : end], begin)
 
     def bare(self) -> Found:
-        """The longest stretch that ends at an operator, a bracket or the end, and is known."""
+        """The longest stretch that ends at an operator, a bracket or the end, and is known.
+
+        A member with such a character in its name needs quotes: whether a file has it is not known here.
+        """
         begin = self.at
         stops = [i for i in range(begin, len(self.words)) if self.words[i] in _OPERATORS + "("]
         for end in [len(self.words), *reversed(stops)]:
             name = self.words[begin:end].strip()
-            if name and (found := self.shelf.find(name)) is not None:
+            found = self.shelf.find(name) if name else None
+            if found is not None and not (found[2] and set(found[2]) & set(_OPERATORS + "(")):
                 self.at = end
                 return found
         self.at = stops[0] if stops else len(self.words)
