@@ -60,8 +60,8 @@ def test_the_kokoro_package_agrees(monkeypatch: pytest.MonkeyPatch) -> None:
         pytest.importorskip(needed)
     stand_ins: dict[str, dict[str, Any]] = {
         "kokoro_rows": {"__path__": list(found.submodule_search_locations)},
-        "kokoro_rows.model": {"KModel": SimpleNamespace(Output=None)},
-        "misaki": {"en": SimpleNamespace(MToken=None), "espeak": None},
+        "kokoro_rows.model": {"KModel": type("KModel", (), {"Output": object})},
+        "misaki": {"en": SimpleNamespace(MToken=object), "espeak": None},
     }
     for name, contents in stand_ins.items():
         module = types.ModuleType(name)

@@ -87,12 +87,13 @@ def lint(
     for check in (_finite, _zero, _precision):
         found += check(rows, geometry)
     # Rows already reported, and ranges of a model that the pack is not of, would only repeat themselves.
-    sound = np.isfinite(rows).all(axis=1) & np.any(rows != 0, axis=1)
     origin = list(_origin(rows, geometry, kokoro))
     found += origin
     if not any(finding.severity == "error" for finding in origin):
         usual = rows.copy()
-        usual[~sound] = np.nan
+        usual[~np.isfinite(rows).all(axis=1)] = np.nan
+        for part in HALVES.values():
+            usual[~np.any(rows[:, part] != 0, axis=1), part] = np.nan
         for check in (_length, _norms, _steps):
             found += check(usual, geometry)
     order = ("error", "warning", "note")
@@ -220,7 +221,7 @@ def _norms(rows: Floats, geometry: Geometry) -> Iterator[Finding]:
         high, low = half.over_rows("highest"), half.over_rows("lowest")
         with np.errstate(invalid="ignore"):
             large, small = norm > ROOM * high, norm < low / ROOM
-        small[:SHORT] = False  # a voice that does not vary with length is small there, and said to be flat
+        small[:SHORT] = False  # a voice that does not vary with length is small there
         for code, bad in (
             ("extreme-short-rows", np.flatnonzero(large[:SHORT])),
             ("extreme-rows", np.flatnonzero(large[SHORT:]) + SHORT),
