@@ -20,6 +20,8 @@ from voicewright.voices.lint import ROOM, STEP_ROOM, Finding, lint
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.rows import ROWS, SHORT, WIDTH, Array, without_row_zero
 
+EARLY = 50
+"""Rows before this one are predicted by a fit that weighs rows by 1 / token count, later ones evenly."""
 SOUND = 64
 """Rows that must be left for a curve to be fitted to them."""
 Floats: TypeAlias = NDArray[np.float64]
@@ -128,21 +130,28 @@ def _filled(name: str, half: Floats, bad: NDArray[np.bool_], which: str, geometr
         raise VoicewrightError(
             f"{name} has {len(sound)} sound {which} rows left; from fewer than {SOUND} it cannot be mended."
         )
-    t = np.arange(ROWS, dtype=np.float64)
-    basis = curve_basis(t)
-    trust = 1 / (sound[:, None] + 1.0)  # near the short end, where rows change most, the fit must be closest
-    weights, *_ = np.linalg.lstsq(basis[sound] * trust, half[sound] * trust, rcond=None)
-    curve = basis @ weights
-    residual = half[sound] - curve[sound]
-    shift = np.stack([np.interp(t, sound, column) for column in residual.T], axis=1)
     filled = half.copy()
-    filled[bad] = (curve + shift)[bad]
+    # Rows change most at the short end, so what is missing there is told by the short rows that are left.
+    early = bad & (np.arange(ROWS) < EARLY)
+    for rows, trust in ((early, 1 / (sound + 1.0)), (bad & ~early, np.ones(len(sound)))):
+        if rows.any():
+            filled[rows] = _curve(half, sound, trust)[rows]
     if geometry.tells_ranges:
         high = ROOM * geometry.half(which).over_rows("highest")
         for row in np.flatnonzero(bad)[::-1]:
             if np.linalg.norm(filled[row]) > high[row] and row + 1 < ROWS:
                 filled[row] = filled[row + 1]
     return filled
+
+
+def _curve(half: Floats, sound: NDArray[np.intp], trust: Floats) -> Floats:
+    """[510, 128] the curve fitted to the sound rows by weights `trust`, and shifted to pass through them."""
+    t = np.arange(ROWS, dtype=np.float64)
+    basis = curve_basis(t)
+    weights, *_ = np.linalg.lstsq(basis[sound] * trust[:, None], half[sound] * trust[:, None], rcond=None)
+    curve = basis @ weights
+    residual = half[sound] - curve[sound]
+    return curve + np.stack([np.interp(t, sound, column) for column in residual.T], axis=1)
 
 
 def curve_basis(t: Floats) -> Floats:
