@@ -12,6 +12,7 @@ import os
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -24,21 +25,67 @@ from voicewright.voices.geometry import HALVES, kokoro
 from voicewright.voices.lint import lint
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.repair import curve_basis, mend
-from voicewright.voices.rows import ROWS, SHORT, with_row_zero
+from voicewright.voices.rows import ROWS, SHORT, Array, with_row_zero
 
 Floats = NDArray[np.float64]
 Packs = dict[str, Voicepack]
+Spoil = Callable[[Array, Array], Array]
 
 
 def linted(packs: Packs) -> dict[str, object]:
     usual = kokoro()
     found = Counter(f.code for name, pack in packs.items() for f in lint(name, pack.rows, usual))
-    swapped = sum(
-        [f.code for f in lint(name, np.concatenate([p.rows[..., 128:], p.rows[..., :128]], 2), usual)]
-        == ["swapped-halves"]
-        for name, p in packs.items()
-    )
-    return {"packs": len(packs), "findings": dict(found), "swapped_found": swapped}
+    rng = np.random.default_rng(1)
+    names = list(packs)
+    flagged: Counter[str] = Counter()
+    for _ in range(400):
+        one, two = (packs[str(name)].rows for name in rng.choice(names, 2, replace=False))
+        share = np.float32(rng.uniform(0.05, 0.95))
+        flagged["mixes"] += bool(lint("mix", one * share + two * (1 - share), usual))
+        less = one - np.float32(0.3) * two
+        flagged["a-b(0.3), total"] += bool(lint("mix", less / np.float32(1.3), usual))
+        flagged["a-b(0.3), sum"] += bool(lint("mix", less / np.float32(0.7), usual))
+    return {
+        "packs": len(packs),
+        "findings": dict(found),
+        **{f"flagged of 400 {key}": count for key, count in flagged.items()},
+    }
+
+
+def faults(packs: Packs) -> dict[str, object]:
+    """Faults put into every pack: how many of them `lint` names rightly."""
+
+    def scaled(by: float) -> Spoil:
+        return lambda rows, other: np.concatenate([rows[:10] * np.float32(by), rows[10:]])
+
+    def replaced(row: int) -> Spoil:
+        return lambda rows, other: np.concatenate([rows[:row], other[row : row + 1], rows[row + 1 :]])
+
+    cases: dict[str, tuple[str, Spoil]] = {
+        "halves swapped": (
+            "swapped-halves", lambda rows, other: np.concatenate([rows[..., 128:], rows[..., :128]], axis=2)
+        ),
+        "mean tiled": ("tiled-mean", lambda rows, other: np.tile(rows.mean(0, keepdims=True), (ROWS, 1, 1))),
+        "rows 0-9 times 3": ("extreme-short-rows", scaled(3)),
+        "rows 0-9 times 2": ("extreme-short-rows", scaled(2)),
+        "rows 0-9 times 2, as leap": ("broken-curve", scaled(2)),
+        "row 100 of another voice": ("broken-curve", replaced(100)),
+        "row 5 of another voice": ("broken-curve", replaced(5)),
+        "two voices joined at row 250": (
+            "broken-curve", lambda rows, other: np.concatenate([rows[:250], other[250:]])
+        ),
+        "dimensions shuffled": ("another-model", lambda rows, other: np.ascontiguousarray(rows[..., ::-1])),
+        "rounded to fp16": ("rounded", lambda rows, other: rows.astype(np.float16).astype(np.float32)),
+    }  # fmt: skip
+    usual, names = kokoro(), list(packs)
+    found = {}
+    for label, (code, spoil) in cases.items():
+        hits = 0
+        for number, name in enumerate(names):
+            other = packs[names[(number + 7) % len(names)]].rows
+            hits += code in [f.code for f in lint(name, spoil(packs[name].rows, other), usual)]
+        found[f"{label} -> {code}"] = f"{hits} of {len(names)}"
+    return found
 
 
 def round_trips(packs: Packs) -> dict[str, object]:
@@ -216,8 +263,9 @@ def main() -> None:
     folder = Path(os.environ["VOICEWRIGHT_VOICEPACKS"])
     packs = {path.stem: Voicepack.read(path) for path in sorted(folder.glob("*.bin"))}
     rows = np.stack([pack.rows[:, 0] for pack in packs.values()]).astype(np.float64)
-    report = {
+    report: dict[str, dict[str, object]] = {
         "lint": linted(packs),
+        "faults": faults(packs),
         "round_trips": round_trips(packs),
         "mixes": mixes(folder, packs),
         "one_row_further": slips(rows),

@@ -231,6 +231,28 @@ def test_a_bundle_cannot_write_outside_the_folder(
     assert [p for p in sorted(tmp_path.rglob("*")) if p not in before and p.name != "out"] == []
 
 
+def test_the_documents_commands_exist() -> None:
+    import shlex
+
+    from test_docs import ROOT, parse
+
+    lines = (ROOT / "docs" / "voices.md").read_text("utf-8").splitlines()
+    commands = [shlex.split(line[2:])[1:] for line in lines if line.startswith("$ voicewright ")]
+    assert len(commands) >= 5
+    for words in commands:
+        parse(words)
+
+
+def test_the_documents_table_has_every_code() -> None:
+    from test_docs import ROOT
+
+    from voicewright.voices.lint import CODES
+
+    table = [line for line in (ROOT / "docs" / "voices.md").read_text("utf-8").splitlines() if "| `" in line]
+    for code, (severity, _) in CODES.items():
+        assert any(f"`{code}`" in line and f"| {severity} |" in line for line in table), code
+
+
 def test_every_voice_command_has_help_and_json(capsys: pytest.CaptureFixture[str]) -> None:
     for name in ("inspect", "lint", "blend", "convert"):
         assert main(["voice", name, "--help"]) == 0
