@@ -78,7 +78,7 @@ def faults(packs: Packs) -> dict[str, object]:
         "rounded to fp16": ("rounded", lambda rows, other: rows.astype(np.float16).astype(np.float32)),
     }  # fmt: skip
     usual, names = kokoro(), list(packs)
-    found = {}
+    found: dict[str, object] = {}
     for label, (code, spoil) in cases.items():
         hits = 0
         for number, name in enumerate(names):

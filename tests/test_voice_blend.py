@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,11 @@ def test_other_refusals(shelf: Shelf) -> None:
         parse("af_bela", many)
     with pytest.raises(UsageError, match="characters"):
         parse("+".join(["af_sky"] * 400), shelf)
+    began = time.perf_counter()
+    with pytest.raises(UsageError, match=r"character 224 \('\+'\): a mix has at most 32 voices") as caught:
+        parse("+".join(["af_sky"] * 285), shelf)
+    assert len(str(caught.value)) < 200 and time.perf_counter() - began < 5
+    assert len(parse("+".join(["af_sky"] * 32), shelf).terms) == 32
     with pytest.raises(UsageError, match="cannot divide"):
         parse("af_bella-af_sky", shelf, "sum")
     with pytest.raises(VoicewrightError, match="cancel"):

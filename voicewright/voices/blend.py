@@ -40,6 +40,8 @@ Found: TypeAlias = tuple[str, Path, str | None]
 """A name, its file, and the member of that file."""
 LONGEST = 2000
 """Characters in the words for a voice."""
+MOST = 32
+"""Voices in a mix."""
 _OPERATORS = "+-,"
 _FEW = 12
 """So many names are listed in an error as they are; of more, those like the one given."""
@@ -162,6 +164,8 @@ def parse(words: str, shelf: Shelf, normalise: Normalise = "total") -> Mix:
     while (operator := reader.operator()) is not None:
         if operators and (operator == ",") != (operators[0] == ","):
             reader.fail(reader.at - 1, "commas and + or - cannot stand in one mix; use + for all")
+        if len(terms) == MOST:
+            reader.fail(reader.at - 1, f"a mix has at most {MOST} voices")
         operators.append(operator)
         terms.append(reader.term(-1 if operator == "-" else 1))
     weighted = any(term.weight != 1 for term in terms)
@@ -178,7 +182,10 @@ class _Reader:
 
     def where(self, at: int) -> str:
         shown = repr(self.words[at]) if at < len(self.words) else "the end"
-        return f"voice {self.words!r}, character {at + 1} ({shown}): "
+        words = self.words
+        if len(words) > 80:
+            words = f"{'…' * (at > 40)}{words[max(at - 40, 0) : at + 40]}{'…' * (at + 40 < len(words))}"
+        return f"voice {words!r}, character {at + 1} ({shown}): "
 
     def fail(self, at: int, why: str) -> NoReturn:
         raise UsageError(f"{self.where(at)}{why}.")
