@@ -211,7 +211,9 @@ def test_say_and_the_engine_take_mixes(tmp_path: Path, capsys: pytest.CaptureFix
     from voicewright.engines.torch_engine import TorchEngine
 
     model = write_small_model(tmp_path / "m")
-    write_arrays(tmp_path / "more.npz", {"one": sample_pack(1).rows, "two": sample_pack(2).rows})
+    rng = np.random.default_rng(5)
+    more = {name: rng.standard_normal((510, 1, 256)).astype(np.float32) / 4 for name in ("one", "two")}
+    write_arrays(tmp_path / "more.npz", more)
     engine = TorchEngine(model)
     mixed = engine.speak("Hello.", "alto(2)+basso")
     assert mixed.chunks[0].voice == "alto(2)+basso"
@@ -233,3 +235,27 @@ def test_say_and_the_engine_take_mixes(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["say", "Hello.", "-m", str(model), "-v", "alto+tenor", "-o", str(out)]) == 2
     said = capsys.readouterr().err
     assert "character 6" in said and "alto, basso" in said and said.count("\n") == 1 and not out.exists()
+
+
+def test_a_voice_of_kokoros_is_refused_by_another_model(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    from test_engine_models import write_small_model
+
+    from voicewright.cli import main
+    from voicewright.engines.torch_engine import TorchEngine
+
+    model = write_small_model(tmp_path / "m")
+    stranger = tmp_path / "af_x.bin"
+    sample_pack(3).write(stranger)
+    out = tmp_path / "x.wav"
+    assert main(["say", "Hello.", "-m", str(model), "-v", str(stranger), "-o", str(out)]) == 1
+    said = capsys.readouterr().err
+    assert "af_x.bin is a voice of Kokoro's" in said and said.count("\n") == 1 and not out.exists()
+    engine = TorchEngine(model)
+    with pytest.raises(VoicewrightError, match="noise with small"):
+        engine.speak("Hello.", stranger)
+    assert len(engine.speak("Hello.", sample_pack(3)).samples)  # a pack in hand is the caller's own affair
+    for path in (model / "voices").iterdir():  # with voices of Kokoro's kind the model takes others of them
+        sample_pack(len(path.stem)).write(path)
+    assert len(TorchEngine(model).speak("Hello.", stranger).samples)

@@ -23,6 +23,7 @@ from voicewright.text.g2p import LANGUAGES
 from voicewright.text.vocab import PAD
 from voicewright.voices.blend import Mix, Shelf, parse, read_mix
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.sources import refuse_stranger
 
 SLOWEST, FASTEST = 0.25, 4.0
 COMFORT = 200
@@ -215,13 +216,20 @@ class TorchEngine:
         if isinstance(voice, Voicepack):
             return "custom", voice
         if isinstance(voice, Path):
-            return voice.stem, self._pack(voice, lambda: Voicepack.read(voice))
+            return voice.stem, self._pack(voice, lambda: self._foreign(str(voice), Voicepack.read(voice)))
         if isinstance(voice, Mix):
             mix = voice
         else:
             words = voice if voice is not None else self.default_voice
             mix = parse(words, Shelf(self._files, owner=self.name))
-        return mix.name, self._pack(mix, lambda: read_mix(mix))
+        if all(term.path in self._files.values() for term in mix.terms):
+            return mix.name, self._pack(mix, lambda: read_mix(mix))
+        return mix.name, self._pack(mix, lambda: self._foreign(mix.words, read_mix(mix)))
+
+    def _foreign(self, words: str, pack: Voicepack) -> Voicepack:
+        """The pack from elsewhere. Raises VoicewrightError where it is plainly not for this model."""
+        refuse_stranger(words, pack, self.name, self._files.values())
+        return pack
 
     def _pack(self, key: Path | Mix, read: Callable[[], Voicepack]) -> Voicepack:
         """Read once and kept, as long as it is among the last that were asked for."""

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.voices.geometry import HALVES, Geometry, directions
+from voicewright.voices.geometry import HALVES, Geometry, cosine, directions, kokoro
 from voicewright.voices.rows import OLD_ROWS, ROWS, SHORT, WIDTH, without_row_zero
 
 Severity: TypeAlias = Literal["error", "warning", "note"]
@@ -73,11 +73,11 @@ class Finding:
 
 
 def lint(
-    name: str, values: NDArray[Any], geometry: Geometry, kokoro: Geometry | None = None
+    name: str, values: NDArray[Any], geometry: Geometry, public: Geometry | None = None
 ) -> list[Finding]:
     """Findings for the array of a file, worst first.
 
-    values: as read, of any shape and type; geometry: of the model that the pack is meant for; kokoro:
+    values: as read, of any shape and type; geometry: of the model that the pack is meant for; public:
     Kokoro's, where that is another model, to recognise its packs by.
     """
     found = list(_outside(name, values))
@@ -87,7 +87,7 @@ def lint(
     for check in (_finite, _zero, _precision):
         found += check(rows, geometry)
     # Rows already reported, and ranges of a model that the pack is not of, would only repeat themselves.
-    origin = list(_origin(rows, geometry, kokoro))
+    origin = list(_origin(rows, geometry, public))
     found += origin
     if not any(finding.severity == "error" for finding in origin):
         usual = rows.copy()
@@ -268,7 +268,7 @@ def _steps(rows: Floats, geometry: Geometry) -> Iterator[Finding]:
             )
 
 
-def _origin(rows: Floats, geometry: Geometry, kokoro: Geometry | None) -> Iterator[Finding]:
+def _origin(rows: Floats, geometry: Geometry, public: Geometry | None) -> Iterator[Finding]:
     """Does the voice point where the model's voices do?"""
     angles = directions(rows, geometry)
     straight = angles["acoustic"], angles["prosodic"]
@@ -284,12 +284,12 @@ def _origin(rows: Floats, geometry: Geometry, kokoro: Geometry | None) -> Iterat
         )
         return
     if not geometry.tells_ranges:
-        if kokoro is not None and is_of(rows, kokoro) and max(straight) < LEAST_COSINE:
+        if public is not None and is_of(rows, public) and max(straight) < LEAST_COSINE:
             yield _finding(
                 "another-model",
-                f"this is a voice of {kokoro.model}'s kind, not of {geometry.model} (cosines with its own "
+                f"this is a voice of {public.model}'s kind, not of {geometry.model} (cosines with its own "
                 f"voices {_pair(straight)})",
-                f"use it with {kokoro.model}, or fit the speaker to {geometry.model}",
+                f"use it with {public.model}, or fit the speaker to {geometry.model}",
             )
         return
     odd = [name for name in HALVES if angles[name] < LEAST_COSINE]
@@ -314,6 +314,18 @@ def is_of(rows: NDArray[np.floating], geometry: Geometry) -> bool:
     """True for a pack whose halves both point where the voices of this model do; rows [510, 256]."""
     angles = directions(rows, geometry)
     return angles["acoustic"] >= LEAST_KOKORO and angles["prosodic"] >= LEAST_KOKORO
+
+
+def is_stranger(rows: NDArray[np.floating], own: NDArray[np.floating]) -> bool:
+    """True where a pack is of Kokoro's kind and a model's own voice is not, nor is near to the pack.
+
+    Both [510, 256]. Such a pack makes noise with that model; nothing less certain is called so.
+    """
+    public = kokoro()
+    if not is_of(rows, public) or is_of(own, public):
+        return False
+    mean, its = rows[SHORT:].mean(axis=0), own[SHORT:].mean(axis=0)
+    return all(cosine(mean[part], its[part]) < LEAST_COSINE for part in HALVES.values())
 
 
 def _pair(cosines: tuple[float, float]) -> str:

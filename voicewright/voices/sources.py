@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -13,7 +13,7 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voices.blend import Shelf
 from voicewright.voices.files import SUFFIXES, pick, read_arrays
 from voicewright.voices.geometry import Geometry, kokoro
-from voicewright.voices.lint import is_of
+from voicewright.voices.lint import is_of, is_stranger
 from voicewright.voices.pack import Voicepack
 
 
@@ -113,3 +113,20 @@ def geometry_for(path: Path, model: str | None) -> Geometry:
     if is_of(np.mean(own, axis=0)[:, 0], public):
         return public
     return Geometry.of(str(read_card(folder).get("name") or folder.name), own)
+
+
+def refuse_stranger(words: str, pack: Voicepack, model: str, own: Iterable[Path]) -> None:
+    """Raise VoicewrightError for a pack of Kokoro's where the model's own voices are of another kind.
+
+    words: what the pack was called; own: the model's voice files, of which the first is looked at. Nothing is
+    refused where they tell nothing.
+    """
+    path = next(iter(own), None)
+    try:
+        known = None if path is None else Voicepack.read(path)
+    except VoicewrightError:  # damaged, or a file of several; speaking with it will say so
+        return
+    if known is not None and is_stranger(pack.rows[:, 0], known.rows[:, 0]):
+        raise VoicewrightError(
+            f"{words} is a voice of Kokoro's and would be noise with {model}; name its model with --model."
+        )
