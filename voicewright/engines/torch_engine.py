@@ -221,10 +221,14 @@ class TorchEngine:
             mix = voice
         else:
             words = voice if voice is not None else self.default_voice
-            mix = parse(words, Shelf(self._files, owner=self.name))
+            mix = parse(words, self._shelf())
         if all(term.path in self._files.values() for term in mix.terms):
             return mix.name, self._pack(mix, lambda: read_mix(mix))
         return mix.name, self._pack(mix, lambda: self._foreign(mix.words, read_mix(mix)))
+
+    def _shelf(self) -> Shelf:
+        """The names that a string may use."""
+        return Shelf(self._files, owner=self.name)
 
     def _foreign(self, words: str, pack: Voicepack) -> Voicepack:
         """The pack from elsewhere. Raises VoicewrightError where it is plainly not for this model."""

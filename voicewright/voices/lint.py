@@ -256,6 +256,10 @@ def _steps(rows: Floats, geometry: Geometry) -> Iterator[Finding]:
             high = STEP_ROOM * geometry.half(name).over_rows("step")[:-1]
         else:  # nothing is known of this model but that rows follow one another smoothly
             high = np.full(ROWS - 1, float(np.nanmedian(np.linalg.norm(rows[:, part], axis=1))))
+        if geometry.tells_ranges:  # short rows found to be extreme leap by nature
+            norm = np.linalg.norm(rows[:SHORT, part], axis=1)
+            if (norm > ROOM * geometry.half(name).over_rows("highest")[:SHORT]).any():
+                step[:SHORT] = 0
         bad = np.flatnonzero(step > high)
         if len(bad):
             worst = bad[np.argmax(step[bad] / high[bad])]

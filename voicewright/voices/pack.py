@@ -37,7 +37,8 @@ class Voicepack:
         if not np.isfinite(rows).all():
             bad = int(np.argmax(~np.isfinite(rows).all(axis=(1, 2))))
             raise VoicewrightError(
-                f"the voicepack's row {bad} holds NaN or infinite values; export it again."
+                f"the voicepack's row {bad} holds NaN or infinite values; export it again, or mend it with "
+                "`voicewright voice lint --fix`."
             )
 
     @classmethod
