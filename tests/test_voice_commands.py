@@ -116,6 +116,14 @@ def test_lint_fixes(packs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert main(["voice", "lint", str(packs), "--fix", str(tmp_path / "held"), "--hold-below", "10"]) == 0
     capsys.readouterr()
     assert sorted(p.name for p in (tmp_path / "held").iterdir()) == [f"{n}.safetensors" for n in NAMES]
+    np.save(packs / "short.npy", rows[:20])
+    mixed = run(capsys, "lint", packs, "--fix", tmp_path / "held", code=1)
+    fixes = {voice["voice"]: voice["fix"] for voice in mixed["voices"]}
+    assert "fewer than 64" in fixes["short"]["failed"] and fixes["bf_three"]["done"] == []
+    assert mixed["errors"] == 1 and not (tmp_path / "held" / "short.safetensors").exists()
+    assert main(["voice", "lint", str(packs / "short.npy"), "--fix", str(tmp_path / "x.bin")]) == 1
+    assert "not mended" in capsys.readouterr().out
+    (packs / "short.npy").unlink()
     assert main(["voice", "lint", str(packs), "--hold-below", "10"]) == 2
     assert main(["voice", "lint", str(packs), "--fix", str(tmp_path / "one.bin")]) == 2
     assert main(["voice", "lint", str(packs), "--fix", str(tmp_path / "no" / "where")]) == 2
@@ -139,7 +147,8 @@ def test_blend_writes_what_the_engine_would_speak(
     made = run(capsys, "blend", "af_one(2)+am_two(1)", "--packs", packs, "-o", out)
     one, two = (Voicepack.read(packs / f"{name}.bin").rows for name in NAMES[:2])
     assert np.array_equal(Voicepack.read(out).rows, one * (2 / 3) + two * (1 / 3))
-    assert made["shares"] == {"af_one": 0.666667, "am_two": 0.333333} and made["sum"] == 1
+    assert [(s["voice"], s["share"]) for s in made["shares"]] == [("af_one", 0.666667), ("am_two", 0.333333)]
+    assert made["sum"] == 1
     assert made["sha256"] == hashlib.sha256(Voicepack.read(out).rows.tobytes()).hexdigest()
     assert main(["voice", "blend", "af_one-am_two(0.3)", "--packs", str(packs), "-o", str(out)]) == 0
     caught = capsys.readouterr()
@@ -216,6 +225,22 @@ def test_convert_picks_renames_and_lengthens(
         assert main(["voice", "convert", *words]) == 2
         assert capsys.readouterr().err.count("\n") == 1
     assert not (tmp_path / "v.npz").exists() and not (tmp_path / "v.bin").exists()
+
+
+def test_convert_into_folders(packs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    dotted = tmp_path / "voices-v1.0"
+    dotted.mkdir()
+    run(capsys, "convert", packs, "-o", dotted, "--format", "npy")
+    run(capsys, "convert", packs / "af_one.bin", "-o", dotted)
+    run(capsys, "convert", packs / "af_one.bin", "-o", tmp_path / "new", "--format", "pt")
+    assert sorted(p.name for p in dotted.iterdir()) == [
+        "af_one.npy", "af_one.safetensors", "am_two.npy", "bf_three.npy"
+    ]  # fmt: skip
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["af_one.pt"]
+    assert main(["voice", "lint", str(packs), "--fix", str(dotted)]) == 0
+    assert main(["voice", "convert", str(packs), "-o", str(tmp_path / "v.x")]) == 2
+    (tmp_path / "taken").write_text("")
+    assert main(["voice", "convert", str(packs), "-o", str(tmp_path / "taken")]) == 2
 
 
 def test_a_bundle_cannot_write_outside_the_folder(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from voicewright.voices.geometry import Geometry
     from voicewright.voices.lint import Finding
     from voicewright.voices.pack import Voicepack
+    from voicewright.voices.repair import Repair
 
 app = typer.Typer(help="Look into voicepacks, mend, mix and convert them.", rich_markup_mode=None)
 
@@ -146,16 +147,14 @@ def lint(
             "findings": [finding.as_dict() for finding in findings],
         }
         if fix is not None:
-            repair = mend(name, values, usual, kokoro(), hold_below)
-            repair.pack.write(targets[name])
-            record["fix"] = {
-                "output": str(targets[name]),
-                "done": list(repair.done),
-                "rows_changed": len(repair.replaced),
-                "largest_change_in_other_rows": repair.moved,
-                "left": [finding.as_dict() for finding in repair.left],
-            }
-            findings = list(repair.left)
+            try:
+                repair = mend(name, values, usual, kokoro(), hold_below)
+            except VoicewrightError as error:  # its findings stay, and are errors; the other voices go on
+                record["fix"] = {"output": None, "failed": str(error)}
+            else:
+                repair.pack.write(targets[name])
+                record["fix"] = _fix_record(targets[name], repair)
+                findings = list(repair.left)
         results.append((record, findings))
     counts = {
         severity: sum(finding.severity == severity for _, left in results for finding in left)
@@ -194,10 +193,10 @@ def blend(
     mix = parse(words, shelf_of(model, packs), normalise)
     pack = read_mix(mix)
     made = _write(output, {output.stem: pack}, form, rows)
-    shares = {
-        f"{term.name}{f':{term.member}' if term.member else ''}": round(share, 6)
+    shares = [
+        {"voice": term.name, "member": term.member, "share": round(share, 6)}
         for term, share in zip(mix.terms, mix.shares, strict=True)
-    }
+    ]
     total = sum(mix.shares)
     if normalise == "total" and total < 0.999:
         _note(f"note: the shares sum to {total:.2f}, as in Kokoro-FastAPI; --normalise sum keeps the level.")
@@ -235,7 +234,7 @@ def convert(
         name: Voicepack.of(values, f"{path}:{name}")
         for name, (_, path, values) in zip(called, found, strict=True)
     }
-    if output.suffix or (form is not None and not output.is_dir() and len(packs) == 1):
+    if output.suffix and not output.is_dir():
         _check_output(output)
         made = _write(output, packs, form, rows)
     else:
@@ -291,7 +290,7 @@ def _fixed_paths(target: Path, names: Sequence[str]) -> dict[str, Path]:
 
     if double := sorted({name for name in names if names.count(name) > 1}):
         raise UsageError(f"two voices are called {', '.join(double)}; mend them one after the other.")
-    if len(names) == 1 and target.suffix:
+    if len(names) == 1 and target.suffix and not target.is_dir():
         _check_output(target)
         return {names[0]: target}
     folder = _folder(target)
@@ -299,11 +298,13 @@ def _fixed_paths(target: Path, names: Sequence[str]) -> dict[str, Path]:
 
 
 def _folder(target: Path) -> Path:
-    if target.suffix or (target.exists() and not target.is_dir()):
-        raise UsageError(f"{target}: several voices go to a folder; name one.")
+    if target.is_dir():
+        return target
+    if target.suffix or target.exists():
+        raise UsageError(f"{target} is no folder, which several voices need; name one, or make it first.")
     if not target.parent.is_dir():
         raise UsageError(f"there is no folder {target.parent} to make {target.name} in; make it first.")
-    target.mkdir(exist_ok=True)
+    target.mkdir()
     return target
 
 
@@ -332,6 +333,16 @@ def _digest(pack: Voicepack) -> str:
     return hashlib.sha256(pack.rows.astype("<f4").tobytes()).hexdigest()
 
 
+def _fix_record(output: Path, repair: Repair) -> dict[str, Any]:
+    return {
+        "output": str(output),
+        "done": list(repair.done),
+        "rows_changed": len(repair.replaced),
+        "largest_change_in_other_rows": repair.moved,
+        "left": [finding.as_dict() for finding in repair.left],
+    }
+
+
 def _lint_lines(record: Mapping[str, Any]) -> list[str]:
     lines = []
     for finding in record["findings"]:
@@ -341,6 +352,8 @@ def _lint_lines(record: Mapping[str, Any]) -> list[str]:
         )
     if "fix" in record:
         fix = record["fix"]
+        if "failed" in fix:
+            return [*lines, f"{record['voice']}: not mended: {fix['failed']}"]
         done = "; ".join(fix["done"]) or "nothing to mend"
         lines.append(f"{record['voice']}: mended into {fix['output']}: {done}.")
         for left in fix["left"]:

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.errors import VoicewrightError
+from voicewright.voices.curve import length_basis
 from voicewright.voices.geometry import HALVES, Geometry
 from voicewright.voices.lint import ROOM, STEP_ROOM, Finding, lint
 from voicewright.voices.pack import Voicepack
@@ -156,5 +157,4 @@ def _curve(half: Floats, sound: NDArray[np.intp], trust: Floats) -> Floats:
 
 def curve_basis(t: Floats) -> Floats:
     """[N, 4]: 1, log(t+1), t, t², with t = token count − 1; the last two scaled to [0, 1] over the table."""
-    share = t / (ROWS - 1)
-    return np.stack([np.ones_like(t), np.log1p(t), share, share * share], axis=1)
+    return np.concatenate([np.ones((len(t), 1)), length_basis(t + 1)], axis=1)
