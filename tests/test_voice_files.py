@@ -45,6 +45,14 @@ def test_a_single_pack_in_every_format_and_length(tmp_path: Path, form: str, row
     assert np.array_equal(Voicepack.read(path).rows, PACKS["af_one"])
 
 
+@pytest.mark.parametrize("form", list(ENDINGS))
+def test_the_same_voice_gives_the_same_bytes(tmp_path: Path, form: str) -> None:
+    paths = [tmp_path / f"{stem}{ENDINGS[form]}" for stem in ("one", "two")]
+    for path in paths:
+        write_arrays(path, {"af_one": PACKS["af_one"]}, form)  # type: ignore[arg-type]
+    assert paths[0].read_bytes() == paths[1].read_bytes()
+
+
 def test_kokoro_onnx_and_sherpa_onnx_read_theirs(tmp_path: Path) -> None:
     """As those tools open them: an npz by name; one flat array of floats, cut by speakers."""
     write_arrays(tmp_path / "v.bin", PACKS, "kokoro-onnx")

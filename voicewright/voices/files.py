@@ -15,6 +15,7 @@ shortest file that both would divide has 266 MB. A file that holds one array nam
 
 from __future__ import annotations
 
+import io
 import os
 import re
 import warnings
@@ -87,6 +88,7 @@ def pick(arrays: Mapping[str, NDArray[Any]], path: Path, name: str | None) -> tu
     if name is None:
         if len(arrays) != 1:
             names = ", ".join(list(arrays)[:8]) or "none"
+            names += f" and {len(arrays) - 8} more" if len(arrays) > 8 else ""
             raise VoicewrightError(
                 f"{path} holds {len(arrays)} voices ({names}); say which, as in {path.name}:NAME."
             )
@@ -163,7 +165,9 @@ def _save(path: Path, form: Format, packs: Mapping[str, Array]) -> None:
         import torch
 
         tensors = {name: torch.from_numpy(rows.copy()) for name, rows in packs.items()}
-        torch.save(tensors if only is None else next(iter(tensors.values())), path)
+        held = io.BytesIO()  # into a file, torch writes that file's name as well, and ours is a temporary one
+        torch.save(tensors if only is None else next(iter(tensors.values())), held)
+        path.write_bytes(held.getvalue())
     elif form == "safetensors":
         from safetensors.numpy import save
 
