@@ -18,6 +18,7 @@ import typer
 
 from voicewright.commands_models import ListsByDefault
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.voice_commands import app as voice_app
 
 app = typer.Typer(
     help="Give Kokoro-class text-to-speech new voices: prepare recordings, train, speak, judge.",
@@ -26,7 +27,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-voice_app = typer.Typer(help="Look into voicepacks.", rich_markup_mode=None)
 app.add_typer(voice_app, name="voice")
 models_app = typer.Typer(
     help="Models on this machine, and those that can be fetched.", cls=ListsByDefault, rich_markup_mode=None
@@ -99,17 +99,16 @@ def say(
     began = time.perf_counter()
     if output == "-" and as_json:
         raise UsageError("--json and -o - both want standard output; write the audio to a file.")
-    from voicewright.commands import check_outputs, is_path, read_text, speak, write_speech
+    from voicewright.commands import check_outputs, read_text, speak, write_speech
 
     wanted = read_text(text, file)
     check_outputs(output, timestamps)
     from voicewright.engines.timestamps import chunk_dict
     from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.voice_commands import words_to_mix
 
     engine = TorchEngine(model, lexicon=lexicon)
-    chosen: str | Path | None = voice
-    if voice is not None and voice not in engine.voices and is_path(voice):
-        chosen = Path(voice)
+    chosen = None if voice is None else words_to_mix(voice, engine.model_path, engine.name)
     speech = speak(engine, wanted, chosen, speed, seed, language)
     write_speech(speech, output, timestamps)
     wall = time.perf_counter() - began
@@ -323,30 +322,6 @@ def demo(
         _emit(plain(made))
     else:
         print(made.text())
-
-
-@voice_app.command("inspect")
-def voice_inspect(
-    voice: Annotated[str, typer.Argument(help="Voicepack file, or a voice of the model.")],
-    model: ModelOption = None,
-    as_json: Json = False,
-) -> None:
-    """Check a voicepack and describe it."""
-    from voicewright.artifacts import resolve_model, voice_files
-    from voicewright.commands import is_path
-    from voicewright.voices.pack import Voicepack, describe
-
-    path = Path(voice)
-    if not path.is_file() and not is_path(voice):
-        files = voice_files(resolve_model(model))
-        if voice not in files:
-            raise UsageError(f"there is no voice {voice!r}; the model has {', '.join(files) or 'none'}.")
-        path = files[voice]
-    facts = {"file": str(path), **describe(Voicepack.read(path))}
-    if as_json:
-        _emit(facts)
-    else:
-        _table(facts)
 
 
 @models_app.command("list")

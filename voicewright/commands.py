@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus, Utterance
-    from voicewright.engines.protocol import Speech
+    from voicewright.engines.protocol import Speech, Voice
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.result import Item, Judgement
 
@@ -132,7 +132,7 @@ def write_speech(speech: Speech, output: str, timestamps: Path | None) -> None:
 
 
 def speak(
-    engine: TorchEngine, text: str, voice: str | Path | None, speed: float, seed: int, language: str | None
+    engine: TorchEngine, text: str, voice: Voice | None, speed: float, seed: int, language: str | None
 ) -> Speech:
     from voicewright.engines.protocol import join
 

@@ -10,10 +10,12 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from voicewright.voices.blend import Mix
 from voicewright.voices.pack import Voicepack
 
-Voice: TypeAlias = str | Path | Voicepack
-"""A name among the model's voices, a voicepack file, or a voicepack. A string is never opened as a file."""
+Voice: TypeAlias = str | Path | Voicepack | Mix
+"""A name among the model's voices, or a mix of names (`a(2)+b`, see `voices/blend.py`); a voicepack file; a
+voicepack; a parsed mix. A string is never opened as a file."""
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,13 +21,17 @@ from voicewright.model.checkpoint import load_model
 from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES
 from voicewright.text.vocab import PAD
+from voicewright.voices.blend import Mix, Shelf, parse, read_mix
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.sources import refuse_stranger
 
 SLOWEST, FASTEST = 0.25, 4.0
 COMFORT = 200
 """Tokens in a chunk: beyond a few hundred, Kokoro-class models hurry."""
 EARLY = 60
 """Tokens in the first chunk of a stream, so that sound comes soon: about a sentence or a clause."""
+_KEPT_PACKS = 64
+"""Voicepacks kept in memory, half a megabyte each: mixes are without number."""
 _BLOCK = 1000
 """Characters read by the front end at a time, at least: a book need not be read to be begun."""
 
@@ -60,7 +64,7 @@ class TorchEngine:
         self._model = network.float().eval().requires_grad_(False).fold().to(self._device)
         self._lexicon = lexicon
         self._frontends: dict[str, Frontend] = {}
-        self._packs: dict[Path, Voicepack] = {}
+        self._packs: dict[Path | Mix, Voicepack] = {}
 
     @property
     def name(self) -> str:
@@ -213,20 +217,36 @@ class TorchEngine:
         return limit(spoken.audio.cpu().numpy())
 
     def _voice(self, voice: Voice | None) -> tuple[str, Voicepack]:
+        """Its label and rows. A string is a name of this model or a mix of names, never a file."""
         if isinstance(voice, Voicepack):
             return "custom", voice
         if isinstance(voice, Path):
-            name, path = voice.stem, voice
+            return voice.stem, self._pack(voice, lambda: self._foreign(str(voice), Voicepack.read(voice)))
+        if isinstance(voice, Mix):
+            mix = voice
         else:
-            name = voice if voice is not None else self.default_voice
-            if name not in self._files:
-                raise UsageError(
-                    f"{self.name} has no voice {name!r}; it has {', '.join(self._files) or 'none'}."
-                )
-            path = self._files[name]
-        if path not in self._packs:
-            self._packs[path] = Voicepack.read(path)
-        return name, self._packs[path]
+            words = voice if voice is not None else self.default_voice
+            mix = parse(words, self._shelf())
+        if all(term.path in self._files.values() for term in mix.terms):
+            return mix.name, self._pack(mix, lambda: read_mix(mix))
+        return mix.name, self._pack(mix, lambda: self._foreign(mix.words, read_mix(mix)))
+
+    def _shelf(self) -> Shelf:
+        """The names that a string may use."""
+        return Shelf(self._files, owner=self.name)
+
+    def _foreign(self, words: str, pack: Voicepack) -> Voicepack:
+        """The pack from elsewhere. Raises VoicewrightError where it is plainly not for this model."""
+        refuse_stranger(words, pack, self.name, self._files.values())
+        return pack
+
+    def _pack(self, key: Path | Mix, read: Callable[[], Voicepack]) -> Voicepack:
+        """Read once and kept, as long as it is among the last that were asked for."""
+        pack = self._packs.pop(key, None) or read()
+        self._packs[key] = pack
+        while len(self._packs) > _KEPT_PACKS:
+            del self._packs[next(iter(self._packs))]
+        return pack
 
     def _language(self, voice: str) -> str:
         """Kokoro's voice names begin with the letter of their language; else what the card says."""
