@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from voicewright.errors import VoicewrightError
+from voicewright.text.espeak import Espeak
 from voicewright.text.lexicon import Lexicon
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.tagger import tag
@@ -23,7 +23,6 @@ _CONSONANTS = frozenset("bdfhjklmnpstvwzðŋɡɹɾʃʒʤʧθT")
 _STOPS = frozenset(";:,.!?—…")
 _HEAVY = frozenset("AIOQWYʤʧ")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_SWITCH = re.compile(r"\([a-z-]{2,12}\)")
 _NOISES = {"sh": "ʃ", "shh": "ʃʃ", "shhh": "ʃʃʃ", "psst": "psst", "pst": "pst", "brr": "bɹɹ", "brrr": "bɹɹɹ"}
 """Sounds that the lexicon lacks and espeak-ng would spell out."""
 _MOST_CACHED = 50_000
@@ -36,7 +35,7 @@ class English:
         self.british = british
         self.user = lexicon
         self._lexicon: Any = None
-        self._espeak: Any = None
+        self._espeak: Espeak | None = None
         self._cache: dict[tuple[str, str, bool | None, bool], str] = {}
         self._senses: dict[str, frozenset[str]] = {}
         self._lock = threading.RLock()
@@ -193,30 +192,10 @@ class English:
         from kokorog2p.phonemes import from_espeak
 
         if self._espeak is None:
-            self._espeak = _open_espeak("en-gb" if self.british else "en-us")
-        lowered = word.lower() if word.isupper() else word
-        raw = _SWITCH.sub("", self._espeak.phonemize(lowered, use_tie=True)).replace("_", "")
+            self._espeak = Espeak("en-gb" if self.british else "en-us")
+        raw = self._espeak.ipa(word.lower() if word.isupper() else word)
         sounds = [from_espeak(part, british=self.british) for part in raw.split()]
         return self._join(sounds, sounds) if len(sounds) > 1 else "".join(sounds)
-
-
-def _open_espeak(voice: str) -> Any:
-    """espeak-ng from espeakng-loader's wheel, never one that the system happens to have."""
-    import espeakng_loader
-    from kokorog2p.backends.espeak.wrapper import Phonemizer
-
-    class WheelPhonemizer(Phonemizer):
-        _custom_library = espeakng_loader.get_library_path()
-        _custom_data = espeakng_loader.get_data_path()
-
-    try:
-        espeak = WheelPhonemizer()
-        espeak.set_voice(voice)
-    except (OSError, RuntimeError) as error:
-        raise VoicewrightError(
-            f"espeak-ng cannot be opened ({error}): reinstall the package espeakng-loader."
-        ) from error
-    return espeak
 
 
 def _first_sound(phonemes: str, otherwise: bool | None) -> bool | None:

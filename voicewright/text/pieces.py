@@ -6,6 +6,10 @@ from dataclasses import dataclass
 from enum import Enum
 
 
+JOINED = "\u200d"
+"""In front of a word's sound: no space stands between it and the word before, whatever is written."""
+
+
 class Kind(Enum):
     WORD = "word"
     """Something that is spoken; `spoken` says how, or `phonemes` when the writer gave them."""
