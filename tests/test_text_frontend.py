@@ -144,10 +144,13 @@ def test_phonemes_at_hand_become_tokens(us):
     assert us.from_phonemes(spoken.phonemes).ids == spoken.ids
 
 
-def test_another_symbol_table_reports_what_it_lacks():
+def test_another_symbol_table_gets_the_nearest_or_a_report_of_what_it_lacks():
     tokens = Frontend("en-us", vocab=STYLETTS2).tokens("apple")
-    assert tokens.phonemes == "ˈæpl"
-    assert tokens.unknown == ("ᵊ",)
+    assert tokens.phonemes == "ˈæpəl"
+    assert tokens.unknown == ()
+    tokens = Frontend("en-us", vocab={"æ": 1, "p": 2}).tokens("apple")
+    assert tokens.phonemes == "æp"
+    assert tokens.unknown == ("ᵊ", "l")
 
 
 def test_unknown_language_lists_the_known_ones():

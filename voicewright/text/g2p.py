@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Protocol
 
 from voicewright.errors import UsageError
-from voicewright.text import espeak, locales, plain
+from voicewright.text import espeak, japanese, locales, mandarin, plain
 from voicewright.text.english import English
 from voicewright.text.ipa import Ipa
 from voicewright.text.lexicon import Lexicon
@@ -55,6 +55,8 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType(
             _espeak("hi", "Hindi", "h", locales.HINDI),
             _espeak("it", "Italian", "i", locales.ITALIAN),
             _espeak("pt-br", "Brazilian Portuguese", "p", locales.PORTUGUESE),
+            Language("ja", "Japanese", "j", japanese.normaliser, japanese.Japanese),
+            Language("zh", "Mandarin", "z", mandarin.normaliser, mandarin.Mandarin),
             _espeak("de", "German", "", locales.GERMAN),
             _espeak("nl", "Dutch", "", locales.DUTCH),
             _espeak("es-419", "Latin American Spanish", "", locales.SPANISH),
@@ -68,7 +70,7 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
     {
         "en": "en-us", "es-es": "es", "es-mx": "es-419", "es-us": "es-419", "fr": "fr-fr", "hi-in": "hi",
         "it-it": "it", "pt-pt": "pt", "de-de": "de", "nl-nl": "nl", "english": "en-us", "portuguese": "pt-br",
-        "castilian": "es",
+        "castilian": "es", "zh-cn": "zh", "cmn": "zh", "ja-jp": "ja", "jp": "ja", "chinese": "zh",
     }
     | {language.kokoro: code for code, language in LANGUAGES.items() if language.kokoro}
     | {language.name.lower(): code for code, language in LANGUAGES.items()}
@@ -82,26 +84,28 @@ def find_language(code: str) -> Language:
     Raises UsageError that names what is nearest.
     """
     wanted = code.strip().lower().replace("_", "-")
-    others = espeak.languages()
     for candidate in (wanted, wanted.split("-")[0]):
         found = LANGUAGES.get(_ALIASES.get(candidate, candidate))
         if found is not None:
             return found
+        others = espeak.languages()
         if candidate not in others:
             candidate = next((key for key, name in others.items() if name.lower() == candidate), candidate)
         if candidate in others:
             return _espeak(candidate, others[candidate], "", locales.locale_of(candidate))
-    raise UsageError(f"No front end reads the language '{code[:40]}': {_nearest(wanted, others)}.")
+    raise UsageError(f"No front end reads the language '{code[:40]}'; {_nearest(wanted, others)}.")
 
 
 def _nearest(wanted: str, others: Mapping[str, str]) -> str:
     """What was perhaps meant."""
-    names = {name.lower(): key for key, name in others.items()} | _ALIASES
-    names |= {key: key for key in (*others, *LANGUAGES)}
-    near = difflib.get_close_matches(wanted, names, n=4, cutoff=0.6)
+    names = {name.lower(): key for key, name in others.items()} | _ALIASES | {key: key for key in LANGUAGES}
+    if len(wanted) > 3:
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.65)
+    else:
+        near = [code for code in LANGUAGES if code[:1] == wanted[:1]][:3]
     if near:
         meant = dict.fromkeys(f"{names[name]} ({_name(names[name], others)})" for name in near)
-        return f"did you mean {' or '.join(meant)}?".rstrip("?")
+        return f"the nearest are {' and '.join(meant)}" if len(meant) > 1 else f"the nearest is {next(iter(meant))}"
     return f"use one of {', '.join(LANGUAGES)}, or a language code of espeak-ng"
 
 

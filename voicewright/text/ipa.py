@@ -25,6 +25,12 @@ _TIED = re.compile("|".join(f"{pair[0]}{_TIE}{pair[1]}" for pair in _FOLDED))
 _STRESS = str.maketrans("", "", "ˈˌː")
 _LONGEST_CLAUSE = 100
 """Words that go to espeak-ng at once when nothing else ends a clause: keeps the time linear in the text."""
+_LONGEST_TEXT = 2000
+"""Characters of such a clause."""
+_MOST_PAIRS = 8000
+"""Heard words times written words that are compared."""
+_MOST_SYMBOLS = 1500
+"""Symbols of a clause whose words are compared; ordinary ones have a tenth of it."""
 _WIDEST = 5
 """Most words that are looked for in one of espeak-ng's, and the other way round."""
 _MOST_CACHED = 50_000
@@ -50,17 +56,19 @@ class Ipa:
         """
         sounds = [""] * len(pieces)
         clause: list[int] = []
+        length = 0
         with self._lock:
             for index, piece in enumerate(pieces):
                 if piece.kind is Kind.WORD:
                     clause.append(index)
+                    length += len(piece.spoken) + 1
                 elif piece.kind is not Kind.SPACE:
                     self._clause(pieces, clause, sounds)
-                    clause = []
+                    clause, length = [], 0
                     sounds[index] = piece.phonemes or ""
-                if len(clause) >= _LONGEST_CLAUSE:
+                if len(clause) >= _LONGEST_CLAUSE or length > _LONGEST_TEXT:
                     self._clause(pieces, clause, sounds)
-                    clause = []
+                    clause, length = [], 0
             self._clause(pieces, clause, sounds)
         return sounds
 
@@ -99,7 +107,8 @@ def share(heard: Sequence[str], alone: Sequence[Sequence[str]]) -> list[str]:
     """Words heard in a clause, given to the written words; `alone` is what each of those gives by itself.
 
     A written word gets the words that are its own, with spaces between them. Written words that are heard as one
-    share its symbols: all but the first begin with JOINED. Nothing heard is lost.
+    share its symbols: all but the first begin with JOINED. Nothing heard is lost, except that a clause of too many
+    words to compare (strings of letters or digits that are spelled out) is taken word by word.
     """
     if len(heard) == sum(map(len, alone)):
         result, at = [], 0
@@ -107,6 +116,8 @@ def share(heard: Sequence[str], alone: Sequence[Sequence[str]]) -> list[str]:
             result.append(" ".join(heard[at : at + len(parts)]))
             at += len(parts)
         return result
+    if len(heard) * len(alone) > _MOST_PAIRS or sum(map(len, heard)) > _MOST_SYMBOLS:
+        return [" ".join(parts) for parts in alone]
     result = []
     for parts, words in _pairs(heard, alone):
         if len(words) == 1 or not parts:
@@ -172,7 +183,7 @@ def _cut(sound: str, alone: Sequence[str]) -> list[str]:
         done += weight
         ideal = max(places[-1], round(done * len(sound) / total))
         first = word.translate(_STRESS)[:1]
-        near = sorted(range(max(places[-1], ideal - 2), min(len(sound), ideal + 3)), key=lambda at: abs(at - ideal))
+        near = sorted(range(max(places[-1] + 1, ideal - 2), min(len(sound), ideal + 3)), key=lambda at: abs(at - ideal))
         place = next((at for at in near if sound[at] == first), min(ideal, len(sound)))
         while place > places[-1] and sound[place - 1] in "ˈˌ ":
             place -= 1

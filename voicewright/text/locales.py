@@ -252,6 +252,12 @@ _NUM2WORDS = frozenset(
 _POINT = frozenset("bn th ko yue hak ur pa gu mr ta te kn ml si ne as or he am sw my".split())
 """Languages whose decimals have a point."""
 
+_MINUS = {
+    "miinus": "fi et", "mínusz": "hu", "минус": "ru bg mk sr kk ky", "мінус": "uk be", "eksi": "tr",
+    "μείον": "el", "mínus": "is", "menys": "ca", "minus": "pl cs sk da sv nb no ro hr bs sl lv lt id ms af lb sq",
+    "ناقص": "ar", "منفی": "fa", "マイナス": "ja", "마이너스": "ko", "âm": "vi", "ลบ": "th",
+}  # fmt: skip
+
 
 def locale_of(code: str) -> Locale:
     """What is known of a language of espeak-ng that has no table of its own."""
@@ -259,6 +265,7 @@ def locale_of(code: str) -> Locale:
     point = base in _POINT
     return Locale(
         num2words=base if base in _NUM2WORDS else "",
+        minus=next((word for word, codes in _MINUS.items() if base in codes.split()), ""),
         decimal="." if point else ",",
         group="," if point else r"[. \u00a0\u202f']",
         east_asian=base in ("ko", "yue", "hak", "cmn", "ja"),

@@ -165,7 +165,7 @@ class _Reader:
             said = one if int(whole) == 1 else f"{self._plain_number(whole)} {many}"
             if part and int(part):
                 said += f"{self.locale.money_join}{int(part)}"
-        minus = f"{self.locale.minus} " if token[0][0] in "-−" and self.locale.minus else ""
+        minus = f"{self.locale.minus} " if token[0][0] in "-−" else ""
         self._say(token, minus + said)
 
     def _ordinal(self, token: re.Match[str]) -> None:
@@ -193,13 +193,11 @@ class _Reader:
         if sign:
             word = self.locale.symbols.get(sign)
             said = f"{said} {word}" if word else said + sign
-        if minus:
-            said = f"{self.locale.minus} {said}" if self.locale.minus else self._negative(said)
-        self._say(token, said)
-
-    def _negative(self, said: str) -> str:
-        words = self._in_words(-int(said), "cardinal") if said.isdecimal() else ""
-        return words or f"- {said}"
+        if minus and not self.locale.minus:
+            self.pieces.append(Piece(Kind.UNKNOWN, token.start(), token.start() + 1))
+            self.pieces.append(Piece(Kind.WORD, token.start() + 1, token.end(), said))
+        else:
+            self._say(token, f"{self.locale.minus} {said}" if minus else said)
 
     def _plain_number(self, written: str) -> str:
         """A number as espeak-ng reads it best."""
