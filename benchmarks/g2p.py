@@ -1,4 +1,4 @@
-"""Phonemes of every language against misaki's, the pipeline that Kokoro was trained with, and the speed of text.
+"""Phonemes of every language against misaki, which Kokoro was trained with; homographs; time against length.
 
     python benchmarks/g2p.py errors [--languages es,fr,…] [--report disagreements.md]
     python benchmarks/g2p.py linear
@@ -6,19 +6,18 @@
 
 `errors` needs misaki beside Voicewright, as an oracle and nothing more; in a virtual environment of its own:
     pip install --no-deps misaki phonemizer-fork segments csvw
-    pip install addict regex dlinfo joblib attrs language-tags isodate jsonschema rdflib rfc3986 uritemplate \\
-        colorama termcolor babel ordered-set proces jieba pypinyin pypinyin-dict cn2an fugashi unidic-lite jaconv mojimoji
+    pip install addict regex dlinfo joblib attrs language-tags isodate jsonschema rdflib rfc3986
+    uritemplate \\
+        colorama termcolor babel ordered-set proces jieba pypinyin pypinyin-dict cn2an fugashi
+        unidic-lite jaconv mojimoji
 The sentences are our own: benchmarks/data/g2p_<language>.txt.
 """
 
 from __future__ import annotations
 
 import argparse
-import itertools
 import re
-import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -96,19 +95,24 @@ def misaki(language: str) -> Callable[[str], str]:
     if language in ESPEAK:
         from misaki.espeak import EspeakG2P
 
-        return lambda text, g2p=EspeakG2P(ESPEAK[language]): g2p(text)[0]
-    if language == "zh":
+        g2p = EspeakG2P(ESPEAK[language])
+    elif language == "zh":
         from misaki.zh import ZHG2P
 
-        return lambda text, g2p=ZHG2P(): g2p(text)[0]
-    from misaki.ja import JAG2P
+        g2p = ZHG2P()
+    else:
+        from misaki.ja import JAG2P
 
-    return lambda text, g2p=JAG2P(): g2p(text)[0]
+        g2p = JAG2P()
+    return lambda text: g2p(text)[0]
 
 
 def errors(languages: list[str], report: Path | None) -> None:
     lines = ["# Where Voicewright's phonemes differ from misaki's", ""]
-    print("| language | sentences | the same | symbols | error rate | without stress | with spaces and marks | numbers |")
+    print(
+        "| language | sentences | the same | symbols | error rate | without stress | with spaces and "
+        "marks | numbers |"
+    )
     print("|---|---|---|---|---|---|---|---|")
     for language in languages:
         ours, theirs = Frontend(language), misaki(language)
@@ -133,12 +137,100 @@ def errors(languages: list[str], report: Path | None) -> None:
         report.write_text("\n".join(lines), "utf-8")
 
 
+def homograph_set(name: str) -> tuple[dict[str, list[str]], list[tuple[str, int, str]]]:
+    """Sounds of every word, and (word, index of its right sound, sentence)."""
+    sounds: dict[str, list[str]] = {}
+    cases: list[tuple[str, int, str]] = []
+    for line in (DATA / name).read_text("utf-8").splitlines():
+        if line.startswith("#") or not line:
+            continue
+        if found := re.fullmatch(r"(\w+): (.+)", line):
+            sounds[found[1]] = found[2].split()
+        else:
+            word, sense, sentence = line.split(" ", 2)
+            cases.append((word, int(sense) - 1, sentence))
+    return sounds, cases
+
+
+def nearest(heard: str, sounds: list[str]) -> int:
+    """Which of a word's sounds was meant."""
+    plain = heard.replace("ɾ", "T").replace("ʔ", "t")
+    return min(range(len(sounds)), key=lambda at: distance(plain, sounds[at].replace("ɾ", "T")))
+
+
+def choices(name: str) -> Callable[[str, str], str]:
+    """A function from sentence and word to what a front end says for that word."""
+    if name == "voicewright":
+        front = Frontend("en-us")
+
+        def ours(sentence: str, word: str) -> str:
+            tokens = front.tokens(sentence)
+            return next(tokens.phonemes[w.start : w.stop] for w in tokens.words if w.text.lower() == word)
+
+        return ours
+    if name == "kokorog2p":
+        from kokorog2p.en.g2p import EnglishG2P
+
+        g2p = EnglishG2P(use_spacy=False)
+        return lambda sentence, word: next(t.phonemes for t in g2p(sentence) if t.text.lower() == word)
+    from kokorog2p.phonemes import from_espeak
+
+    from voicewright.text.espeak import Espeak
+    from voicewright.text.ipa import share
+
+    espeak = Espeak("en-us")
+
+    def theirs(sentence: str, word: str) -> str:
+        words = re.findall(r"[\w']+", sentence)
+        heard = [part for clause in re.split(r"[.,?!]", sentence) for part in espeak.ipa(clause).split()]
+        shared = share(heard, [espeak.ipa(one).split() for one in words])
+        return from_espeak(shared[[one.lower() for one in words].index(word)], british=False)
+
+    return theirs
+
+
+def homographs(show: bool) -> None:
+    sounds, cases = homograph_set("homographs_en.txt")
+    later_sounds, later = homograph_set("homographs_en_2.txt")
+    turn: dict[tuple[str, int], int] = {}
+    held: list[bool] = []
+    for word, sense, _ in cases:
+        turn[word, sense] = turn.get((word, sense), 0) + 1
+        held.append(turn[word, sense] % 2 == 0)
+    print(f"{len(cases)} sentences, {len(sounds)} words; later {len(later)}, {len(later_sounds)}\n")
+    print("| front end | first set | looked at | held out | later set |\n|---|---|---|---|---|")
+    for name in ("voicewright", "kokorog2p", "espeak-ng"):
+        say = choices(name)
+        right = [nearest(say(sentence, word), sounds[word]) == sense for word, sense, sentence in cases]
+        rates = [
+            100
+            * sum(r for r, h in zip(right, held, strict=True) if h in wanted)
+            / sum(h in wanted for h in held)
+            for wanted in ((True, False), (False,), (True,))
+        ]
+        hits = [nearest(say(sentence, word), later_sounds[word]) == sense for word, sense, sentence in later]
+        rates = (*rates, 100 * sum(hits) / len(hits))
+        print(f"| {name} | " + " | ".join(f"{rate:.1f} %" for rate in rates) + " |", flush=True)
+        if show and name == "voicewright":
+            for ok, hidden, (word, _, sentence) in zip(right, held, cases, strict=True):
+                if not ok and not hidden:
+                    print(f"    {word}: {sentence}")
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["errors"])
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("what", choices=["errors", "homographs"])
     parser.add_argument("--languages", default=",".join(LANGUAGES))
     parser.add_argument("--report", type=Path)
+    parser.add_argument(
+        "--show", action="store_true", help="the sentences that are wrong, held-out ones excepted"
+    )
     options = parser.parse_args()
+    if options.what == "homographs":
+        homographs(options.show)
+        return
     errors(options.languages.split(","), options.report)
 
 

@@ -96,7 +96,9 @@ def test_codes_names_and_letters_find_a_language():
     assert {language.kokoro for language in LANGUAGES.values()} >= set("abefhijpz")
 
 
-@pytest.mark.parametrize(("code", "near"), [("germn", "de (German)"), ("frensh", "fr-fr (French)"), ("xx", "en-us")])
+@pytest.mark.parametrize(
+    ("code", "near"), [("germn", "de (German)"), ("frensh", "fr-fr (French)"), ("xx", "en-us")]
+)
 def test_an_unknown_language_is_one_sentence_with_the_nearest(code, near):
     with pytest.raises(UsageError, match="No front end reads the language") as caught:
         Frontend(code)

@@ -32,7 +32,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Language = Annotated[
     str | None,
     typer.Option(
-        "--language", "--lang", help="en-us, fr-fr, ja, German, …; the voice's own when not given.", metavar="CODE"
+        "--language",
+        "--lang",
+        help="en-us, fr-fr, ja, German, …; the voice's own when not given.",
+        metavar="CODE",
     ),
 ]
 ModelOption = Annotated[

@@ -14,6 +14,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from voicewright.text.espeak import Espeak
+from voicewright.text.homographs import OWN
 from voicewright.text.lexicon import Lexicon
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.tagger import tag
@@ -101,7 +102,7 @@ class English:
             if len(self._senses) > _MOST_CACHED:
                 self._senses.clear()
             entry = self._lexicon.golds.get(word) if word.isascii() else None
-            found = frozenset(entry) if isinstance(entry, Mapping) else frozenset()
+            found = frozenset(entry) if isinstance(entry, Mapping) else frozenset(OWN.get(word.lower(), ()))
             self._senses[word] = found
         return found
 
@@ -118,7 +119,7 @@ class English:
     def _word(self, word: str, sense: str = "", vowel: bool | None = False, before_to: bool = False) -> str:
         own = self._from_user(word)
         if own is None:
-            own = _NOISES.get(word.lower())
+            own = _NOISES.get(word.lower()) or OWN.get(word.lower(), {}).get(sense)
         if own is not None:
             return own
         sound = self._from_lexicon(word, sense, vowel, before_to)

@@ -67,7 +67,8 @@ def languages() -> Mapping[str, str]:
     for path in sorted(Path(espeakng_loader.get_data_path(), "lang").rglob("*")):
         if not path.is_file():
             continue
-        name, codes = "", []
+        name = ""
+        codes: list[tuple[str, int]] = []
         for line in path.read_text("utf-8", "replace").splitlines():
             key, _, value = line.split("//")[0].strip().partition(" ")
             if key == "name":
@@ -75,7 +76,7 @@ def languages() -> Mapping[str, str]:
             elif key == "language":
                 code, _, priority = value.strip().partition(" ")
                 codes.append((code.lower(), int(priority) if priority.strip().isdecimal() else 5))
-        for code, priority in codes:
-            if code not in found or priority < found[code][0]:
-                found[code] = priority, name
+        for code, rank in codes:
+            if code not in found or rank < found[code][0]:
+                found[code] = rank, name
     return MappingProxyType({code: name for code, (_, name) in sorted(found.items())})

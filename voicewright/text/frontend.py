@@ -123,7 +123,9 @@ class Frontend:
             return sound
         lead = JOINED if sound.startswith(JOINED) else ""
         spelt = (spell(symbol, self.vocab) for symbol in sound.removeprefix(JOINED))
-        return lead + "".join(s if n is None else n for s, n in zip(sound.removeprefix(JOINED), spelt, strict=True))
+        return lead + "".join(
+            s if n is None else n for s, n in zip(sound.removeprefix(JOINED), spelt, strict=True)
+        )
 
     def _assemble(self, text: str, begin: int, end: int, units: Sequence[Unit]) -> Tokens:
         """Units of text[begin:end], one after the other."""

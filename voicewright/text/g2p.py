@@ -80,7 +80,8 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
 def find_language(code: str) -> Language:
     """The language of a code ("en-us", "en_GB"), a name ("German") or Kokoro's letter ("e").
 
-    Languages without a table are read by espeak-ng, if it knows them; a regional code falls back to its language.
+    Languages without a table are read by espeak-ng, if it knows them; a regional code falls back to
+    its language.
     Raises UsageError that names what is nearest.
     """
     wanted = code.strip().lower().replace("_", "-")
@@ -98,14 +99,20 @@ def find_language(code: str) -> Language:
 
 def _nearest(wanted: str, others: Mapping[str, str]) -> str:
     """What was perhaps meant."""
-    names = {name.lower(): key for key, name in others.items()} | _ALIASES | {key: key for key in LANGUAGES}
+    names = (
+        {name.lower(): key for key, name in others.items()} | dict(_ALIASES) | {key: key for key in LANGUAGES}
+    )
     if len(wanted) > 3:
         near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.65)
     else:
         near = [code for code in LANGUAGES if code[:1] == wanted[:1]][:3]
     if near:
         meant = dict.fromkeys(f"{names[name]} ({_name(names[name], others)})" for name in near)
-        return f"the nearest are {' and '.join(meant)}" if len(meant) > 1 else f"the nearest is {next(iter(meant))}"
+        return (
+            f"the nearest are {' and '.join(meant)}"
+            if len(meant) > 1
+            else f"the nearest is {next(iter(meant))}"
+        )
     return f"use one of {', '.join(LANGUAGES)}, or a language code of espeak-ng"
 
 

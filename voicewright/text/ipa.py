@@ -1,6 +1,7 @@
 """Any language of espeak-ng → Kokoro's phonemes, the way Kokoro's own pipeline makes them.
 
-A clause goes to espeak-ng whole, because words change each other's sound (liaison, reduction, stress); its words
+A clause goes to espeak-ng whole, because words change each other's sound (liaison, reduction, stress);
+its words
 are then given back to the written ones, which espeak-ng sometimes joins or takes apart. The folding of
 two-letter sounds into Kokoro's symbols is that of hexgrad's misaki, so voices hear what they were trained on.
 """
@@ -18,7 +19,8 @@ from voicewright.text.pieces import JOINED, Kind, Piece
 
 _TIE = "\u0361"
 _FOLDED = {
-    "aɪ": "I", "aʊ": "W", "dz": "ʣ", "dʒ": "ʤ", "eɪ": "A", "oʊ": "O", "əʊ": "Q", "ss": "S", "ts": "ʦ", "tʃ": "ʧ",
+    "aɪ": "I", "aʊ": "W", "dz": "ʣ", "dʒ": "ʤ", "eɪ": "A", "oʊ": "O", "əʊ": "Q", "ss": "S", "ts": "ʦ",
+    "tʃ": "ʧ",
     "ɔɪ": "Y",
 }  # fmt: skip
 _TIED = re.compile("|".join(f"{pair[0]}{_TIE}{pair[1]}" for pair in _FOLDED))
@@ -106,8 +108,10 @@ def fold(ipa: str) -> str:
 def share(heard: Sequence[str], alone: Sequence[Sequence[str]]) -> list[str]:
     """Words heard in a clause, given to the written words; `alone` is what each of those gives by itself.
 
-    A written word gets the words that are its own, with spaces between them. Written words that are heard as one
-    share its symbols: all but the first begin with JOINED. Nothing heard is lost, except that a clause of too many
+    A written word gets the words that are its own, with spaces between them. Written words that are
+    heard as one
+    share its symbols: all but the first begin with JOINED. Nothing heard is lost, except that a clause
+    of too many
     words to compare (strings of letters or digits that are spelled out) is taken word by word.
     """
     if len(heard) == sum(map(len, alone)):
@@ -183,7 +187,9 @@ def _cut(sound: str, alone: Sequence[str]) -> list[str]:
         done += weight
         ideal = max(places[-1], round(done * len(sound) / total))
         first = word.translate(_STRESS)[:1]
-        near = sorted(range(max(places[-1] + 1, ideal - 2), min(len(sound), ideal + 3)), key=lambda at: abs(at - ideal))
+        near = sorted(
+            range(max(places[-1] + 1, ideal - 2), min(len(sound), ideal + 3)), key=lambda at: abs(at - ideal)
+        )
         place = next((at for at in near if sound[at] == first), min(ideal, len(sound)))
         while place > places[-1] and sound[place - 1] in "ˈˌ ":
             place -= 1

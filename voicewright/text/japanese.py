@@ -1,4 +1,4 @@
-"""Written Japanese → words → Kokoro's phonemes, through MeCab (fugashi, UniDic) and kokorog2p's table of kana.
+"""Written Japanese → words → Kokoro's phonemes, through MeCab (fugashi, UniDic) and kokorog2p.
 
 Japanese is written without spaces: MeCab finds the words and how they are read, after num2kana has said the
 numbers. Latin words are read as American English.
@@ -31,12 +31,23 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MARKS = {
-    ";": ";", ":": ":", ",": ",", ".": ".", "!": "!", "?": "?", "…": "…", "—": "—", "–": "—", "“": "“", "”": "”",
-    '"': '"', "(": "(", ")": ")", "[": "(", "]": ")", "《": "“", "》": "”", "〈": "“", "〉": "”", "【": "“", "】": "”",
+    ";": ";", ":": ":", ",": ",", ".": ".", "!": "!", "?": "?", "…": "…", "—": "—", "–": "—", "“": "“",
+    "”": "”",
+    '"': '"', "(": "(", ")": ")", "[": "(", "]": ")", "《": "“", "》": "”", "〈": "“", "〉": "”",
+    "【": "“", "】": "”",
 }  # fmt: skip
 _CLOSING = frozenset(";:,.!?”)…—")
 _OPENING = frozenset("“(")
-_SIGNS = {"%": "パーセント", "&": "アンド", "+": "プラス", "=": "イコール", "@": "アット", "¥": "円", "×": "かける", "÷": "わる"}
+_SIGNS = {
+    "%": "パーセント",
+    "&": "アンド",
+    "+": "プラス",
+    "=": "イコール",
+    "@": "アット",
+    "¥": "円",
+    "×": "かける",
+    "÷": "わる",
+}
 _SILENT = frozenset("*_~〜^|\\'-<>·•‣▪●○・/#゛゜")
 _SMALL = str.maketrans("ㇰㇱㇲㇳㇴㇵㇶㇷㇸㇹㇺㇻㇼㇽㇾㇿ", "クシストヌハヒフヘホムラリルレロ")
 _STRETCH = 300
@@ -54,7 +65,8 @@ def require() -> None:
         missing.append("unidic-lite")
     if missing:
         raise VoicewrightError(
-            f"Japanese needs {', '.join(missing)}, which this installation lacks: pip install 'voicewright[ja]'."
+            f"Japanese needs {', '.join(missing)}, which this installation lacks: "
+            "pip install 'voicewright[ja]'."
         )
 
 
@@ -114,7 +126,9 @@ class _Analyser:
             while end > at + 1 and "".join(node.surface for node in nodes[at:end]) not in compounds:
                 end -= 1
             group = nodes[at:end]
-            surface, reading = ("".join(part) for part in zip(*((n.surface, n.reading) for n in group), strict=True))
+            surface, reading = (
+                "".join(part) for part in zip(*((n.surface, n.reading) for n in group), strict=True)
+            )
             joined.append(_Node(surface, group[0].start, reading, group[0].kind))
             at = end
         return joined
@@ -228,7 +242,9 @@ class _Reader:
         last = self.pieces[-1] if self.pieces else None
         if last is not None and last.kind is Kind.WORD and start < last.stop:
             # Two words of one number.
-            self.pieces[-1] = Piece(Kind.WORD, last.start, max(stop, last.stop), f"{last.spoken} {node.reading}")
+            self.pieces[-1] = Piece(
+                Kind.WORD, last.start, max(stop, last.stop), f"{last.spoken} {node.reading}"
+            )
         else:
             self.pieces.append(Piece(Kind.WORD, start, stop, node.reading, own))
 
@@ -241,8 +257,15 @@ class _Reader:
     def _mark(self, start: int, stop: int, symbol: str) -> None:
         """Full-width marks bring their own space, which is no character of the text."""
         last = self.pieces[-1] if self.pieces else None
-        before = self.pieces[-2] if len(self.pieces) > 1 and last is not None and last.start == last.stop else last
-        if before is not None and before.phonemes == symbol and before.kind is Kind.MARK and symbol not in "()“”":
+        before = (
+            self.pieces[-2] if len(self.pieces) > 1 and last is not None and last.start == last.stop else last
+        )
+        if (
+            before is not None
+            and before.phonemes == symbol
+            and before.kind is Kind.MARK
+            and symbol not in "()“”"
+        ):
             return
         if symbol in _OPENING and last is not None and last.kind is not Kind.BREAK:
             self.pieces.append(Piece(Kind.SPACE, start, start))
@@ -263,7 +286,10 @@ def _number(written: str) -> str:
 
     digits = written.replace(",", "")
     if len(digits) > 12 or (len(digits) > 1 and digits[0] == "0"):
-        return "".join("ゼロ いち に さん よん ご ろく なな はち きゅう".split()[int(digit)] for digit in digits)
+        return "".join(
+            ["ゼロ", "いち", "に", "さん", "よん", "ご", "ろく", "なな", "はち", "きゅう"][int(digit)]
+            for digit in digits
+        )
     return str(Convert(digits))
 
 

@@ -1,6 +1,7 @@
 """How languages other than English write numbers, dates, money and abbreviations, as tables.
 
-What is not here is left to espeak-ng, which reads plain numbers, percentages, ordinals of the Romance languages and
+What is not here is left to espeak-ng, which reads plain numbers, percentages, ordinals of the Romance
+languages and
 common symbols in each of its languages.
 """
 
@@ -80,9 +81,11 @@ SPANISH = Locale(
         "×": "por", "÷": "entre", "<": "menor que", ">": "mayor que",
     },
     abbreviations={
-        "Sr.": "señor", "Sra.": "señora", "Srta.": "señorita", "Dr.": "doctor", "Dra.": "doctora", "D.": "don",
+        "Sr.": "señor", "Sra.": "señora", "Srta.": "señorita", "Dr.": "doctor", "Dra.": "doctora",
+        "D.": "don",
         "Ud.": "usted", "Uds.": "ustedes", "EE.UU.": "Estados Unidos", "EE. UU.": "Estados Unidos",
-        "etc.": "etcétera", "p. ej.": "por ejemplo", "p.ej.": "por ejemplo", "pág.": "página", "núm.": "número",
+        "etc.": "etcétera", "p. ej.": "por ejemplo", "p.ej.": "por ejemplo", "pág.": "página",
+        "núm.": "número",
         "n.º": "número", "av.": "avenida", "Av.": "avenida", "a.C.": "antes de Cristo",
         "d.C.": "después de Cristo", "aprox.": "aproximadamente", "km": "kilómetros", "kg": "kilos",
     },
@@ -101,7 +104,8 @@ FRENCH = Locale(
         "¥": ("un yen", "yens"), "₹": ("une roupie", "roupies"),
     },
     symbols={
-        "&": "et", "+": "plus", "=": "égale", "@": "arobase", ".": "point", "/": "barre oblique", "-": "tiret",
+        "&": "et", "+": "plus", "=": "égale", "@": "arobase", ".": "point", "/": "barre oblique",
+        "-": "tiret",
         "_": "tiret bas", "½": "un demi", "¼": "un quart", "¾": "trois quarts", "°": "degrés", "×": "fois",
         "÷": "divisé par", "<": "inférieur à", ">": "supérieur à",
     },
@@ -134,7 +138,8 @@ ITALIAN = Locale(
         "÷": "diviso", "<": "minore di", ">": "maggiore di",
     },
     abbreviations={
-        "Sig.": "signor", "Sig.ra": "signora", "Dott.": "dottor", "Dott.ssa": "dottoressa", "Prof.": "professor",
+        "Sig.": "signor", "Sig.ra": "signora", "Dott.": "dottor", "Dott.ssa": "dottoressa",
+        "Prof.": "professor",
         "ecc.": "eccetera", "es.": "esempio", "pag.": "pagina", "n.": "numero", "Ing.": "ingegner",
         "Avv.": "avvocato", "a.C.": "avanti Cristo", "d.C.": "dopo Cristo", "km": "chilometri", "kg": "chili",
     },
@@ -203,7 +208,8 @@ GERMAN = Locale(
         "¥": ("ein Yen", "Yen"), "₹": ("eine Rupie", "Rupien"),
     },
     symbols={
-        "&": "und", "+": "plus", "=": "gleich", "@": "ät", ".": "Punkt", "/": "Schrägstrich", "-": "Bindestrich",
+        "&": "und", "+": "plus", "=": "gleich", "@": "ät", ".": "Punkt", "/": "Schrägstrich",
+        "-": "Bindestrich",
         "_": "Unterstrich", "½": "einhalb", "¼": "einviertel", "¾": "dreiviertel", "°": "Grad", "×": "mal",
         "÷": "geteilt durch", "<": "kleiner als", ">": "größer als",
     },
@@ -211,8 +217,10 @@ GERMAN = Locale(
         "z.B.": "zum Beispiel", "z. B.": "zum Beispiel", "d.h.": "das heißt", "d. h.": "das heißt",
         "u.a.": "unter anderem", "u. a.": "unter anderem", "usw.": "und so weiter", "bzw.": "beziehungsweise",
         "Dr.": "Doktor", "Prof.": "Professor", "Hr.": "Herr", "Fr.": "Frau", "Nr.": "Nummer", "ca.": "zirka",
-        "evtl.": "eventuell", "ggf.": "gegebenenfalls", "inkl.": "inklusive", "Str.": "Straße", "St.": "Sankt",
-        "Mio.": "Millionen", "Mrd.": "Milliarden", "vgl.": "vergleiche", "S.": "Seite", "n. Chr.": "nach Christus",
+        "evtl.": "eventuell", "ggf.": "gegebenenfalls", "inkl.": "inklusive", "Str.": "Straße",
+        "St.": "Sankt",
+        "Mio.": "Millionen", "Mrd.": "Milliarden", "vgl.": "vergleiche", "S.": "Seite",
+        "n. Chr.": "nach Christus",
         "v. Chr.": "vor Christus", "km": "Kilometer", "kg": "Kilogramm", "cm": "Zentimeter",
     },
     dotted_day=True,
@@ -235,26 +243,88 @@ DUTCH = Locale(
     },
     symbols={
         "&": "en", "+": "plus", "=": "is gelijk aan", "@": "apenstaartje", ".": "punt", "/": "schuine streep",
-        "-": "streepje", "_": "laag streepje", "½": "een half", "¼": "een kwart", "¾": "driekwart", "°": "graden",
+        "-": "streepje", "_": "laag streepje", "½": "een half", "¼": "een kwart", "¾": "driekwart",
+        "°": "graden",
         "×": "keer", "÷": "gedeeld door", "<": "kleiner dan", ">": "groter dan",
     },
     abbreviations={
         "dhr.": "de heer", "mevr.": "mevrouw", "dr.": "doctor", "prof.": "professor", "bijv.": "bijvoorbeeld",
-        "bv.": "bijvoorbeeld", "d.w.z.": "dat wil zeggen", "enz.": "enzovoort", "nr.": "nummer", "blz.": "bladzijde",
-        "ca.": "circa", "o.a.": "onder andere", "m.a.w.": "met andere woorden", "km": "kilometer", "kg": "kilo",
+        "bv.": "bijvoorbeeld", "d.w.z.": "dat wil zeggen", "enz.": "enzovoort", "nr.": "nummer",
+        "blz.": "bladzijde",
+        "ca.": "circa", "o.a.": "onder andere", "m.a.w.": "met andere woorden", "km": "kilometer",
+        "kg": "kilo",
     },
     ordinals={"e": "", "ste": "", "de": ""},
 )  # fmt: skip
 
 _NUM2WORDS = frozenset(
-    "ar az be bn ca cs cy da eo fa fi he hu id is ja kn ko lt lv no pl ro ru sk sl sr sv te th tr uk vi".split()
+    [
+        "ar",
+        "az",
+        "be",
+        "bn",
+        "ca",
+        "cs",
+        "cy",
+        "da",
+        "eo",
+        "fa",
+        "fi",
+        "he",
+        "hu",
+        "id",
+        "is",
+        "ja",
+        "kn",
+        "ko",
+        "lt",
+        "lv",
+        "no",
+        "pl",
+        "ro",
+        "ru",
+        "sk",
+        "sl",
+        "sr",
+        "sv",
+        "te",
+        "th",
+        "tr",
+        "uk",
+        "vi",
+    ]
 )
-_POINT = frozenset("bn th ko yue hak ur pa gu mr ta te kn ml si ne as or he am sw my".split())
+_POINT = frozenset(
+    [
+        "bn",
+        "th",
+        "ko",
+        "yue",
+        "hak",
+        "ur",
+        "pa",
+        "gu",
+        "mr",
+        "ta",
+        "te",
+        "kn",
+        "ml",
+        "si",
+        "ne",
+        "as",
+        "or",
+        "he",
+        "am",
+        "sw",
+        "my",
+    ]
+)
 """Languages whose decimals have a point."""
 
 _MINUS = {
     "miinus": "fi et", "mínusz": "hu", "минус": "ru bg mk sr kk ky", "мінус": "uk be", "eksi": "tr",
-    "μείον": "el", "mínus": "is", "menys": "ca", "minus": "pl cs sk da sv nb no ro hr bs sl lv lt id ms af lb sq",
+    "μείον": "el", "mínus": "is", "menys": "ca",
+    "minus": "pl cs sk da sv nb no ro hr bs sl lv lt id ms af lb sq",
     "ناقص": "ar", "منفی": "fa", "マイナス": "ja", "마이너스": "ko", "âm": "vi", "ลบ": "th",
 }  # fmt: skip
 

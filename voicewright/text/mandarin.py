@@ -1,6 +1,7 @@
 """Written Mandarin → words → Kokoro 1.0's phonemes, through jieba, pypinyin and kokorog2p's transcription.
 
-Chinese is written without spaces: jieba finds the words, after cn2an has said the numbers. Latin words are read as
+Chinese is written without spaces: jieba finds the words, after cn2an has said the numbers. Latin words
+are read as
 American English.
 """
 
@@ -38,13 +39,25 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _MARKS = {
-    ";": ";", ":": ":", ",": ",", ".": ".", "!": "!", "?": "?", "“": "“", "”": "”", '"': '"', "(": "(", ")": ")",
-    "[": "(", "]": ")", "《": "“", "》": "”", "〈": "“", "〉": "”", "【": "“", "】": "”", "〖": "“", "〗": "”",
+    ";": ";", ":": ":", ",": ",", ".": ".", "!": "!", "?": "?", "“": "“", "”": "”", '"': '"', "(": "(",
+    ")": ")",
+    "[": "(", "]": ")", "《": "“", "》": "”", "〈": "“", "〉": "”", "【": "“", "】": "”", "〖": "“",
+    "〗": "”",
 }  # fmt: skip
 _CLOSING = frozenset(";:,.!?”)…—")
 _OPENING = frozenset("“(")
 _SILENT = frozenset("*_~^|\\'-<>·•‣▪●○・/~～")
-_SIGNS = {"%": "百分号", "&": "和", "+": "加", "=": "等于", "@": "艾特", "°": "度", "×": "乘", "÷": "除以", "#": "井号"}
+_SIGNS = {
+    "%": "百分号",
+    "&": "和",
+    "+": "加",
+    "=": "等于",
+    "@": "艾特",
+    "°": "度",
+    "×": "乘",
+    "÷": "除以",
+    "#": "井号",
+}
 _CURRENCY = {"¥": "元", "￥": "元", "$": "美元", "€": "欧元", "£": "英镑"}
 _MOST_CACHED = 50_000
 _LONGEST_RUN = 400
@@ -56,7 +69,8 @@ def require() -> None:
     missing = [name for name in ("jieba", "pypinyin", "cn2an", "ordered_set") if find_spec(name) is None]
     if missing:
         raise VoicewrightError(
-            f"Mandarin needs {', '.join(missing)}, which this installation lacks: pip install 'voicewright[zh]'."
+            f"Mandarin needs {', '.join(missing)}, which this installation lacks: "
+            "pip install 'voicewright[zh]'."
         )
 
 
@@ -243,7 +257,9 @@ class Mandarin:
     def pronounce(self, pieces: Sequence[Piece]) -> list[str]:
         """Phonemes of every piece, in order; empty for spaces, breaks and unknown symbols."""
         with self._lock:
-            latin = [piece if _is_latin(piece) or piece.kind is Kind.BREAK else _gap(piece) for piece in pieces]
+            latin = [
+                piece if _is_latin(piece) or piece.kind is Kind.BREAK else _gap(piece) for piece in pieces
+            ]
             english = self._english.pronounce(latin) if any(map(_is_latin, pieces)) else [""] * len(pieces)
             return [
                 said if _is_latin(piece) else self._piece(piece)

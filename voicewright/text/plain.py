@@ -1,4 +1,4 @@
-"""Written text of any language that espeak-ng reads → pieces, with numbers, dates, money and abbreviations spoken.
+"""Written text of any language that espeak-ng reads → pieces: numbers, dates, money, abbreviations.
 
 One pattern, one pass; every repetition is bounded or possessive, so the time is linear in the text.
 """
@@ -22,12 +22,16 @@ _LETTER = (
 )
 _END = r"(?![^\W_])"
 _MARKS = {
-    ";": ";", ":": ":", ",": ",", ".": ".", "!": "!", "?": "?", "—": "—", "–": "—", "…": "…", "“": "“", "”": "”",
-    '"': '"', "(": "(", ")": ")", "[": "(", "]": ")", "{": "(", "}": ")", "¿": "", "¡": "", "،": ",", "؛": ";",
+    ";": ";", ":": ":", ",": ",", ".": ".", "!": "!", "?": "?", "—": "—", "–": "—", "…": "…", "“": "“",
+    "”": "”",
+    '"': '"', "(": "(", ")": ")", "[": "(", "]": ")", "{": "(", "}": ")", "¿": "", "¡": "", "،": ",",
+    "؛": ";",
     "؟": "?", "՞": "?", "՝": ",", "\u037e": "?",
 }  # fmt: skip
 _SILENT = frozenset("*_~^|\\'-<>•·‣▪●○′″⁃")
-_EAST_ASIAN = re.compile(r"[\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af]")
+_EAST_ASIAN = re.compile(
+    r"[\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af]"
+)
 _LONGEST_NUMBER = 15
 _DATIVE = re.compile(r"(?:am|vom|zum|dem|den|ab|bis|im|beim|seit)\s$", re.IGNORECASE)
 _ARTICLE = re.compile(r"(?:der|die|das)\s$", re.IGNORECASE)
@@ -37,9 +41,7 @@ def normaliser(locale: Locale, lexicon: Lexicon | None = None) -> Callable[[str]
     """A function from text to pieces that follow one another in order; its time is linear in the text."""
     source = _pattern(locale)
     special = lexicon.special if lexicon is not None else None
-    pattern = re.compile(
-        f"(?P<special>{special})|{source}" if special else source, re.VERBOSE | re.DOTALL
-    )
+    pattern = re.compile(f"(?P<special>{special})|{source}" if special else source, re.VERBOSE | re.DOTALL)
 
     def normalise(text: str) -> list[Piece]:
         plain, origin = clean(text, marks=True)
@@ -205,7 +207,9 @@ class _Reader:
         whole, point, part = number.partition(self.locale.decimal)
         if len(whole) > _LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
             whole = self._digits(whole)
-        elif self.locale.spoken_years and number == written and len(whole) == 4 and 1100 <= int(whole) <= 1999:
+        elif (
+            self.locale.spoken_years and number == written and len(whole) == 4 and 1100 <= int(whole) <= 1999
+        ):
             whole = self._in_words(int(whole), "year") or whole
         return f"{whole}{point}{part[:12]}" if point else whole
 
@@ -243,7 +247,9 @@ class _Reader:
         self._mark(token, "…")
 
     def _dash(self, token: re.Match[str]) -> None:
-        before = self.text[: token.start()].rstrip(" ")[-1:] if token.start() < 8 else self.text[token.start() - 2]
+        before = (
+            self.text[: token.start()].rstrip(" ")[-1:] if token.start() < 8 else self.text[token.start() - 2]
+        )
         if before not in ("", "\n"):  # otherwise a list item's bullet
             self._mark(token, "—")
 
