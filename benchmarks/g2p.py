@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -217,11 +218,46 @@ def homographs(show: bool) -> None:
                     print(f"    {word}: {sentence}")
 
 
+def linear(languages: list[str]) -> None:
+    """CPU time of `Frontend.chunks` for texts of 10 kB, 100 kB and 1 MB, and for 200 kB of hostile text."""
+    print("| language | 10 kB | 100 kB | 1 MB | ratios | no marks | one word | digits |")
+    print("|---|---|---|---|---|---|---|---|")
+    for language in languages:
+        front = Frontend(language)
+        source = english() if language.startswith("en") else sentences(language)
+        text = " ".join(source) + " "
+        front.chunks(text[:2000])
+        plain = re.sub(r"[^\w\s]+", "", text)
+        hostile = (
+            (plain, "x", "1") if language not in ("zh", "ja") else (re.sub(r"\s+", "", plain), "天", "1")
+        )
+        took = [_time(front, text, size) for size in (10_000, 100_000, 1_000_000)]
+        odd = [_time(front, unit, 200_000) for unit in hostile]
+        ratios = f"{took[1] / took[0]:.1f}, {took[2] / took[1]:.1f}"
+        cells = [f"{seconds:.2f} s" for seconds in took] + [ratios] + [f"{seconds:.2f} s" for seconds in odd]
+        print(f"| {front.language} | " + " | ".join(cells) + " |", flush=True)
+
+
+def _time(front: Frontend, unit: str, size: int) -> float:
+    """CPU seconds for `unit` repeated up to `size` characters, whatever else the machine does."""
+    text = (unit * (size // len(unit) + 1))[:size]
+    start = time.process_time()
+    front.chunks(text)
+    return time.process_time() - start
+
+
+def english() -> list[str]:
+    """The sentences of both homograph sets."""
+    return [
+        case[2] for name in ("homographs_en.txt", "homographs_en_2.txt") for case in homograph_set(name)[1]
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["errors", "homographs"])
+    parser.add_argument("what", choices=["errors", "homographs", "linear"])
     parser.add_argument("--languages", default=",".join(LANGUAGES))
     parser.add_argument("--report", type=Path)
     parser.add_argument(
@@ -230,6 +266,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "homographs":
         homographs(options.show)
+        return
+    if options.what == "linear":
+        linear(options.languages.split(","))
         return
     errors(options.languages.split(","), options.report)
 
