@@ -33,6 +33,8 @@ _MOST_PAIRS = 8000
 """Heard words times written words that are compared."""
 _MOST_SYMBOLS = 1500
 """Symbols of a clause whose words are compared; ordinary ones have a tenth of it."""
+_ALIKE = 1.6
+"""How unlike its own sound a word may be and still be taken for itself (see `_unlike`)."""
 _WIDEST = 5
 """Most words that are looked for in one of espeak-ng's, and the other way round."""
 _MOST_CACHED = 50_000
@@ -109,10 +111,8 @@ def share(heard: Sequence[str], alone: Sequence[Sequence[str]]) -> list[str]:
     """Words heard in a clause, given to the written words; `alone` is what each of those gives by itself.
 
     A written word gets the words that are its own, with spaces between them. Written words that are
-    heard as one
-    share its symbols: all but the first begin with JOINED. Nothing heard is lost, except that a clause
-    of too many
-    words to compare (strings of letters or digits that are spelled out) is taken word by word.
+    heard as one share its symbols: all but the first begin with JOINED. Nothing heard is lost, except that a
+    clause of too many words to compare (letters or digits that are spelled out) is taken word by word.
     """
     if len(heard) == sum(map(len, alone)):
         result, at = [], 0
@@ -120,9 +120,37 @@ def share(heard: Sequence[str], alone: Sequence[Sequence[str]]) -> list[str]:
             result.append(" ".join(heard[at : at + len(parts)]))
             at += len(parts)
         return result
+    front, back = _agreeing(heard, alone), _agreeing(heard[::-1], [parts[::-1] for parts in alone[::-1]])
+    back = back[: len(alone) - len(front)]
+    while sum(map(len, front)) + sum(map(len, back)) > len(heard):
+        back.pop()
+    if len(front) + len(back) == len(alone) and sum(map(len, front + back)) < len(heard):
+        (back or front).pop()  # what is left over belongs to somebody
+    stop = len(heard) - sum(map(len, back))
+    middle = _middle(heard[sum(map(len, front)) : stop], alone[len(front) : len(alone) - len(back)])
+    return [" ".join(parts) for parts in front] + middle + [" ".join(parts[::-1]) for parts in back[::-1]]
+
+
+def _agreeing(heard: Sequence[str], alone: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    """What is heard for the first written words, as long as it is much like those by themselves."""
+    found: list[Sequence[str]] = []
+    at = 0
+    for parts in alone:
+        said = heard[at : at + len(parts)]
+        if not parts or len(said) < len(parts) or _unlike(said, [parts]) > _ALIKE:
+            break
+        found.append(said)
+        at += len(parts)
+    return found
+
+
+def _middle(heard: Sequence[str], alone: Sequence[Sequence[str]]) -> list[str]:
+    """`share` for the stretch where words were joined or taken apart."""
+    if not alone:
+        return []
     if len(heard) * len(alone) > _MOST_PAIRS or sum(map(len, heard)) > _MOST_SYMBOLS:
         return [" ".join(parts) for parts in alone]
-    result = []
+    result: list[str] = []
     for parts, words in _pairs(heard, alone):
         if len(words) == 1 or not parts:
             result += [" ".join(parts), *[""] * (len(words) - 1)]
