@@ -1,10 +1,11 @@
 """Phonemes of every language against misaki, which Kokoro was trained with; homographs; time against length.
 
     python benchmarks/g2p.py errors [--languages es,fr,…] [--report disagreements.md]
-    python benchmarks/g2p.py linear
+    python benchmarks/g2p.py words [--report words.md]
+    python benchmarks/g2p.py linear [--languages en-us,es,…]
     python benchmarks/g2p.py homographs
 
-`errors` needs misaki beside Voicewright, as an oracle and nothing more; in a virtual environment of its own:
+`errors` and `words` need misaki beside Voicewright, as an oracle only; in an environment of its own:
     pip install --no-deps misaki phonemizer-fork segments csvw
     pip install addict regex dlinfo joblib attrs language-tags isodate jsonschema rdflib rfc3986
     uritemplate \\
@@ -253,11 +254,44 @@ def english() -> list[str]:
     ]
 
 
+def words(report: Path | None) -> None:
+    """English, some 10,000 words of each, against misaki's lexicons (its sentences need a spaCy model)."""
+    import importlib.util
+    import json
+
+    found = importlib.util.find_spec("misaki")
+    if found is None or found.origin is None:
+        raise SystemExit("misaki is not installed: see the top of this file.")
+    folder = Path(found.origin).parent / "data"
+    lines = ["# English words whose phonemes differ from misaki's lexicons", ""]
+    print("| language | lexicon | words | the same | error rate |\n|---|---|---|---|---|")
+    for code, prefix in (("en-us", "us"), ("en-gb", "gb")):
+        front = Frontend(code)
+        for name in ("gold", "silver"):
+            entries = json.loads((folder / f"{prefix}_{name}.json").read_text("utf-8"))
+            count = Count()
+            plain = [
+                w for w, said in entries.items() if isinstance(said, str) and re.fullmatch(r"[a-z]{3,}", w)
+            ]
+            for word in plain[:: max(1, len(plain) // 10_000)]:
+                theirs = entries[word].replace("ɾ", "T").replace("ʔ", "t")
+                count.add(word, front.tokens(word).phonemes, theirs)
+            print(
+                f"| {code} | {name} | {count.sentences} | {100 * count.same / count.sentences:.2f} % "
+                f"| {100 * count.errors / count.symbols:.2f} % |",
+                flush=True,
+            )
+            lines += [f"## {code}, {name}: {len(count.listed)} of {count.sentences}", ""]
+            lines += [f"- {word}: ours {ours}, misaki {theirs}" for word, ours, theirs in count.listed] + [""]
+    if report is not None:
+        report.write_text("\n".join(lines), "utf-8")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("what", choices=["errors", "homographs", "linear"])
+    parser.add_argument("what", choices=["errors", "words", "homographs", "linear"])
     parser.add_argument("--languages", default=",".join(LANGUAGES))
     parser.add_argument("--report", type=Path)
     parser.add_argument(
@@ -266,6 +300,9 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "homographs":
         homographs(options.show)
+        return
+    if options.what == "words":
+        words(options.report)
         return
     if options.what == "linear":
         linear(options.languages.split(","))

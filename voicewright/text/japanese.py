@@ -101,7 +101,7 @@ class _Analyser:
                 raise VoicewrightError(
                     "MeCab has no dictionary to read Japanese with: pip install 'voicewright[ja]'."
                 ) from error
-            # Asked for every run of words: a set, as a look-up in the packed lexicon takes half a millisecond.
+            # Asked for every run of words; a look-up in the packed lexicon takes half a millisecond.
             self._compounds = frozenset(self._cutlet.ja_words.layer("words"))
         return self._cutlet
 
