@@ -207,12 +207,36 @@ def test_japanese_words_have_places(ja):
 def test_east_asian_texts_are_cut_and_report(code, request):
     front = request.getfixturevalue(code)
     sentence = "今天天气很好。" if code == "zh" else "今日は天気がいいです。"
-    chunks = front.chunks(sentence * 80)
+    chunks = front.chunks(sentence * 40)
     assert len(chunks) > 1 and all(len(chunk.ids) <= 510 for chunk in chunks)
     assert all(chunk.phonemes.endswith(".") for chunk in chunks)
-    assert "".join(chunk.text for chunk in chunks) == sentence * 80
+    assert "".join(chunk.text for chunk in chunks) == sentence * 40
     assert front.tokens("😀 …").unknown == ("😀",)
     assert front.tokens("").words == () and front.tokens("\n\n").words == ()
     assert pickle.loads(pickle.dumps(front)).tokens(sentence) == front.tokens(sentence)
     # No marks for a long while.
-    assert all(len(chunk.ids) <= 510 for chunk in front.chunks("今天天气" * 800))
+    assert all(len(chunk.ids) <= 510 for chunk in front.chunks("今天天气" * 200))
+
+
+def test_a_word_of_more_than_an_utterance_is_cut():
+    """Five hundred and eleven tokens in one word: two chunks, both with the written word, nothing lost."""
+    front = Frontend("de", lexicon=None)
+    chunks = front.chunks(f"[x](/{'a' * 511}/)")
+    assert [len(chunk.ids) for chunk in chunks] == [510, 1]
+    assert all(chunk.words[0].text.startswith("[x]") for chunk in chunks)
+
+
+@pytest.mark.parametrize("code", ["fr-fr", "hi"])
+def test_time_grows_with_the_text_alone(code):
+    """Eight times the text, not much more than eight times the time; hostile text included."""
+    import time
+
+    front = Frontend(code)
+    for unit in ("uno dos, tres 4 ", "x", "1", "-", "a'", "1.", "( ", "1,1", "ि"):
+        seconds = []
+        for size in (1_500, 12_000):
+            text = (unit * size)[:size]
+            start = time.process_time()
+            front.chunks(text)
+            seconds.append(time.process_time() - start)
+        assert seconds[1] < 24 * seconds[0] + 0.3, (code, unit, seconds)
