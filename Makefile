@@ -48,7 +48,7 @@ $(VENV)/.base: pyproject.toml constraints.txt requirements-no-deps.txt | $(BIN)/
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base requirements-test-no-deps.txt
-	$(PIP) -e ".[all,dev,parity]"
+	$(PIP) -e ".[all,dev,ja,parity,zh]"
 	$(PIP) --no-deps -r requirements-test-no-deps.txt
 	@touch $@
 

@@ -164,8 +164,9 @@ def test_reason_codes_and_formats() -> None:
 def test_languages() -> None:
     from voicewright.text.g2p import LANGUAGES
 
+    assert "docs/languages.md" in read("README.md")
     for code in LANGUAGES:
-        assert f"`{code}`" in read("README.md")
+        assert f"`{code}`" in read("docs/languages.md")
 
 
 def figures() -> ModuleType:

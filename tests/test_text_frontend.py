@@ -10,7 +10,7 @@ import espeakng_loader
 import pytest
 
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.text.english import _open_espeak
+from voicewright.text.espeak import open_espeak
 from voicewright.text.frontend import Frontend
 from voicewright.text.vocab import KOKORO, STYLETTS2
 
@@ -77,7 +77,7 @@ def test_espeak_is_the_one_of_the_wheel(monkeypatch):
     monkeypatch.setenv("KOKOROG2P_ESPEAK_LIBRARY", "/nowhere/libespeak-ng.so")
     monkeypatch.setenv("KOKOROG2P_ESPEAK_DATA", "/nowhere")
     monkeypatch.setenv("PATH", "/nowhere")
-    espeak = _open_espeak("en-us")
+    espeak = open_espeak("en-us")
     assert Path(espeak.library_path) == Path(espeakng_loader.get_library_path())
     assert Path(espeak.data_path) == Path(espeakng_loader.get_data_path()).resolve()
     assert espeak.phonemize("blorp", use_tie=True)
@@ -144,10 +144,13 @@ def test_phonemes_at_hand_become_tokens(us):
     assert us.from_phonemes(spoken.phonemes).ids == spoken.ids
 
 
-def test_another_symbol_table_reports_what_it_lacks():
+def test_another_symbol_table_gets_the_nearest_or_a_report_of_what_it_lacks():
     tokens = Frontend("en-us", vocab=STYLETTS2).tokens("apple")
-    assert tokens.phonemes == "ˈæpl"
-    assert tokens.unknown == ("ᵊ",)
+    assert tokens.phonemes == "ˈæpəl"
+    assert tokens.unknown == ()
+    tokens = Frontend("en-us", vocab={"æ": 1, "p": 2}).tokens("apple")
+    assert tokens.phonemes == "æp"
+    assert tokens.unknown == ("ᵊ", "l")
 
 
 def test_unknown_language_lists_the_known_ones():

@@ -37,7 +37,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on sta
 Language = Annotated[
     str | None,
     typer.Option(
-        "--language", "--lang", help="en-us or en-gb; the model's own when not given.", metavar="CODE"
+        "--language",
+        "--lang",
+        help="en-us, fr-fr, ja, German, …; the voice's own when not given.",
+        metavar="CODE",
     ),
 ]
 ModelOption = Annotated[
@@ -142,7 +145,7 @@ def prepare(
         Path, typer.Option("-o", "--output", help="Folder of the corpus; continued when it exists.")
     ],
     language: Annotated[
-        str, typer.Option("--language", "--lang", help="en-us or en-gb.", metavar="CODE")
+        str, typer.Option("--language", "--lang", help="en-us, fr-fr, ja, German, ….", metavar="CODE")
     ] = "en-us",
     speaker: Annotated[str | None, typer.Option("--speaker", help="Name of who speaks.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the recordings.")] = None,
@@ -303,7 +306,7 @@ def demo(
         "demo-output"
     ),
     language: Annotated[
-        str, typer.Option("--language", "--lang", help="en-us or en-gb.", metavar="CODE")
+        str, typer.Option("--language", "--lang", help="en-us, fr-fr, ja, German, ….", metavar="CODE")
     ] = "en-us",
     recipe: Annotated[
         Path | None, typer.Option("--recipe", help="Recipe; recipes/finetune.yaml when not given.")

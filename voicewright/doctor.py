@@ -30,6 +30,8 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "prepare": ("silero-vad", "pocketsphinx"),
     "judge": ("jiwer", "matplotlib", "pocketsphinx", "resemblyzer"),
     "train": ("tensorboard", "matplotlib"),
+    "ja": ("fugashi", "jaconv", "mojimoji", "unidic-lite"),
+    "zh": ("cn2an", "jieba", "ordered-set", "pypinyin"),
     "whisper": ("faster-whisper",),
 }
 """Package extra → what it brings."""

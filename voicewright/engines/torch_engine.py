@@ -44,6 +44,9 @@ class _Part:
     paragraph: bool
     last: bool
 
+_KEPT_PACKS = 64
+"""Voicepacks kept in memory, half a megabyte each: mixes are without number."""
+
 
 class TorchEngine:
     """Speaks with a model folder (None: the one inside the package) on `device`.

@@ -93,14 +93,17 @@ def save_model(
 
 
 def load_model(
-    path: Path, config: ModelConfig | None = None, note: Callable[[str], object] | None = None
+    path: Path,
+    config: ModelConfig | None = None,
+    note: Callable[[str], object] | None = None,
+    styles: bool = True,
 ) -> tuple[TTSModel, ModelConfig, StyleEncoders | None]:
     """Read a model folder, or one weights file of any layout in docs/weights.md.
 
     Without `config`, the configuration beside the weights is read; a bare file is recognised, and `note` is
     given the sentence that says what it was taken for. Everything comes back in fp32 and in eval mode; the
-    style encoders are None when the file has none. Raises VoicewrightError, with every missing, unexpected
-    or misshapen key by name, when the weights are not exactly those of the configuration.
+    style encoders are None when the file has none, or when `styles` says that they are not wanted (speaking
+    needs none). Raises VoicewrightError, with every missing, unexpected or misshapen key by name, when the weights are not exactly those of the configuration.
     """
     path = weights_file(Path(path))
     weights = read_weights(path)
@@ -108,15 +111,16 @@ def load_model(
         config, sentence = configuration(path, weights)
         if sentence is not None and note is not None:
             note(sentence)
+    given = {key: value for key, value in weights.state.items() if styles or not key.startswith(STYLES)}
     # Built without memory, so that a configuration of absurd widths is refused by comparison alone.
     with torch.device("meta"), _Unfilled():
         model = TTSModel(config)
-        styles = StyleEncoders(config) if any(key.startswith(STYLES) for key in weights.state) else None
-    modules: dict[str, nn.Module] = {"": model} | ({STYLES: styles} if styles is not None else {})
+        encoders = StyleEncoders(config) if any(key.startswith(STYLES) for key in given) else None
+    modules: dict[str, nn.Module] = {"": model} | ({STYLES: encoders} if encoders is not None else {})
     wanted = {
         prefix + key: value for prefix, net in modules.items() for key, value in net.state_dict().items()
     }
-    state = conform(weights.state, wanted)
+    state = conform(given, wanted)
     compare(state, wanted, path)
     for prefix, net in modules.items():
         part = {key: state[prefix + key].contiguous() for key in net.state_dict()}
@@ -125,7 +129,7 @@ def load_model(
         if hollow:  # a table that no file stores must be made on the CPU, as STFT does
             raise RuntimeError(f"{', '.join(hollow)} of {type(net).__name__} came without values")
         net.eval()
-    return model, config, styles
+    return model, config, encoders
 
 
 class _Unfilled(TorchFunctionMode):

@@ -17,14 +17,20 @@ _CHANGE = {
 }  # fmt: skip
 _ODD = re.compile(r"[^\x09\x0a\x20-\x5f\x61-\x7e]+")
 _GONE = frozenset({"Cf", "Cc", "Mn", "Me"})
+_CONTROLS = frozenset({"Cf", "Cc", "Me"})
+_JOINERS = frozenset("\u200c\u200d")
+"""They decide how letters of Indic scripts and of Persian join, so they are part of a word there."""
 
 
-def clean(text: str) -> tuple[str, Sequence[int]]:
+def clean(text: str, marks: bool = False) -> tuple[str, Sequence[int]]:
     """`text` in plain characters, and for every position of it (and its end) the position in `text`.
 
     Curly apostrophes, exotic spaces, dashes and quotes, full-width letters and letters with combining
     accents become their common forms. Zero-width characters, a byte order mark, soft hyphens and other
     controls go away; they have no reading. Linear in the text.
+
+    marks: keep what languages other than English write with: vowel signs and other marks on letters, joiners,
+    and the inverted marks of Spanish.
     """
     if _ODD.search(text) is None:
         return text, range(len(text) + 1)
@@ -39,7 +45,7 @@ def clean(text: str) -> tuple[str, Sequence[int]]:
         out.append(text[position:start])
         origin.extend(range(position, start))
         for at, cluster in _clusters(text, start, stop):
-            plain = _plain(cluster)
+            plain = _marked(cluster) if marks else _plain(cluster)
             out.append(plain)
             origin.extend([at] * len(plain))
         position = stop
@@ -68,6 +74,18 @@ def _clusters(text: str, start: int, stop: int) -> list[tuple[int, str]]:
             found.append((at, text[at:end]))
         at = end
     return found
+
+
+def _marked(cluster: str) -> str:
+    """A character with its marks kept."""
+    if cluster in "¿¡ºª" or cluster in _JOINERS:
+        return cluster
+    if cluster in _CHANGE or cluster in _KEEP or cluster.isspace() or "\ud800" <= cluster <= "\udfff":
+        return _plain(cluster)
+    whole = unicodedata.normalize("NFKC", cluster)
+    return "".join(
+        _CHANGE.get(c, c) for c in whole if c in _JOINERS or unicodedata.category(c) not in _CONTROLS
+    )
 
 
 def _plain(cluster: str) -> str:

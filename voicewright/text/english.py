@@ -13,7 +13,8 @@ import unicodedata
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from voicewright.errors import VoicewrightError
+from voicewright.text.espeak import Espeak
+from voicewright.text.homographs import OWN
 from voicewright.text.lexicon import Lexicon
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.tagger import tag
@@ -23,7 +24,6 @@ _CONSONANTS = frozenset("bdfhjklmnpstvwzðŋɡɹɾʃʒʤʧθT")
 _STOPS = frozenset(";:,.!?—…")
 _HEAVY = frozenset("AIOQWYʤʧ")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_SWITCH = re.compile(r"\([a-z-]{2,12}\)")
 _NOISES = {"sh": "ʃ", "shh": "ʃʃ", "shhh": "ʃʃʃ", "psst": "psst", "pst": "pst", "brr": "bɹɹ", "brrr": "bɹɹɹ"}
 """Sounds that the lexicon lacks and espeak-ng would spell out."""
 _MOST_CACHED = 50_000
@@ -36,7 +36,7 @@ class English:
         self.british = british
         self.user = lexicon
         self._lexicon: Any = None
-        self._espeak: Any = None
+        self._espeak: Espeak | None = None
         self._cache: dict[tuple[str, str, bool | None, bool], str] = {}
         self._senses: dict[str, frozenset[str]] = {}
         self._lock = threading.RLock()
@@ -102,7 +102,7 @@ class English:
             if len(self._senses) > _MOST_CACHED:
                 self._senses.clear()
             entry = self._lexicon.golds.get(word) if word.isascii() else None
-            found = frozenset(entry) if isinstance(entry, Mapping) else frozenset()
+            found = frozenset(entry) if isinstance(entry, Mapping) else frozenset(OWN.get(word.lower(), ()))
             self._senses[word] = found
         return found
 
@@ -119,7 +119,7 @@ class English:
     def _word(self, word: str, sense: str = "", vowel: bool | None = False, before_to: bool = False) -> str:
         own = self._from_user(word)
         if own is None:
-            own = _NOISES.get(word.lower())
+            own = _NOISES.get(word.lower()) or OWN.get(word.lower(), {}).get(sense)
         if own is not None:
             return own
         sound = self._from_lexicon(word, sense, vowel, before_to)
@@ -193,30 +193,10 @@ class English:
         from kokorog2p.phonemes import from_espeak
 
         if self._espeak is None:
-            self._espeak = _open_espeak("en-gb" if self.british else "en-us")
-        lowered = word.lower() if word.isupper() else word
-        raw = _SWITCH.sub("", self._espeak.phonemize(lowered, use_tie=True)).replace("_", "")
+            self._espeak = Espeak("en-gb" if self.british else "en-us")
+        raw = self._espeak.ipa(word.lower() if word.isupper() else word)
         sounds = [from_espeak(part, british=self.british) for part in raw.split()]
         return self._join(sounds, sounds) if len(sounds) > 1 else "".join(sounds)
-
-
-def _open_espeak(voice: str) -> Any:
-    """espeak-ng from espeakng-loader's wheel, never one that the system happens to have."""
-    import espeakng_loader
-    from kokorog2p.backends.espeak.wrapper import Phonemizer
-
-    class WheelPhonemizer(Phonemizer):
-        _custom_library = espeakng_loader.get_library_path()
-        _custom_data = espeakng_loader.get_data_path()
-
-    try:
-        espeak = WheelPhonemizer()
-        espeak.set_voice(voice)
-    except (OSError, RuntimeError) as error:
-        raise VoicewrightError(
-            f"espeak-ng cannot be opened ({error}): reinstall the package espeakng-loader."
-        ) from error
-    return espeak
 
 
 def _first_sound(phonemes: str, otherwise: bool | None) -> bool | None:

@@ -11,8 +11,8 @@ from voicewright.errors import VoicewrightError
 from voicewright.text.chunks import Unit, split
 from voicewright.text.g2p import find_language
 from voicewright.text.lexicon import Lexicon
-from voicewright.text.pieces import Kind, Piece
-from voicewright.text.vocab import KOKORO, MAX_TOKENS
+from voicewright.text.pieces import JOINED, Kind, Piece
+from voicewright.text.vocab import KOKORO, MAX_TOKENS, spell
 
 _MARKS = frozenset(';:,.!?—…“”"()')
 
@@ -62,6 +62,7 @@ class Frontend:
         found = find_language(language)
         self.language = found.code
         self.vocab = vocab
+        self._symbols = frozenset(vocab)
         self._user = Lexicon.read(lexicon, vocab) if isinstance(lexicon, Path) else lexicon
         self._normalise = found.normaliser(self._user)
         self._pronouncer = found.pronouncer(self._user)
@@ -113,10 +114,18 @@ class Frontend:
 
     def _units(self, text: str) -> list[Unit]:
         pieces = self._normalise(text)
-        return [
-            Unit(piece, sound)
-            for piece, sound in zip(pieces, self._pronouncer.pronounce(pieces), strict=True)
-        ]
+        sounds = self._pronouncer.pronounce(pieces)
+        return [Unit(piece, self._spelt(sound)) for piece, sound in zip(pieces, sounds, strict=True)]
+
+    def _spelt(self, sound: str) -> str:
+        """A sound in the vocabulary's own symbols where there is a way; what cannot be written stays."""
+        if self._symbols.issuperset(sound):
+            return sound
+        lead = JOINED if sound.startswith(JOINED) else ""
+        spelt = (spell(symbol, self.vocab) for symbol in sound.removeprefix(JOINED))
+        return lead + "".join(
+            s if n is None else n for s, n in zip(sound.removeprefix(JOINED), spelt, strict=True)
+        )
 
     def _assemble(self, text: str, begin: int, end: int, units: Sequence[Unit]) -> Tokens:
         """Units of text[begin:end], one after the other."""
@@ -131,18 +140,29 @@ class Frontend:
                 if out and out[-1] != " ":
                     out.append(" ")
             elif piece.kind is Kind.UNKNOWN:
-                unknown[text[piece.start : piece.stop].encode("utf-8", "replace").decode("utf-8")] = None
+                unknown[_shown(text[piece.start : piece.stop])] = None
             after_word = is_word
+            if is_word and sound.startswith(JOINED):
+                sound = sound.removeprefix(JOINED)
+                if out and out[-1] == " ":
+                    out.pop()
+            elif is_word and not sound and piece.phonemes is None:
+                unknown[_shown(text[piece.start : piece.stop])] = None
             start = len(out)
             for symbol in sound:
-                if symbol in self.vocab:
-                    if symbol != " " or len(out) > start:
-                        out.append(symbol)
-                else:
+                if symbol not in self.vocab:
                     unknown[symbol] = None
+                elif symbol != " " or len(out) > start:
+                    out.append(symbol)
             if is_word and len(out) > start:
                 words.append(Word(text[piece.start : piece.stop], start, len(out)))
         if out and out[-1] == " ":
             out.pop()
         ids = tuple(self.vocab[symbol] for symbol in out)
         return Tokens(text[begin:end].strip(), "".join(out), ids, tuple(words), tuple(unknown))
+
+
+def _shown(symbol: str) -> str:
+    """A stretch of text as a message can hold it: no half of a surrogate pair, not endless."""
+    shown = symbol.encode("utf-8", "replace").decode("utf-8")
+    return shown if len(shown) <= 40 else f"{shown[:39]}…"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +10,11 @@ from types import MappingProxyType
 from typing import Protocol
 
 from voicewright.errors import UsageError
+from voicewright.text import espeak, japanese, locales, mandarin, plain
 from voicewright.text.english import English
+from voicewright.text.ipa import Ipa
 from voicewright.text.lexicon import Lexicon
+from voicewright.text.locales import Locale
 from voicewright.text.normalise import normaliser
 from voicewright.text.pieces import Piece
 
@@ -36,20 +40,81 @@ def _english(code: str, name: str, kokoro: str, british: bool) -> Language:
     return Language(code, name, kokoro, partial(normaliser, british), partial(English, british))
 
 
+def _espeak(code: str, name: str, kokoro: str, locale: Locale, voice: str = "") -> Language:
+    return Language(code, name, kokoro, partial(plain.normaliser, locale), partial(Ipa, voice or code))
+
+
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
     {
         language.code: language
         for language in (
             _english("en-us", "American English", "a", british=False),
             _english("en-gb", "British English", "b", british=True),
+            _espeak("es", "Spanish", "e", locales.SPANISH),
+            _espeak("fr-fr", "French", "f", locales.FRENCH),
+            _espeak("hi", "Hindi", "h", locales.HINDI),
+            _espeak("it", "Italian", "i", locales.ITALIAN),
+            _espeak("pt-br", "Brazilian Portuguese", "p", locales.PORTUGUESE),
+            Language("ja", "Japanese", "j", japanese.normaliser, japanese.Japanese),
+            Language("zh", "Mandarin", "z", mandarin.normaliser, mandarin.Mandarin),
+            _espeak("de", "German", "", locales.GERMAN),
+            _espeak("nl", "Dutch", "", locales.DUTCH),
+            _espeak("es-419", "Latin American Spanish", "", locales.SPANISH),
+            _espeak("pt", "European Portuguese", "", locales.PORTUGUESE),
         )
     }
 )
+"""Languages with a table or code of their own; `find_language` knows all of espeak-ng's besides."""
+
+_ALIASES: Mapping[str, str] = MappingProxyType(
+    {
+        "en": "en-us", "es-es": "es", "es-mx": "es-419", "es-us": "es-419", "fr": "fr-fr", "hi-in": "hi",
+        "it-it": "it", "pt-pt": "pt", "de-de": "de", "nl-nl": "nl", "english": "en-us", "portuguese": "pt-br",
+        "castilian": "es", "zh-cn": "zh", "cmn": "zh", "ja-jp": "ja", "jp": "ja", "chinese": "zh",
+    }
+    | {language.kokoro: code for code, language in LANGUAGES.items() if language.kokoro}
+    | {language.name.lower(): code for code, language in LANGUAGES.items()}
+)  # fmt: skip
 
 
 def find_language(code: str) -> Language:
-    """The language of a code ("en-us", "en_GB"). Raises UsageError that lists what there is."""
-    found = LANGUAGES.get(code.lower().replace("_", "-"))
-    if found is None:
-        raise UsageError(f"No front end reads the language '{code}': use one of {', '.join(LANGUAGES)}.")
-    return found
+    """The language of a code ("en-us", "en_GB"), a name ("German") or Kokoro's letter ("e").
+
+    Languages without a table are read by espeak-ng, if it knows them; a regional code falls back to
+    its language.
+    Raises UsageError that names what is nearest.
+    """
+    wanted = code.strip().lower().replace("_", "-")
+    for candidate in (wanted, wanted.split("-")[0]):
+        found = LANGUAGES.get(_ALIASES.get(candidate, candidate))
+        if found is not None:
+            return found
+        others = espeak.languages()
+        if candidate not in others:
+            candidate = next((key for key, name in others.items() if name.lower() == candidate), candidate)
+        if candidate in others:
+            return _espeak(candidate, others[candidate], "", locales.locale_of(candidate))
+    raise UsageError(f"No front end reads the language '{code[:40]}'; {_nearest(wanted, others)}.")
+
+
+def _nearest(wanted: str, others: Mapping[str, str]) -> str:
+    """What was perhaps meant."""
+    names = (
+        {name.lower(): key for key, name in others.items()} | dict(_ALIASES) | {key: key for key in LANGUAGES}
+    )
+    if len(wanted) > 3:
+        near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.65)
+    else:
+        near = [code for code in LANGUAGES if code[:1] == wanted[:1]][:3]
+    if near:
+        meant = dict.fromkeys(f"{names[name]} ({_name(names[name], others)})" for name in near)
+        return (
+            f"the nearest are {' and '.join(meant)}"
+            if len(meant) > 1
+            else f"the nearest is {next(iter(meant))}"
+        )
+    return f"use one of {', '.join(LANGUAGES)}, or a language code of espeak-ng"
+
+
+def _name(code: str, others: Mapping[str, str]) -> str:
+    return LANGUAGES[code].name if code in LANGUAGES else others[code]

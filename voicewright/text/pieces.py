@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+JOINED = "\u200d"
+"""In front of a word's sound: no space stands between it and the word before, whatever is written."""
+
 
 class Kind(Enum):
     WORD = "word"

@@ -1,4 +1,4 @@
-"""The only symbol table: which phoneme symbol has which token id.
+"""The only symbol table: which phoneme symbol has which token id, and what stands in for one that has none.
 
 Two tables exist in the wild, both with 178 slots and id 0 for the pad. Kokoro 1.0 uses 114 of the slots
 (source: `config.json` of hexgrad/Kokoro-82M); StyleTTS 2 and Kokoro 0.19 use another assignment
@@ -7,6 +7,7 @@ Two tables exist in the wild, both with 178 slots and id 0 for the pad. Kokoro 1
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Mapping
 from types import MappingProxyType
 
@@ -68,6 +69,42 @@ STYLETTS2: Mapping[str, int] = MappingProxyType(
     {symbol: slot for slot, symbol in enumerate(_STYLETTS2_ORDER)}
 )
 """StyleTTS 2 and Kokoro 0.19: 178 slots, 177 distinct symbols, pad `$` at 0."""
+
+
+_NEAREST_RUNS = (
+    ("ʏ", "y"), ("ɵ", "ø"), ("ʉ", "u"), ("ɘ", "ə"), ("ɞ", "ɜ"), ("ɶ", "œ"), ("ɝ", "ɜɹ"), ("ɷ", "ʊ"),
+    ("ɩ", "ɪ"),
+    ("ε", "ɛ"), ("g", "ɡ"), ("ɫɭɬɮʟ", "l"), ("ʀ", "ʁ"), ("ħɦʜ", "h"), ("ʕʡʢ", "ʔ"), ("ʐʑ", "ʒ"), ("ɱ", "m"),
+    ("ʙɓ", "b"), ("ɗᶑ", "d"), ("ɠɢʛ", "ɡ"), ("ʄ", "ɟ"), ("ⱱ", "v"), ("ɺ", "ɾ"), ("ɧ", "ʃ"), ("ʍ", "w"),
+    ("ʷ", "w"),
+    ("ʱ", "ʰ"), ("ˑ", "ː"), ("ʋ", "v"), ("ʝ", "j"), ("ɻ", "ɹ"), ("ʈ", "t"), ("ɖ", "d"), ("ʂ", "ʃ"),
+    ("ɳ", "n"),
+    ("ʣ", "dz"), ("ʥ", "dʑ"), ("ʦ", "ts"), ("ʨ", "tɕ"), ("ʤ", "dʒ"), ("ʧ", "tʃ"), ("ᵊ", "ə"), ("ᵻ", "ɪ"),
+    ("A", "eɪ"), ("I", "aɪ"), ("O", "oʊ"), ("Q", "əʊ"), ("W", "aʊ"), ("Y", "ɔɪ"), ("S", "ss"), ("T",
+    "ɾ"), ("ᵝ", "w"),
+    ("ˠˤʼˀˈˌː˞", ""),
+)  # fmt: skip
+NEAREST: Mapping[str, str] = MappingProxyType(
+    {symbol: instead for symbols, instead in _NEAREST_RUNS for symbol in symbols}
+)
+"""What is said for a sound that a table has no slot for, as other symbols (which may need replacing in turn).
+
+Empty for what only colours the symbol before it. A table that has the symbol itself is never asked.
+"""
+
+
+def spell(symbol: str, vocab: Mapping[str, int]) -> str | None:
+    """`symbol` in the symbols of `vocab`: itself, else its nearest; None when there is no way to write it."""
+    if symbol in vocab:
+        return symbol
+    instead = NEAREST.get(symbol)
+    if instead is None:
+        apart = unicodedata.normalize("NFD", symbol)
+        if apart == symbol:
+            return "" if unicodedata.combining(symbol) else None
+        instead = apart
+    parts = [spell(part, vocab) for part in instead]
+    return None if None in parts else "".join(part for part in parts if part)
 
 
 def remap(source: Mapping[str, int], target: Mapping[str, int]) -> dict[int, int]:
