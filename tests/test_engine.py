@@ -11,8 +11,8 @@ from test_engine_models import write_small_model
 from voicewright.artifacts import embedded_model, list_models, resolve_model
 from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines.joins import CEILING, LEAD, TAIL, fade, limit, pause_after, trim
-from voicewright.engines.protocol import Speech, join
 from voicewright.engines.plan import COMFORT, EARLY, blocks
+from voicewright.engines.protocol import Speech, join
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voices.pack import Voicepack
@@ -151,7 +151,9 @@ def test_blocks_lose_nothing() -> None:
     assert next(blocks(book, 250))[1] < 600 < next(blocks(book))[1]
 
 
-@pytest.mark.parametrize("text", ["\U0001f680" * 40_000, "word " * 20_000, "é\u0301" * 20_000, "春。" * 20_000])
+@pytest.mark.parametrize(
+    "text", ["\U0001f680" * 40_000, "word " * 20_000, "é\u0301" * 20_000, "春。" * 20_000]
+)
 def test_blocks_of_any_text_are_short(text: str) -> None:
     cuts = list(blocks(text, 250))
     assert "".join(text[start:stop] for start, stop, _ in cuts) == text

@@ -78,8 +78,8 @@ class Edges:
     """Trims, fades and limits a chunk that comes in pieces, passing on what is certain as early as it is.
 
     The same samples come out whatever the pieces: levels are taken in steps of 10 ms from the chunk's first
-    sample, the head is decided 100 ms into the first token, the limiter looks 10 ms ahead in blocks of its own.
-    `total`: samples that will come. head, tail, after: as for `trim`. `before`: seconds of silence put in front.
+    sample, the head is decided 100 ms into the first token, the limiter looks 10 ms ahead in its own blocks.
+    `total`: samples that will come. head, tail, after: as for `trim`. `before`: seconds of silence in front.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Edges:
         self._limiter = None if ceiling is None else _Limiter(rate, ceiling)
         self._raw = np.zeros(0, np.float32)
         self._raw_at = 0
-        self._before = int(round(before * rate))
+        self._before = round(before * rate)
         self._begun = False
         self.offset = 0
         """Where what is kept begins within the chunk; certain as soon as anything has come out."""

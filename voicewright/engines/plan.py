@@ -91,7 +91,7 @@ def parts(
 ) -> Iterator[Part | Silent]:
     """The text in parts of a comfortable length, one ahead so that each knows whether it is the last.
 
-    `frontend(language, voice)` gives the front end for what tags ask for (None where they ask for nothing) and
+    `frontend(language, voice)` gives the front end for what tags ask for (None where they ask for nothing),
     `check_voice(voice)` raises VoicewrightError for a voice that there is not; a tag that either refuses is
     reported and left out. `early`: begin with a short part. A text without words ends in one `Silent`.
     """
@@ -182,7 +182,9 @@ def _items(
         stretch, reader = _resolved(stretch, frontend, check_voice)
         nothing = Tokens("", "", (), (), ())
         problems = tuple(map(str, stretch.problems))
-        blank = _Item(nothing, stretch.start, stretch.voice, stretch.rate, pause=stretch.pause, warnings=problems)
+        blank = _Item(
+            nothing, stretch.start, stretch.voice, stretch.rate, pause=stretch.pause, warnings=problems
+        )
         if stretch.pause or problems:
             yield blank
         begins = True
@@ -273,10 +275,10 @@ def _early(chunk: Tokens, frontend: Frontend) -> list[Tokens]:
 
 
 def blocks(text: str, first: int = _BLOCK) -> Iterator[tuple[int, int, bool]]:
-    """Stretches [start, stop) of a text, and whether each ends a paragraph before another; lazily, in linear time.
+    """Stretches [start, stop) of a text, and whether each ends a paragraph before another; lazily, linear.
 
-    Cut at blank lines from `first` (then 1000) characters on; inside an endless paragraph at ends of sentences
-    that are no abbreviations, four times as far; else between words, else anywhere, sixteen times as far.
+    Cut at blank lines from `first` (then 1000) characters on; inside an endless paragraph at ends of
+    sentences that are no abbreviations, four times as far; else between words, else anywhere, sixteen times as far.
     """
     start, least = 0, first
     while start < len(text):

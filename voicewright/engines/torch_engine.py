@@ -25,6 +25,7 @@ from voicewright.text.markup import FASTEST, SLOWEST
 from voicewright.text.vocab import PAD
 from voicewright.voices.pack import Voicepack
 
+
 class TorchEngine:
     """Speaks with a model folder (None: the one inside the package) on `device`.
 
@@ -103,8 +104,8 @@ class TorchEngine:
         exactly `speak`. markup: follow inline tags (`text/markup.py`); wrong ones become warnings. cancel: an
         Event, or a function that says whether to stop, asked before every piece.
 
-        Raises UsageError for wrong arguments and empty text, VoicewrightError when the text holds nothing that
-        can be spoken, both before the first part; Cancelled when `cancel` says so.
+        Raises UsageError for wrong arguments and empty text, VoicewrightError when the text holds nothing
+        that can be spoken, both before the first part; Cancelled when `cancel` says so.
         """
         if not isinstance(speed, int | float) or not SLOWEST <= speed <= FASTEST:
             raise UsageError(f"the speed is {speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
@@ -279,7 +280,7 @@ def _record(
     begin: int,
     end: int,
 ) -> Chunk:
-    """The record of a part whose samples are [begin, end); starts and ends of its tokens by the model's clock."""
+    """The record of a part, samples [begin, end); starts and ends of its tokens by the model's clock."""
     tokens = part.tokens
     times = tuple(
         TokenTime(symbol, clock(start), clock(stop))

@@ -1,7 +1,7 @@
 """Inline markup: `[pause:1.5s]`, `[rate:1.1]`, `[voice:x]`, `[lang:fr]`; one parser, one pass.
 
-A tag holds until its own closing tag (`[/rate]`, `[/voice]`, `[/lang]`) or the next tag of its kind; closing goes
-back to what the call asked for. A wrong tag is reported with its place and not spoken. Inline phonemes
+A tag holds until its own closing tag (`[/rate]`, `[/voice]`, `[/lang]`) or the next tag of its kind; closing
+goes back to what the call asked for. A wrong tag is reported with its place and not spoken. Inline phonemes
 (`[word](/ipa/)`) and links (`[words](address)`) are the front end's and stay in the text.
 """
 
@@ -18,8 +18,8 @@ LONGEST_PAUSE = 60.0
 """Seconds in one tag."""
 
 _NAMES = "pause|rate|voice|lang"
-# Every repetition is bounded, so that the time is linear in the text. What "(" follows is not a tag: it is the
-# word of inline phonemes or of a link.
+# Every repetition is bounded, so that the time is linear in the text. What "(" follows is not a tag: it is
+# the word of inline phonemes or of a link.
 _TAG = re.compile(
     rf"\[[ ]?(?P<close>/?)(?:(?P<name>(?i:{_NAMES}))(?:[ ]?:(?P<value>[^\[\]\n]{{0,200}}))?\](?!\()"
     rf"|(?P<cut>(?i:{_NAMES}):[^\s\[\]]{{0,64}})(?![^\[\]\n]{{0,200}}\])"
@@ -80,9 +80,9 @@ class Stretch:
 
 
 def stretches(text: str) -> Iterator[Stretch]:
-    """The stretches of a written text, one after the other, in time linear in the text and without reading ahead.
+    """The stretches of a written text, one after the other, in linear time and without reading ahead.
 
-    Together their texts are the written text less its tags. Empty ones come only to carry a pause or a problem.
+    Together their texts are the written text less its tags. Empty ones only carry a pause or a problem.
     """
     state = Stretch("", 0)
     position = line = line_start = counted = 0
