@@ -241,7 +241,7 @@ def limit(samples: Samples, rate: int = SAMPLE_RATE, ceiling: float = CEILING) -
     peak = float(np.abs(samples).max(initial=0.0))
     if peak <= ceiling:
         return samples
-    wanted = np.minimum(1.0, ceiling / np.maximum(np.abs(samples), 1e-9))
+    wanted = np.minimum(1.0, ceiling / np.maximum(np.abs(samples.astype(np.float64)), 1e-9))
     reach = int(_REACH * rate)
     lowest = np.pad(wanted, reach, constant_values=1.0)
     # A minimum over windows of doubling length, to 5 ms on both sides.

@@ -19,6 +19,8 @@ _BLOCK = 1000
 """Characters read by the front end at a time, at least: a book need not be read to be begun."""
 _FIRST = 250
 """The same for the first block of a stream."""
+_PATIENCE = 2000
+"""Characters without a word after which a part no longer waits to know whether it is the last one."""
 _MOST_UNKNOWN = 9
 _SENTENCE_MARKS = ".!?…"
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*")
@@ -39,18 +41,20 @@ class Part:
     paragraph: bool
     last: bool
     before: float
-    """Seconds of silence that a tag asks for before it, where no part comes before."""
+    """Seconds of silence that a tag asks for before it, that no part before it has."""
     pause: float | None
     """Seconds of silence that a tag asks for after it; None is a natural pause."""
     warnings: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Silent:
-    """The text's end, where nothing could be spoken at all."""
+class Rest:
+    """The text's end, where nothing could be spoken after the last part, or at all."""
 
     unknown: tuple[str, ...]
     warnings: tuple[str, ...]
+    pause: float
+    """Seconds of silence that a tag asks for."""
 
 
 @dataclass(frozen=True)
@@ -88,43 +92,47 @@ def parts(
     check_voice: Callable[[str], object],
     early: bool = False,
     markup: bool = True,
-) -> Iterator[Part | Silent]:
+) -> Iterator[Part | Rest]:
     """The text in parts of a comfortable length, one ahead so that each knows whether it is the last.
 
     `frontend(language, voice)` gives the front end for what tags ask for (None where they ask for nothing),
     `check_voice(voice)` raises VoicewrightError for a voice that there is not; a tag that either refuses is
-    reported and left out. `early`: begin with a short part. A text without words ends in one `Silent`.
+    reported and left out. `early`: begin with a short part. A text that ends in nothing
+    that can be spoken (or holds nothing else) may end in a `Rest`.
     """
     held: _Item | None = None
     loose = _Loose()
     unknown: dict[str, None] = {}
     before = 0.0
-    first = True
     for item in _items(text, frontend, check_voice, early, markup):
         if not item.tokens.words:
             loose.pause += item.pause
             loose.warnings += item.warnings
             unknown |= dict.fromkeys(item.tokens.unknown) if len(unknown) < _MOST_UNKNOWN else {}
+            if held is not None and item.place - held.place > _PATIENCE:
+                # Long nothing: what there is to say is not kept waiting for it.
+                yield _part(held, before, loose.pause, last=False)
+                held, loose.pause = None, 0.0
             continue
         pause = loose.pause + item.pause
         item = replace(item, pause=pause, warnings=(*loose.warnings, *item.warnings))
         loose = _Loose()
-        if held is not None and item.fresh:
-            held = replace(held, paragraph=True)
-        elif held is not None and (joined := _joined(held, item)) is not None:
-            held = joined
-            continue
         if held is None:
             before = pause
         else:
-            yield _part(held, before if first else 0.0, pause, last=False)
-            first = False
+            if item.fresh:
+                held = replace(held, paragraph=True)
+            elif (joined := _joined(held, item)) is not None:
+                held = joined
+                continue
+            yield _part(held, before, pause, last=False)
+            before = 0.0
         held = item
     if held is None:
-        yield Silent(tuple(unknown), tuple(loose.warnings))
+        yield Rest(tuple(unknown), tuple(loose.warnings), loose.pause)
     else:
         held = replace(held, warnings=(*held.warnings, *loose.warnings))
-        yield _part(held, before if first else 0.0, loose.pause, last=True)
+        yield _part(held, before, loose.pause, last=True)
 
 
 def _part(item: _Item, before: float, after: float, last: bool) -> Part:
@@ -278,7 +286,7 @@ def blocks(text: str, first: int = _BLOCK) -> Iterator[tuple[int, int, bool]]:
     """Stretches [start, stop) of a text, and whether each ends a paragraph before another; lazily, linear.
 
     Cut at blank lines from `first` (then 1000) characters on; inside an endless paragraph at ends of
-    sentences that are no abbreviations, four times as far; else between words, else anywhere, sixteen times as far.
+    sentences that are no abbreviations, four times as far; else between words, else anywhere.
     """
     start, least = 0, first
     while start < len(text):

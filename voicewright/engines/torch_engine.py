@@ -136,8 +136,11 @@ class TorchEngine:
         for part in plan.parts(text, frontend, self._voice, early, markup):
             stop_if(cancel)
             pending += part.warnings
-            if isinstance(part, plan.Silent):
-                Tokens("", "", (), (), part.unknown).check("The text")
+            if isinstance(part, plan.Rest):
+                if done == 0:
+                    Tokens("", "", (), (), part.unknown).check("The text")
+                silence = np.zeros(round(part.pause * SAMPLE_RATE), np.float32)
+                yield Speech(silence, SAMPLE_RATE, (), tuple(pending), done / SAMPLE_RATE)
             else:
                 name, pack = chosen if part.voice is None else self._voice(part.voice)
                 pace = min(max(speed * part.rate, SLOWEST), FASTEST)
@@ -170,9 +173,13 @@ class TorchEngine:
         head, tail = int(starts[tokens.words[0].start]), int(ends[tokens.words[-1].stop - 1])
         edges = Edges(int(durations.sum()) * FRAME, head, tail, after, max(0.0, part.before - LEAD))
 
-        def clock(sample: int) -> float:
+        def placed(sample: int) -> int:
+            """Where a sample of the utterance stands in the whole speech."""
             at = edges.before + max(sample - edges.offset, 0)
-            return (done + (min(at, edges.length) if edges.finished else at)) / SAMPLE_RATE
+            return done + (min(at, edges.length) if edges.finished else at)
+
+        def clock(sample: int) -> float:
+            return placed(sample) / SAMPLE_RATE
 
         told, begin = 0, done
         for audio in pieces:
@@ -187,10 +194,10 @@ class TorchEngine:
                 words: list[WordTime] = []
                 while told < len(tokens.words):
                     word = tokens.words[told]
-                    start = clock(int(starts[word.start]))
-                    if start * SAMPLE_RATE >= so_far and not edges.finished:
+                    start, stop = int(starts[word.start]), int(ends[word.stop - 1])
+                    if placed(start) >= so_far and not edges.finished:
                         break
-                    words.append(WordTime(word.text, start, clock(int(ends[word.stop - 1]))))
+                    words.append(WordTime(word.text, clock(start), clock(stop)))
                     told += 1
                 chunks: tuple[Chunk, ...] = ()
                 if edges.finished:
