@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import signal
 import sys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voicewright.engines.protocol import Speech
+    from voicewright.engines.torch_engine import TorchEngine
 
 _LONG = 3000
 """Characters of a text whose progress is worth a line."""
@@ -117,9 +119,8 @@ def say(order: Order, chunks: IO[str] | None = None) -> Said:
         raise UsageError(f"the speed is {order.speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
     check_outputs(order.output, order.timestamps)
     from voicewright.commands import is_path
-    from voicewright.engines.torch_engine import TorchEngine
 
-    engine = TorchEngine(order.model, lexicon=order.lexicon)
+    engine = _engine(order)
     voice: str | Path | None = order.voice
     if order.voice is not None and order.voice not in engine.voices and is_path(order.voice):
         voice = Path(order.voice)
@@ -139,6 +140,25 @@ def say(order: Order, chunks: IO[str] | None = None) -> Said:
         _write(parts, order, said, chunks, began)
     said.wall_seconds = time.perf_counter() - began
     return said
+
+
+def _engine(order: Order) -> TorchEngine:
+    """The engine, with Python's collector at rest meanwhile.
+
+    It would look at torch's objects again and again while none of them can go, and once more at the end: a
+    third of the time that loading torch takes.
+    """
+    fresh = "torch" not in sys.modules
+    if fresh:
+        gc.disable()
+    try:
+        from voicewright.engines.torch_engine import TorchEngine
+
+        return TorchEngine(order.model, lexicon=order.lexicon)
+    finally:
+        if fresh:
+            gc.enable()
+            gc.freeze()
 
 
 def _write(parts: Iterator[Speech], order: Order, said: Said, chunks: IO[str] | None, began: float) -> None:

@@ -38,7 +38,7 @@ class TorchEngine:
         self.model_path = resolve_model(model)
         self.card = read_card(self.model_path)
         self._files = voice_files(self.model_path)
-        network, self.config, _ = load_model(self.model_path)
+        network, self.config, _ = load_model(self.model_path, styles=False)
         self._device = torch.device(device)
         self._model = network.float().eval().requires_grad_(False).fold().to(self._device)
         self._lexicon = lexicon

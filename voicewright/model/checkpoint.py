@@ -24,6 +24,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from voicewright.artifacts import CARD, CONFIG, WEIGHTS
 from voicewright.config import Extension, IstftNet, ModelConfig
@@ -93,24 +94,26 @@ def save_model(
 
 
 def load_model(
-    path: Path, config: ModelConfig | None = None
+    path: Path, config: ModelConfig | None = None, styles: bool = True
 ) -> tuple[TTSModel, ModelConfig, StyleEncoders | None]:
     """Read a model folder, or one weights file (.safetensors, or .pth/.pt of Kokoro or StyleTTS 2).
 
     Without `config`, `config.json` beside the weights is read. Everything comes back in fp32 and in eval
-    mode; the style encoders are None when the file has none. Raises VoicewrightError, with every missing,
+    mode; the style encoders are None when the file has none, or when `styles` says that they are not wanted
+    (speaking needs none, and starts sooner without). Raises VoicewrightError, with every missing,
     unexpected or misshapen key by name, when the weights are not exactly those of the configuration.
     """
     path = Path(path)
     weights = path / WEIGHTS if path.is_dir() else path
     config = config or ModelConfig.read(weights.parent / CONFIG)
-    state = read_state(weights)
-    model = TTSModel(config)
-    modules: dict[str, nn.Module] = {"": model}
-    styles: StyleEncoders | None = None
-    if any(key.startswith(STYLES) for key in state):
-        styles = StyleEncoders(config)
-        modules[STYLES] = styles
+    state = read_state(weights, "" if styles else STYLES)
+    encoders: StyleEncoders | None = None
+    with _NoInit():
+        model = TTSModel(config)
+        modules: dict[str, nn.Module] = {"": model}
+        if any(key.startswith(STYLES) for key in state):
+            encoders = StyleEncoders(config)
+            modules[STYLES] = encoders
     wanted = {
         prefix + key: value for prefix, net in modules.items() for key, value in net.state_dict().items()
     }
@@ -118,18 +121,35 @@ def load_model(
     compare(state, wanted, weights)
     for prefix, net in modules.items():
         part = {key: state[prefix + key] for key in net.state_dict()}
-        net.load_state_dict(part)
+        # For speaking, the tensors stay where the file is mapped; training wants memory of its own.
+        net.load_state_dict(part, assign=not styles)
         net.eval()
-    return model, config, styles
+    return model, config, encoders
 
 
-def read_state(path: Path) -> State:
-    """All tensors of a weights file in fp32, as flat keys of our naming. Never runs code from the file."""
+class _NoInit(TorchFunctionMode):
+    """Leaves parameters as the memory is: each of them is read from a file afterwards, strictly."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__module__", None) == "torch.nn.init":
+            return args[0] if args else kwargs["tensor"]
+        return func(*args, **(kwargs or {}))
+
+
+def read_state(path: Path, without: str = "") -> State:
+    """All tensors of a weights file in fp32, as flat keys of our naming; none that begins with `without`.
+
+    Never runs code from the file.
+    """
     path = Path(path)
     if not path.is_file():
         raise VoicewrightError(f"{path} does not exist; give a model folder or a weights file.")
     flat = _read_safetensors(path) if path.suffix == ".safetensors" else _flatten(_read_pickle(path), path)
-    return {key: value.float() for key, value in _rename(flat).items()}
+    return {
+        key: value.float()
+        for key, value in _rename(flat).items()
+        if not (without and key.startswith(without))
+    }
 
 
 def _read_safetensors(path: Path) -> State:
