@@ -4,11 +4,12 @@
     python benchmarks/stream.py first [--repetitions 9] [--kokoro-onnx MODEL.onnx --voices VOICES.bin]
     python benchmarks/stream.py start [--repetitions 7] [--against CHECKOUT]
 
-`memory` lets `voicewright say` read texts of both lengths into a FLAC file with word times beside it, one thread,
-each in a process of its own, and prints the peak of resident memory. `first` gives the time until the first
-samples of a stream, by the length of the first clause; with a full-size ONNX export of equal shape, the same for
-kokoro-onnx's `create_stream`, the two taking turns. `start` runs `voicewright say "Hello there."` as a process, in
-turns with another checkout of this project where one is given; CPU time is what a busy machine disturbs least.
+`memory` lets `voicewright say` read texts of both lengths into a FLAC file with word times beside it, one
+thread, each in a process of its own, and prints the peak of resident memory. `first` gives the time until the
+first samples of a stream, by the length of the first clause; with a full-size ONNX export of equal shape, the
+same for kokoro-onnx's `create_stream`, the two taking turns. `start` runs `voicewright say "Hello there."` as a
+process, in turns with another checkout of this project where one is given; CPU time is what a busy machine
+disturbs least.
 """
 
 from __future__ import annotations
@@ -98,7 +99,8 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
             if not options.json:
                 print(
                     f"{characters:7d} characters: {rows[-1]['audio_seconds']:7.1f} s of speech, "
-                    f"{wall:7.1f} s wall, {cpu:6.1f} s CPU, peak {peak:.1f} MB; last cue {rows[-1]['last_cue']}",
+                    f"{wall:7.1f} s wall, {cpu:6.1f} s CPU, peak {peak:.1f} MB; "
+                    f"last cue {rows[-1]['last_cue']}",
                     flush=True,
                 )
     return {"memory": rows}
@@ -193,9 +195,8 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
     }
     if not options.json:
         for label, row in result.items():
-            print(
-                f"{label}: {row['wall_seconds']:.2f} s wall, {row['cpu_seconds']:.2f} s CPU, {row['peak_mb']:.0f} MB"
-            )
+            wall, cpu, peak = row.values()
+            print(f"{label}: {wall:.2f} s wall, {cpu:.2f} s CPU, {peak:.0f} MB")
         if options.against:
             ratios = [
                 statistics.median(b[at] / a[at] for a, b in zip(found["this"], found["against"], strict=True))
