@@ -7,8 +7,8 @@
 `memory` lets `voicewright say` read texts of both lengths into a FLAC file with word times beside it, one
 thread, each in a process of its own, and prints the peak of resident memory. `first` gives the time until the
 first samples of a stream, by the length of the first clause; with a full-size ONNX export of equal shape, the
-same for kokoro-onnx's `create_stream`, the two taking turns. `start` runs `voicewright say "Hello there."` as a
-process, in turns with another checkout of this project where one is given; CPU time is what a busy machine
+same for kokoro-onnx's `create_stream`, the two taking turns. `start` runs `voicewright say "Hello there."` as
+a process, in turns with another checkout of this project where one is given; CPU time is what a busy machine
 disturbs least.
 """
 

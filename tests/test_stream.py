@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 from test_engine_models import write_small_model
 
@@ -18,6 +19,7 @@ from voicewright.engines.joins import CEILING, LEAD, Edges, limit, trim
 from voicewright.engines.protocol import Speech, join
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
+from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.text.frontend import Tokens
 from voicewright.voices.pack import Voicepack
 
@@ -36,9 +38,9 @@ class Windowed(TorchEngine):
     gain = 1.0
 
     def _synthesise(
-        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int
+        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, windowed: bool
     ) -> tuple[NDArray[np.int64], Iterable[Samples]]:
-        durations, pieces = super()._synthesise(tokens, pack, speed, seed)
+        durations, pieces = super()._synthesise(tokens, pack, speed, seed, windowed)
         whole = np.concatenate(list(pieces)) * np.float32(self.gain)
 
         def windows() -> Iterator[Samples]:
@@ -53,7 +55,7 @@ class Beeping(Windowed):
     """Every word is a tone exactly as long as its tokens, everything else is silence."""
 
     def _synthesise(
-        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int
+        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, windowed: bool
     ) -> tuple[NDArray[np.int64], Iterable[Samples]]:
         spoken = np.full(len(tokens.ids), max(1, round(4 / speed)))
         for symbol in (" ", ",", "."):
@@ -103,6 +105,40 @@ def test_pieces_of_any_size_give_the_same_speech(windowed: Windowed, folder: Pat
         for part in parts:
             inside = [-1e-6 <= word.start - part.start < part.seconds + 1e-6 for word in part.words]
             assert all(inside)
+
+
+class WindowsOfTheModel:
+    """A model that gives its utterances in windows, as `speak_windows` promises."""
+
+    def __init__(self, model: TTSModel) -> None:
+        self.speak = model.speak
+        self.made = 0
+
+    def speak_windows(
+        self, tokens: torch.Tensor, style: torch.Tensor, speed: float, generator: torch.Generator
+    ) -> tuple[Utterance, Iterator[torch.Tensor]]:
+        spoken = self.speak(tokens, style, speed, generator)
+
+        def windows() -> Iterator[torch.Tensor]:
+            for piece in spoken.audio.split(5000):
+                self.made += 1
+                yield piece
+
+        return spoken, windows()
+
+
+def test_windows_of_the_model_are_passed_on(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = TorchEngine(folder)
+    whole = engine.speak(TEXT)
+    model = WindowsOfTheModel(engine._model)
+    monkeypatch.setattr(engine, "_model", model)
+    parts = engine.stream(TEXT)
+    next(parts)
+    assert 0 < model.made < 4
+    joined = join([*parts], SAMPLE_RATE)
+    assert len(joined.chunks) >= len(whole.chunks)
+    made = model.made
+    assert np.array_equal(engine.speak(TEXT).samples, whole.samples) and model.made == made
 
 
 def test_one_piece_is_what_the_plain_engine_gives(windowed: Windowed, folder: Path) -> None:

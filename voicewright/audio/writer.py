@@ -149,7 +149,7 @@ class AudioWriter:
             # libsndfile's Vorbis encoder wants its blocks short.
             for start in range(0, len(samples), _BLOCK):
                 self._sound.write(np.clip(samples[start : start + _BLOCK], -1.0, 1.0))
-        except self._failing as error:
+        except (self._failing, AssertionError) as error:  # soundfile asserts that all has been taken
             self._part.check()
             raise VoicewrightError(f"{self._part.path} could not be written: {error}.") from error
         self._part.check()

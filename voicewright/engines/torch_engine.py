@@ -99,10 +99,12 @@ class TorchEngine:
     ) -> Iterator[Speech]:
         """Speech piece by piece, times on the clock of the whole; the parts may be concatenated as they are.
 
-        Words come with the piece that they begin in, the record of a chunk with its last piece. early: begin
-        with a short chunk (a sentence or clause) so that sound comes soon; without it the parts together are
-        exactly `speak`. markup: follow inline tags (`text/markup.py`); wrong ones become warnings. cancel: an
-        Event, or a function that says whether to stop, asked before every piece.
+        Words come with the piece that they begin in, the record of a chunk with its last piece.
+
+        early: begin with a short chunk (a sentence or clause), and pass on windows of a chunk where the model
+        makes such, so that sound comes soon; without it every piece is a chunk, and all of them are `speak`.
+        markup: follow inline tags (`text/markup.py`); wrong ones become warnings.
+        cancel: an Event, or a function that says whether to stop, asked before every piece.
 
         Raises UsageError for wrong arguments and empty text, VoicewrightError when the text holds nothing
         that can be spoken, both before the first part; Cancelled when `cancel` says so.
@@ -146,7 +148,7 @@ class TorchEngine:
                 pace = min(max(speed * part.rate, SLOWEST), FASTEST)
                 if pace != speed * part.rate:
                     pending.append(f"A rate of {part.rate:g} at speed {speed:g} is held at {pace:g}.")
-                for speech in self._spoken(part, name, pack, pace, seed, done, cancel):
+                for speech in self._spoken(part, name, pack, pace, seed, done, early, cancel):
                     done += len(speech.samples)
                     yield replace(speech, warnings=tuple(pending))
                     pending = []
@@ -159,11 +161,12 @@ class TorchEngine:
         speed: float,
         seed: int,
         done: int,
+        windowed: bool,
         cancel: Cancel | None,
     ) -> Iterator[Speech]:
         """One part, piece by piece; `done` samples of speech came before it."""
         tokens = part.tokens
-        durations, pieces = self._synthesise(tokens, pack, speed, seed)
+        durations, pieces = self._synthesise(tokens, pack, speed, seed, windowed)
         ends = np.cumsum(durations) * FRAME
         starts, ends = ends[:-2], ends[1:-1]
         after = TAIL if part.last else pause_after(tokens.phonemes, part.paragraph, speed)
@@ -209,12 +212,19 @@ class TorchEngine:
             raise VoicewrightError(f"the model stopped in the midst of {tokens.text[:40]!r}; report this.")
 
     def _synthesise(
-        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int
+        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, windowed: bool
     ) -> tuple[NDArray[np.int64], Iterable[NDArray[np.float32]]]:
-        """Durations int64 [T] with both pads, and the pieces whose concatenation is the utterance [600F]."""
+        """Durations int64 [T] with both pads, and the pieces whose concatenation is the utterance [600F].
+
+        windowed: pieces as soon as they are made, from a model that has `speak_windows`; else one piece.
+        """
         ids = torch.tensor([[PAD, *tokens.ids, PAD]], device=self._device)
         style = torch.from_numpy(pack.style(len(tokens.ids)).copy())[None].to(self._device)
         generator = _generator(seed, tokens.phonemes, self._device)
+        in_windows = getattr(self._model, "speak_windows", None) if windowed else None
+        if in_windows is not None:
+            prosody, pieces = in_windows(ids, style, speed, generator)
+            return prosody.durations.cpu().numpy(), (piece.float().cpu().numpy() for piece in pieces)
         spoken = self._model.speak(ids, style, speed, generator)
         return spoken.durations.cpu().numpy(), [spoken.audio.cpu().numpy()]
 
