@@ -114,6 +114,9 @@ def test_same_seed_same_file(folder: Path, tmp_path: Path) -> None:
         (["Hello.", "-o", "a.xyz"], 2, "a.xyz"),
         (["Hello.", "-o", "no/such/folder/a.wav"], 2, "no/such/folder"),
         (["Hello.", "--speed", "9"], 2, "0.25"),
+        (["Hello.", "--speed", "0"], 2, "0.25"),
+        (["Hello.", "--speed", "nan"], 2, "0.25"),
+        (["[pause:1s][foo:bar]"], 1, "nothing to speak"),
         (["Hello.", "--voice", "soprano"], 2, "alto, basso"),
         (["Hello.", "--voice", "absent.pt"], 1, "absent.pt"),
         (["Hello.", "--language", "tlh"], 2, "tlh"),
@@ -144,6 +147,19 @@ def test_refusals_are_one_sentence_and_leave_nothing(
     caught = capsys.readouterr()
     assert one_sentence(caught.err) and says in caught.err
     assert caught.out == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_pack_that_holds_nan_is_one_sentence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.zeros((510, 1, 256), "<f4")
+    rows[40, 0, 5] = np.nan
+    rows.tofile(tmp_path / "bad.bin")
+    arguments = ["say", "Hello.", "-o", str(tmp_path / "a.wav"), "-m", str(folder)]
+    assert main([*arguments, "--voice", str(tmp_path / "bad.bin")]) == 1
+    error = capsys.readouterr().err
+    assert one_sentence(error) and "row 40 holds NaN" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.bin"]
 
 
 def test_text_that_is_not_utf8(folder: Path, tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -17,10 +19,11 @@ from test_engine_models import write_small_model
 from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines.joins import CEILING, LEAD, Edges, limit, trim
 from voicewright.engines.protocol import Speech, join
+from voicewright.engines.timestamps import render
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.tts.model import TTSModel, Utterance
-from voicewright.text.frontend import Tokens
+from voicewright.text.frontend import Frontend, Tokens, Word
 from voicewright.voices.pack import Voicepack
 
 TEXT = (
@@ -147,7 +150,7 @@ def test_one_piece_is_what_the_plain_engine_gives(windowed: Windowed, folder: Pa
 
 def test_sound_comes_before_the_second_half_is_made(windowed: Windowed) -> None:
     windowed.size = 3000
-    parts = windowed.stream("A rather long sentence that the model needs a while for, as it has many words.")
+    parts = windowed.stream("A sentence that the model needs a while for.")
     first = next(parts)
     early = windowed.pulled
     assert first.words[0].text == "A" and not first.chunks
@@ -328,6 +331,36 @@ def test_a_megabyte_starts_at_once(windowed: Windowed, unit: str) -> None:
     first = next(windowed.stream(text))
     assert first.words[0].text == "Hello"
     assert time.process_time() - began < 5.0
+
+
+class Unspaced(Frontend):
+    """A language whose words stand without spaces: every two letters are a word, every letter a sound."""
+
+    def chunks(self, text: str, limit: int = 510) -> list[Tokens]:
+        out = []
+        for sentence in re.findall(r"[^。]+。?", text):
+            phonemes = "".join("aeiou"[ord(c) % 5] if c != "。" else "." for c in sentence)
+            size = len(sentence.rstrip("。"))
+            words = tuple(
+                Word(sentence[at : min(at + 2, size)], at, min(at + 2, size)) for at in range(0, size, 2)
+            )
+            out.append(Tokens(sentence, phonemes, tuple(self.ids(phonemes)), words, ()))
+        return out
+
+
+def test_words_without_spaces_have_their_times(beeping: Beeping) -> None:
+    beeping._frontends["ja"] = Unspaced()
+    text = "吾輩は猫である。名前はまだ無い。"
+    speech = beeping.speak(f"She said: [lang:ja]{text}[/lang] And left.")
+    japanese = [word for word in speech.words if not word.text.isascii()]
+    assert "".join(word.text for word in japanese) == text.replace("。", "")
+    clock = 0.0
+    for word in speech.words:
+        assert clock - 1e-9 <= word.start < word.end <= speech.seconds
+        clock = word.end
+    srt = render(speech, ".srt")
+    assert "She said: 吾輩は猫である。" in srt and "名前はまだ無い。" in srt
+    assert render(speech, ".json").count("吾輩") >= 1 and json.loads(render(speech, ".json"))["chunks"]
 
 
 def test_what_ends_in_nothing_still_pauses(beeping: Beeping) -> None:

@@ -13,11 +13,13 @@ from voicewright.text.frontend import Frontend, Tokens, Word
 
 COMFORT = 200
 """Tokens in a part: beyond a few hundred, Kokoro-class models hurry."""
-EARLY = 60
+EARLY = 40
 """Tokens in the first part of a stream, so that sound comes soon: about a sentence or a clause."""
+_SECOND = 100
+"""Tokens in the parts right after it: they are made while the first one is heard."""
 _BLOCK = 1000
 """Characters read by the front end at a time, at least: a book need not be read to be begun."""
-_FIRST = 250
+_FIRST = 150
 """The same for the first block of a stream."""
 _PATIENCE = 2000
 """Characters without a word after which a part no longer waits to know whether it is the last one."""
@@ -271,7 +273,7 @@ def _past_spaces(text: str, at: int) -> int:
 
 
 def _early(chunk: Tokens, frontend: Frontend) -> list[Tokens]:
-    """A long first chunk as a short one and the rest."""
+    """A long first chunk as a short one, and the rest in parts of middling length."""
     if len(chunk.ids) <= 1.5 * EARLY:
         return [chunk]
     head = frontend.chunks(chunk.text, EARLY)[0]
@@ -279,7 +281,7 @@ def _early(chunk: Tokens, frontend: Frontend) -> list[Tokens]:
     rest = chunk.text[at + len(head.text) :] if at >= 0 else ""
     if not head.words or not rest.strip():
         return [chunk]
-    return [head, *frontend.chunks(rest, COMFORT)]
+    return [head, *frontend.chunks(rest, _SECOND)]
 
 
 def blocks(text: str, first: int = _BLOCK) -> Iterator[tuple[int, int, bool]]:
