@@ -148,8 +148,11 @@ def _engine(order: Order) -> TorchEngine:
     It would look at torch's objects again and again while none of them can go, and once more at the end: a
     third of the time that loading torch takes.
     """
+    from voicewright.engines.memory import bound_caches
+
     fresh = "torch" not in sys.modules
     if fresh:
+        bound_caches()
         gc.disable()
     try:
         from voicewright.engines.torch_engine import TorchEngine
@@ -170,6 +173,8 @@ def _write(parts: Iterator[Speech], order: Order, said: Said, chunks: IO[str] | 
     said.first_audio_seconds = time.perf_counter() - began
     assert part is not None
     said.sample_rate = part.sample_rate
+    from voicewright.engines.memory import give_back
+
     meter = _Meter(order.text)
     with ExitStack() as stack:
         stamps = None
@@ -191,6 +196,8 @@ def _write(parts: Iterator[Speech], order: Order, said: Said, chunks: IO[str] | 
                     if chunks is not None:
                         chunks.write(_chunk_line(chunk))
                 meter.show(part)
+                if part.chunks:
+                    give_back()
                 part = next(parts, None)
         except Cancelled as error:
             meter.close()
