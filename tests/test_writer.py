@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import os
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +12,7 @@ import pytest
 import soundfile
 
 from voicewright.audio.writer import AudioWriter, PartFile, WavPipe
+from voicewright.engines.memory import bound_caches, give_back
 from voicewright.errors import UsageError, VoicewrightError
 
 RATE = 24_000
@@ -102,3 +105,26 @@ def test_a_part_file_appears_whole(tmp_path: Path) -> None:
     assert not (tmp_path / "a.srt").exists()
     part.commit()
     assert (tmp_path / "a.srt").read_bytes() == b"one" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_caches_are_bounded_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", raising=False)
+    bound_caches()
+    assert 0 < int(os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"]) < 1024
+    monkeypatch.setenv("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "7")
+    bound_caches()
+    assert os.environ["ONEDNN_PRIMITIVE_CACHE_CAPACITY"] == "7"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc keeps what is freed")
+def test_freed_memory_is_given_back() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    # Many small blocks with one left at the top: freed, they stay with the allocator.
+    blocks = [bytes(60_000) + bytes([n % 251]) for n in range(1500)]
+    last = bytes(60_001)
+    full = resident()
+    del blocks
+    give_back()
+    assert resident() < full - 60_000_000 and len(last) == 60_001
