@@ -288,6 +288,15 @@ def test_wrong_tags_are_reported_and_not_spoken(windowed: Windowed) -> None:
     assert rate.startswith("Line 2, column 28: [rate:x]")
 
 
+def test_a_voice_whose_language_nobody_reads_is_reported(
+    windowed: Windowed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(windowed, "_language", lambda voice: "tlh" if voice == "basso" else "en-us")
+    speech = windowed.speak("Good [voice:basso]day[/voice].")
+    assert {chunk.voice for chunk in speech.chunks} == {"alto"}
+    assert len(speech.warnings) == 1 and "[voice:basso]" in speech.warnings[0] and "tlh" in speech.warnings[0]
+
+
 def test_markup_can_be_switched_off(windowed: Windowed) -> None:
     words = [word.text for word in windowed.speak("Say [pause:3s] now.", markup=False).words]
     assert words[0] == "Say" and "pause" in words and words[-1] == "now"

@@ -234,10 +234,14 @@ def _resolved(
     try:
         reader = frontend(stretch.language, stretch.voice)
     except VoicewrightError as error:
-        if stretch.language_at is None:
+        at = stretch.language_at or stretch.voice_at
+        if at is None:
             raise
-        problems.append(stretch.language_at.problem(f"cannot be followed ({str(error).rstrip('.')})"))
-        reader = frontend(None, stretch.voice)
+        # Either the language of a tag, or the own language of a tag's voice.
+        problems.append(at.problem(f"cannot be followed ({str(error).rstrip('.')})"))
+        voice = None if stretch.language_at is None else stretch.voice
+        stretch = replace(stretch, language=None, voice=voice)
+        reader = frontend(None, voice)
     return replace(stretch, problems=tuple(problems)), reader
 
 
