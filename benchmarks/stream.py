@@ -6,10 +6,10 @@
 
 `memory` lets `voicewright say` read texts of both lengths into a FLAC file with word times beside it, one
 thread, each in a process of its own, and prints the peak of resident memory. `first` gives the time until the
-first samples of a stream, by the length of the first clause; with a full-size ONNX export of equal shape, the
-same for kokoro-onnx's `create_stream`, the two taking turns. `start` runs `voicewright say "Hello there."` as
-a process, in turns with another checkout of this project where one is given; CPU time is what a busy machine
-disturbs least.
+first samples of a stream, by the length of the first clause; with an ONNX export of the same model, the same
+for kokoro-onnx's `create_stream`, the two taking turns (it is given phonemes: reading costs it nothing).
+`start` runs `voicewright say "Hello there."` as a process, in turns with another checkout where one is given.
+CPU time is what a busy machine disturbs least.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import types
 from pathlib import Path
 from typing import Any
 
@@ -114,24 +115,27 @@ def first(options: argparse.Namespace) -> dict[str, Any]:
     torch.set_num_threads(options.threads)
     engine = TorchEngine(options.model)
     other = _kokoro_onnx(options)
+    voice = _voice_of(options) if options.voices else None
     rows = []
     for clause in CLAUSES:
         text = clause + " " + " ".join(SENTENCES)
+        phonemes = engine.frontend("en-us").tokens(text).phonemes
         ours: list[float] = []
         theirs: list[float] = []
         for turn in range(options.repetitions + 1):
             began = time.perf_counter()
-            part = next(engine.stream(text))
+            part = next(engine.stream(text, voice))
             if turn:
                 ours.append(time.perf_counter() - began)
             if other is not None:
                 began = time.perf_counter()
-                asyncio.run(_first_of(other, text, options.voice))
+                their_piece = asyncio.run(_first_of(other, phonemes, options.voice))
                 if turn:
                     theirs.append(time.perf_counter() - began)
         row = {
             "first_clause": clause,
             "first_piece_seconds": round(part.seconds, 2),
+            "their_first_piece_seconds": round(their_piece, 2) if theirs else None,
             "ours_seconds": round(statistics.median(ours), 4),
             "kokoro_onnx_seconds": round(statistics.median(theirs), 4) if theirs else None,
             "ratio": round(statistics.median(b / a for a, b in zip(ours, theirs, strict=True)), 2)
@@ -141,12 +145,25 @@ def first(options: argparse.Namespace) -> dict[str, Any]:
         rows.append(row)
         if not options.json:
             beside = (
-                f"; kokoro-onnx {row['kokoro_onnx_seconds']:.3f} s ({row['ratio']} times)" if theirs else ""
+                f"; kokoro-onnx {their_piece:.2f} s after {row['kokoro_onnx_seconds']:.3f} s "
+                f"({row['ratio']} times)"
+                if theirs
+                else ""
             )
             print(f"first {part.seconds:.2f} s of speech after {row['ours_seconds']:.3f} s{beside}")
     if other is None and not options.json:
         print(f"kokoro-onnx: not measured ({_missing(options)})")
     return {"model": engine.name, "threads": options.threads, "first_audio": rows}
+
+
+def _voice_of(options: argparse.Namespace) -> Any:
+    """The voice that both sides speak with."""
+    import numpy as np
+
+    from voicewright.voices.pack import Voicepack
+
+    with np.load(options.voices) as packs:
+        return Voicepack.of(packs[options.voice], options.voices)
 
 
 def _missing(options: argparse.Namespace) -> str:
@@ -158,14 +175,25 @@ def _missing(options: argparse.Namespace) -> str:
 def _kokoro_onnx(options: argparse.Namespace) -> Any:
     if importlib.util.find_spec("kokoro_onnx") is None or not (options.kokoro_onnx and options.voices):
         return None
+    if importlib.util.find_spec("phonemizer") is None:
+        # Its tokenizer imports it for text only; here it is given phonemes.
+        for name in ("phonemizer", "backend", "espeak", "wrapper"):
+            dotted = ["phonemizer", "backend", "espeak", "wrapper"]
+            module = types.ModuleType(".".join(dotted[: dotted.index(name) + 1]))
+            module.EspeakWrapper = types.SimpleNamespace(  # type: ignore[attr-defined]
+                set_library=lambda path: None, set_data_path=lambda path: None
+            )
+            sys.modules[module.__name__] = module
     from kokoro_onnx import Kokoro
 
     return Kokoro(options.kokoro_onnx, options.voices)
 
 
-async def _first_of(kokoro: Any, text: str, voice: str) -> None:
-    async for _ in kokoro.create_stream(text, voice=voice, speed=1.0, lang="en-us"):
-        return
+async def _first_of(kokoro: Any, phonemes: str, voice: str) -> float:
+    """Seconds of its first piece."""
+    async for samples, rate in kokoro.create_stream(phonemes, voice=voice, speed=1.0, is_phonemes=True):
+        return float(len(samples) / rate)
+    return 0.0
 
 
 def start(options: argparse.Namespace) -> dict[str, Any]:
@@ -218,7 +246,7 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--kokoro-onnx", help="ONNX export for kokoro-onnx, as large as --model")
-    parser.add_argument("--voices", help="its voices file")
+    parser.add_argument("--voices", help="voices file (npz) that both sides read")
     parser.add_argument("--voice", default="af_heart", help="a voice of that file")
     parser.add_argument("--against", help="another checkout of this project, for `start`")
     parser.add_argument("--json", action="store_true")
