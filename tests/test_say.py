@@ -194,25 +194,6 @@ def test_failure_while_writing_leaves_the_old_file(
     assert out.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_interrupted_leaves_nothing(folder: Path, tmp_path: Path) -> None:
-    process = subprocess.Popen(
-        [sys.executable, "-m", "voicewright.cli", "say", "-", "-o", "a.wav", "-m", str(folder)],
-        stdin=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        cwd=tmp_path,
-    )
-    assert process.stdin is not None
-    process.stdin.write((SENTENCES * 3000).encode())
-    process.stdin.close()
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
-    assert process.stderr is not None
-    with process.stderr as stream:
-        assert b"Traceback" not in stream.read()
-    assert list(tmp_path.iterdir()) == []
-
-
 def start_long(folder: Path, where: Path, *more: str) -> subprocess.Popen[bytes]:
     """A process that speaks for a long time and has begun to write."""
     (where / "book.txt").write_text(SENTENCES * 3000)
