@@ -50,3 +50,28 @@ def kokoro_like() -> ModelConfig:
         istftnet=IstftNet(upsample_initial_channel=32),
         voicewright=Extension(decoder_channels=24, decoder_residual=8, bert_embedding=8),
     )
+
+
+def hifigan_like() -> ModelConfig:
+    """A small graph with StyleTTS 2's HiFi-GAN decoder and style encoders."""
+    net = IstftNet(
+        upsample_rates=(10, 5, 3, 2),
+        upsample_kernel_sizes=(20, 10, 6, 4),
+        gen_istft_hop_size=1,
+        upsample_initial_channel=16,
+    )
+    extension = Extension(
+        decoder="hifigan",
+        decoder_channels=24,
+        decoder_residual=8,
+        bert_embedding=8,
+        style_encoder=StyleEncoder(channels=4, max_channels=16),
+    )
+    return kokoro_like().model_copy(update={"istftnet": net, "voicewright": extension})
+
+
+def bare_like(hifigan: bool = False) -> ModelConfig:
+    """Narrow but for PL-BERT, which has its published size: what a file without configuration is known by."""
+    config = hifigan_like() if hifigan else kokoro_like()
+    extension = config.voicewright.model_copy(update={"bert_embedding": 128})
+    return config.model_copy(update={"plbert": PlBert(), "voicewright": extension})

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from voicewright.artifacts import read_card
 from voicewright.config import Extension, IstftNet, ModelConfig, PlBert
 from voicewright.errors import VoicewrightError
-from voicewright.model import checkpoint
+from voicewright.model import checkpoint, layouts
 from voicewright.model.checkpoint import export_kokoro, load_model, save_model
 from voicewright.model.layers import spectral_norm
 from voicewright.model.tts.model import TTSModel
@@ -135,7 +135,7 @@ def test_old_spectral_norm_means_the_same() -> None:
     old = nn.utils.spectral_norm(nn.Conv2d(3, 5, 3))
     old(torch.randn(1, 3, 8, 8))
     new = spectral_norm(nn.Conv2d(3, 5, 3))
-    state = checkpoint._rename({f"c.{key}": value for key, value in old.state_dict().items()})
+    state = layouts.rename({f"c.{key}": value for key, value in old.state_dict().items()})
     new.load_state_dict({key.removeprefix("c."): value for key, value in state.items()})
     x = torch.randn(1, 3, 8, 8)
     torch.testing.assert_close(new.eval()(x), old.eval()(x))

@@ -35,7 +35,8 @@ def test_help_is_quick_and_imports_nothing_heavy() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["say", "prepare", "train", "judge", "align", "voice inspect", "doctor", "models"]
+    "name",
+    ["say", "prepare", "train", "judge", "align", "voice inspect", "doctor", "models list", "models pull"],
 )
 def test_every_command_has_help_and_json(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*name.split(), "--help"]) == 0

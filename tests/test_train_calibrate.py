@@ -9,8 +9,9 @@ import torch
 from fakes import narrow_config, tone_features
 
 from voicewright.config import STYLE
+from voicewright.corpus.features import Features
 from voicewright.model.tts.model import TTSModel
-from voicewright.train.calibrate import MOST, spread, spread_pitch
+from voicewright.train.calibrate import LOUDEST, MOST, match_spectrum, spread, spread_pitch
 from voicewright.voices.pack import Voicepack
 
 
@@ -56,3 +57,38 @@ def test_too_little_voice_changes_nothing() -> None:
     silent = dataclasses.replace(tone_features(0), f0=np.zeros_like(tone_features(0).f0))
     assert spread_pitch(model, Voicepack.constant(np.zeros(2 * STYLE, np.float32)), [silent]) == 1.0
     assert torch.equal(model.predictor.F0_proj.weight, weight)
+
+
+def test_spectrum_is_matched_bin_by_bin_and_within_bounds() -> None:
+    torch.manual_seed(0)
+    model = TTSModel(narrow_config()).eval()
+    pack = Voicepack.constant(np.zeros(2 * STYLE, np.float32))
+    utterances = [tone_features(i) for i in range(3)]
+    bias = model.decoder.generator.conv_post.bias
+    bins = model.decoder.generator.bins
+    hertz = np.arange(bins) * 200.0
+
+    def recorded() -> list[Features]:
+        """The utterances as if the model's own voice had been recorded."""
+        found = []
+        for f in utterances:
+            given = [torch.from_numpy(np.array(x))[None] for x in (f.tokens, f.durations, f.f0, f.energy)]
+            rng = torch.Generator().manual_seed(0)
+            audio = model.speak(given[0], torch.zeros(1, 2 * STYLE), 1.0, rng, *given[1:]).audio
+            scaled = audio / audio.abs().max() * 20_000
+            found.append(dataclasses.replace(f, samples=scaled.numpy().astype(np.int16)))
+        return found
+
+    own = recorded()
+    kept = bias.detach().clone()
+    assert match_spectrum(model, pack, own) < 0.5
+    with torch.no_grad():
+        bias.copy_(kept)
+        high = torch.from_numpy(hertz > 5000)
+        bias[:bins][high] += 0.4  # 3.5 dB too bright
+    said = match_spectrum(model, pack, own, rounds=3)
+    assert 2.0 < said <= LOUDEST + 0.01
+    left = (bias[:bins] - kept[:bins]).detach().numpy()
+    bright = left[hertz > 6000].mean() - left[(hertz > 1000) & (hertz < 4000)].mean()
+    assert abs(bright) < 0.12
+    assert np.array_equal(left[hertz < 700], np.zeros(int((hertz < 700).sum())))

@@ -1,23 +1,33 @@
-"""Where models are: inside the package, folders, training runs, the local cache. Nothing is fetched."""
+"""Where models are: inside the package, folders, training runs, our cache and Hugging Face's.
+
+`pull` is the only code of the project that downloads, and it does so only when `models pull` is asked for.
+"""
 
 from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.published import PUBLISHED, Published, digest
 
 EMBEDDED = "tiny"
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
+CONFIGS = (CONFIG, "config.yml", "config.yaml")
+"""What may say how weights are to be built: Kokoro's configuration, or StyleTTS 2's."""
 VOICES = "voices"
 CARD = "card.json"
 VOICE_SUFFIXES = (".safetensors", ".pt", ".bin", ".npz", ".npy")
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
+LOCAL = ("runs", "models")
+"""Folders in the working directory whose runs and models may be named without a path."""
 RUN_FOLDERS = ("best", "export")
 """Where a training run keeps its models, the one chosen by judgement first."""
 
@@ -57,36 +67,118 @@ def embedded_model() -> Path:
     return folder
 
 
-def resolve_model(model: Path | str | None = None) -> Path:
-    """The model that a user's words name: a model folder, or a weight file with its config.json beside it.
+def hub_cache() -> Path:
+    """Hugging Face's cache of repositories, by that library's own variables. May not exist."""
+    for variable in ("HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"):
+        if named := os.environ.get(variable):
+            return Path(named).expanduser()
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("HF_HOME") or Path(base) / "huggingface").expanduser() / "hub"
 
-    None or "tiny" is the embedded model. A folder is a model when it holds config.json; a training run holds
-    its models in `best` or `export`. Raises UsageError when nothing is there, VoicewrightError when what is
-    there holds no model.
+
+def hub_snapshot(repository: str, revision: str = "") -> Path | None:
+    """A model in Hugging Face's cache: the snapshot of `revision`, else of `main`, else the newest one."""
+    folder = hub_cache() / f"models--{repository.replace('/', '--')}"
+    snapshots = folder / "snapshots"
+    if not snapshots.is_dir():
+        return None
+    names = [revision] if revision else []
+    main = folder / "refs" / "main"
+    if main.is_file():
+        names.append(main.read_text("utf-8", "replace").strip())
+    newest = sorted(snapshots.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
+    for snapshot in (*(snapshots / name for name in names if name), *newest):
+        for found in (snapshot, *sorted(snapshot.glob("Models/*")), *sorted(snapshot.glob("v*/"))):
+            inner = model_in(found)
+            if inner is not None and weights_in(inner):  # a configuration alone may have been fetched
+                return inner
+    return None
+
+
+def weights_in(folder: Path) -> list[Path]:
+    """The weights files of a folder: model.safetensors alone where it is, else all of foreign names."""
+    if (folder / WEIGHTS).is_file():
+        return [folder / WEIGHTS]
+    if not folder.is_dir():
+        return []
+    # A .pt without a configuration beside it is rather a voicepack.
+    configured = any((folder / name).is_file() for name in CONFIGS)
+    suffixes = WEIGHT_SUFFIXES if configured else (".pth",)
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix in suffixes and path.is_file() and not path.name.startswith(".")
+    )
+
+
+def weights_file(path: Path) -> Path:
+    """The weights file of a model folder, or the file itself. Raises VoicewrightError unless there is one."""
+    if not path.is_dir():
+        return path
+    found = weights_in(path)
+    if len(found) > 1:
+        names = ", ".join(file.name for file in found[:5])
+        raise VoicewrightError(f"{path} holds several weights files ({names}); name the one to open.")
+    if not found:
+        raise VoicewrightError(
+            f"{path / WEIGHTS} does not exist; a model folder holds {WEIGHTS} and {CONFIG}, or one .pth "
+            "file of Kokoro or StyleTTS 2."
+        )
+    return found[0]
+
+
+def model_in(folder: Path) -> Path | None:
+    """The folder itself when it holds a model, else that of a training run in it, else None."""
+    for inner in (folder, *(folder / name for name in RUN_FOLDERS)):
+        if any((inner / name).is_file() for name in CONFIGS) or weights_in(inner):
+            return inner
+    return None
+
+
+def resolve_model(model: Path | str | None = None) -> Path:
+    """The model that a user's words name: a folder, a weights file, or a name.
+
+    None or "tiny" is the embedded model; a folder may be a model or a training run. A name is looked for in
+    `runs` and `models` of the working directory, in our cache, and in Hugging Face's (published names such as
+    kokoro-v1.0, and repositories as owner/name). Raises UsageError when nothing is there, VoicewrightError
+    when what is there holds no model.
     """
-    if model is None:
+    if model is None or str(model) == EMBEDDED:
         return embedded_model()
     path = Path(model)
     if path.is_file():
         return path
     if path.is_dir():
-        for folder in (path, *(path / name for name in RUN_FOLDERS)):
-            if (folder / CONFIG).is_file():
-                if not any(folder.glob("*.safetensors")) and not any(folder.glob("*.pth")):
-                    raise VoicewrightError(
-                        f"{folder} has a {CONFIG} but no weights; a model folder holds {WEIGHTS} too."
-                    )
-                return folder
+        return _model_of(path)
+    name = str(model)
+    if len(path.parts) == 1:
+        for base in (*map(Path, LOCAL), cache_folder() / "models"):
+            if (found := model_in(base / name)) is not None:
+                return found
+    published = PUBLISHED.get(name)
+    repository = published.repository if published else name
+    if repository.count("/") == 1 and (
+        snapshot := hub_snapshot(repository, published.revision if published else "")
+    ):
+        return snapshot
+    if published is not None:
+        raise UsageError(
+            f"{name} is not on this machine; `voicewright models pull {name}` fetches it "
+            f"({megabytes(published)} MB)."
+        )
+    raise UsageError(f"there is no model at {path}; `voicewright models` lists what is on this machine.")
+
+
+def _model_of(path: Path) -> Path:
+    folder = model_in(path)
+    if folder is None:
         raise VoicewrightError(
             f"{path} holds no model: no {CONFIG} in it, nor in {' or '.join(RUN_FOLDERS)} inside it; "
             "name a model folder, or a training run that has saved one."
         )
-    if str(model) == EMBEDDED:
-        return embedded_model()
-    cached = cache_folder() / "models" / path
-    if len(path.parts) == 1 and (cached / CONFIG).is_file():
-        return cached
-    raise UsageError(f"there is no model at {path}; `voicewright models` lists what is on this machine.")
+    if not weights_in(folder):
+        raise VoicewrightError(f"{folder} has a {CONFIG} but no weights; a model folder holds {WEIGHTS} too.")
+    return folder
 
 
 def voice_files(model: Path) -> dict[str, Path]:
@@ -115,20 +207,92 @@ def read_card(model: Path) -> dict[str, object]:
 
 
 def list_models(folders: Iterable[Path] = ()) -> list[ModelEntry]:
-    """The embedded model, those in the cache, and those in `folders` or one level below (runs, models)."""
-    candidates: list[tuple[str, Path]] = [
-        (EMBEDDED, Path(str(resources.files("voicewright"))) / "weights" / EMBEDDED)
-    ]
+    """The embedded model, those in the caches, and those in `folders` or one level below (runs, models)."""
+    entries: dict[Path, ModelEntry] = {}
+    for name, path in _candidates(folders):
+        folder = model_in(path)
+        if folder is not None and folder.resolve() not in entries:
+            size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+            entry = ModelEntry(name, folder, tuple(voice_files(folder)), read_card(folder), size)
+            entries[folder.resolve()] = entry
+    return list(entries.values())
+
+
+def _candidates(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
+    yield EMBEDDED, Path(str(resources.files("voicewright"))) / "weights" / EMBEDDED
     for base in (cache_folder() / "models", *folders):
         if base.is_dir():
-            candidates.append((str(base), base))
-            candidates += [(str(path), path) for path in sorted(base.iterdir()) if path.is_dir()]
-    entries: dict[Path, ModelEntry] = {}
-    for name, path in candidates:
-        for folder in (path, *(path / inner for inner in RUN_FOLDERS)):
-            if (folder / CONFIG).is_file() and folder.resolve() not in entries:
-                size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-                entry = ModelEntry(name, folder, tuple(voice_files(folder)), read_card(folder), size)
-                entries[folder.resolve()] = entry
-                break
-    return list(entries.values())
+            yield str(base), base
+            for path in sorted(base.iterdir()):
+                if path.is_dir():
+                    yield str(path), path
+    for published in PUBLISHED.values():
+        snapshot = hub_snapshot(published.repository, published.revision)
+        if snapshot is not None:
+            yield published.name, snapshot
+
+
+def published_file(path: Path) -> Published | None:
+    """The published model whose weights this very file holds, by size and hash."""
+    size = path.stat().st_size
+    fitting = [
+        entry
+        for entry in PUBLISHED.values()
+        if entry.weights.sha256 and size == (entry.weights.bytes or size) and size <= entry.weights.limit
+    ]
+    if not fitting:
+        return None
+    found = digest(path)
+    return next((entry for entry in fitting if entry.weights.sha256 == found), None)
+
+
+def megabytes(published: Published) -> int:
+    return -(-sum(file.limit for file in published.files) // 1_000_000)
+
+
+def pull(
+    name: str,
+    accepted: Iterable[str] = (),
+    progress: Callable[[str, float, float], object] | None = None,
+) -> Path:
+    """Fetch a published model into our cache, and return its folder. One that is there is left as it is.
+
+    Files arrive under `downloads`, are checked against their hashes, and only all together become the model's
+    folder; a stopped download goes on where it stopped. `accepted` are hashes that the user trusts for files
+    whose own is not known. Raises UsageError for an unknown name, VoicewrightError in one sentence otherwise.
+    """
+    from voicewright.download import fetch
+
+    if name not in PUBLISHED:
+        raise UsageError(f"no model {name} is known; there are {', '.join(PUBLISHED)}.")
+    published = PUBLISHED[name]
+    target = cache_folder() / "models" / name
+    if target.is_dir():
+        return _model_of(target)
+    work = cache_folder() / "downloads" / f"{name}-{published.revision[:12]}"
+    try:
+        work.mkdir(parents=True, exist_ok=True)
+        missing = sum(file.limit for file in published.files if not (work / file.name).is_file())
+        free = shutil.disk_usage(work).free
+        if free < missing:
+            raise VoicewrightError(
+                f"{name} needs {missing / 1e6:.0f} MB, and {cache_folder()} has {free / 1e6:.0f} MB free; "
+                "make room or set VOICEWRIGHT_CACHE to another folder."
+            )
+        for file in published.files:
+            fetch(published, file, work / file.name, frozenset(accepted), progress)
+        card = {
+            "name": name,
+            "licence": published.licence,
+            "language": published.language,
+            "source": f"{published.repository} at {published.revision}",
+        }
+        card |= {"voice": published.voice} if published.voice else {}
+        (work / CARD).write_text(json.dumps(card, ensure_ascii=False, indent=1) + "\n", "utf-8")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        work.replace(target)
+    except OSError as error:
+        raise VoicewrightError(
+            f"{error.filename or work}: {error.strerror or error}; make room, or set VOICEWRIGHT_CACHE."
+        ) from error
+    return target

@@ -15,7 +15,9 @@ from typing import Annotated, Literal
 
 import typer
 
+from voicewright.commands_models import ListsByDefault
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.voice_commands import app as voice_app
 
 app = typer.Typer(
     help="Give Kokoro-class text-to-speech new voices: prepare recordings, train, speak, judge.",
@@ -24,8 +26,11 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-voice_app = typer.Typer(help="Look into voicepacks.", rich_markup_mode=None)
 app.add_typer(voice_app, name="voice")
+models_app = typer.Typer(
+    help="Models on this machine, and those that can be fetched.", cls=ListsByDefault, rich_markup_mode=None
+)
+app.add_typer(models_app, name="models")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Language = Annotated[
@@ -36,7 +41,12 @@ Language = Annotated[
 ]
 ModelOption = Annotated[
     str | None,
-    typer.Option("--model", "-m", help="Model folder, training run, weight file, or tiny.", metavar="MODEL"),
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model folder, run, weights file, or a name: tiny, kokoro-v1.0, …",
+        metavar="MODEL",
+    ),
 ]
 Lexicon = Annotated[
     Path | None, typer.Option("--lexicon", help="Pronunciations of your own.", metavar="FILE")
@@ -290,59 +300,51 @@ def demo(
         print(made.text())
 
 
-@voice_app.command("inspect")
-def voice_inspect(
-    voice: Annotated[str, typer.Argument(help="Voicepack file, or a voice of the model.")],
-    model: ModelOption = None,
-    as_json: Json = False,
-) -> None:
-    """Check a voicepack and describe it."""
-    from voicewright.artifacts import resolve_model, voice_files
-    from voicewright.commands import is_path
-    from voicewright.voices.pack import Voicepack, describe
-
-    path = Path(voice)
-    if not path.is_file() and not is_path(voice):
-        files = voice_files(resolve_model(model))
-        if voice not in files:
-            raise UsageError(f"there is no voice {voice!r}; the model has {', '.join(files) or 'none'}.")
-        path = files[voice]
-    facts = {"file": str(path), **describe(Voicepack.read(path))}
-    if as_json:
-        _emit(facts)
-    else:
-        _table(facts)
-
-
-@app.command()
-def models(
+@models_app.command("list")
+def models_list(
     folders: Annotated[
         list[Path] | None, typer.Argument(help="Folders to search; runs and models when not given.")
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """List the models on this machine: embedded, cached, local."""
-    from voicewright.artifacts import list_models
+    """List the models on this machine: embedded, cached, local; and what `pull` can fetch."""
+    from voicewright.commands_models import fetchable, listing, record
 
-    found = list_models(folders or [Path("runs"), Path("models")])
+    found = listing(folders)
     if as_json:
-        listed = [
-            {
-                "name": entry.name,
-                "folder": str(entry.folder),
-                "voices": list(entry.voices),
-                "licence": entry.card.get("licence"),
-                "bytes": entry.bytes,
-            }
-            for entry in found
-        ]
-        _emit({"models": listed})
+        _emit({"models": [record(entry) for entry in found], "fetchable": fetchable(found)})
         return
     for entry in found:
         voices = ", ".join(entry.voices) or "no voices"
         print(f"{entry.name}\t{entry.bytes / 1e6:.1f} MB\t{voices}\t{entry.folder}")
-    if not found:
-        _note("No models here.")
+    for item in fetchable(found):
+        _note(f"`voicewright models pull {item['name']}` fetches {item['megabytes']} MB: {item['about']}")
+
+
+@models_app.command("pull")
+def models_pull(
+    name: Annotated[str, typer.Argument(help="A published model, such as kokoro-v1.0.")],
+    accept_hash: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--accept-hash", help="Trust a file with this sha256, where none is known.", metavar="HEX"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Fetch a published model into the cache, checked against its published hashes."""
+    from voicewright.artifacts import pull
+    from voicewright.commands import Progress
+
+    progress = Progress()
+    try:
+        folder = pull(name, [value.lower() for value in accept_hash or []], progress)
+    finally:
+        progress.close()
+    if as_json:
+        _emit({"name": name, "folder": str(folder)})
+    else:
+        print(folder)
 
 
 @app.command()

@@ -50,9 +50,8 @@ class IstftNet(Strict):
             )
         if len(self.upsample_kernel_sizes) != len(self.upsample_rates):
             raise ValueError("upsample_kernel_sizes needs one kernel for each of upsample_rates")
-        for kernel, rate in zip(self.upsample_kernel_sizes, self.upsample_rates, strict=True):
-            if kernel < rate or (kernel - rate) % 2:
-                raise ValueError(f"kernel {kernel} does not fit rate {rate}; add an even number to the rate")
+        if any(k < r for k, r in zip(self.upsample_kernel_sizes, self.upsample_rates, strict=True)):
+            raise ValueError("each of upsample_kernel_sizes must be at least its rate")
         if len(self.resblock_kernel_sizes) != len(self.resblock_dilation_sizes):
             raise ValueError("resblock_dilation_sizes needs one list for each of resblock_kernel_sizes")
         if any(kernel % 2 == 0 for kernel in self.resblock_kernel_sizes):
@@ -84,6 +83,9 @@ class StyleEncoder(Strict):
 class Extension(Strict):
     """What upstream hard-codes. The defaults are Kokoro's values."""
 
+    decoder: Literal["istftnet", "hifigan"] = "istftnet"
+    """`hifigan`: StyleTTS 2's LibriTTS decoder. It reads rates, kernels and channels from the `istftnet`
+    block; its rates alone make a hop, so `gen_istft_hop_size` is 1 there."""
     decoder_channels: int = 1024
     """Width of decoder.encode and decoder.decode.0-2."""
     decoder_residual: int = 64
@@ -102,6 +104,13 @@ class Extension(Strict):
     """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics then
     come in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs
     `source_stft: cartesian`."""
+    source_phase_from: float | None = None
+    """Hz from which the output's phase is counted from the excitation's own instead of from zero. Harmonics
+    up there are then as regular, and hiss as irregular, as the excitation; the network shapes their
+    magnitude. Needs `source_stft: cartesian`."""
+    pitch_edges: bool = False
+    """Predicted F0 is a mean of voiced and unvoiced cases, so it ramps through pitches that nobody speaks at
+    where voicing begins and ends. On: such frames take the pitch of voiced frames beside them, or none."""
     noise_kernel: int = 11
     """Kernel of the last stage's noise_res block."""
     style_encoder: StyleEncoder | None = None
@@ -134,9 +143,30 @@ class ModelConfig(Strict):
             raise ValueError("hidden_dim must be even, as each LSTM direction has half of it")
         if self.voicewright.noise_kernel % 2 == 0:
             raise ValueError("voicewright.noise_kernel must be odd")
-        if self.voicewright.source_gain and self.voicewright.source_stft != "cartesian":
-            raise ValueError("voicewright.source_gain needs voicewright.source_stft: cartesian")
+        self._check_decoder()
+        if self.voicewright.source_stft != "cartesian":
+            for name in ("source_gain", "source_phase_from"):
+                if getattr(self.voicewright, name) not in (False, None):
+                    raise ValueError(f"voicewright.{name} needs voicewright.source_stft: cartesian")
         return self
+
+    def _check_decoder(self) -> None:
+        """What one decoder can build and the other cannot."""
+        net, extension = self.istftnet, self.voicewright
+        if extension.decoder == "istftnet":
+            for kernel, rate in zip(net.upsample_kernel_sizes, net.upsample_rates, strict=True):
+                if (kernel - rate) % 2:
+                    raise ValueError(
+                        f"istftnet: kernel {kernel} does not fit rate {rate}; add an even number to the rate"
+                    )
+            return
+        if net.gen_istft_hop_size != 1:
+            raise ValueError("istftnet.gen_istft_hop_size must be 1 with voicewright.decoder: hifigan")
+        if extension.excitation != "sines" or extension.source_stft != "polar" or extension.source_gain:
+            raise ValueError(
+                "voicewright.decoder: hifigan has no switches for its source; leave out excitation, "
+                "source_stft and source_gain"
+            )
 
     @classmethod
     def read(cls, path: Path) -> ModelConfig:

@@ -118,12 +118,10 @@ def say(order: Order, chunks: IO[str] | None = None) -> Said:
     if not SLOWEST <= order.speed <= FASTEST:
         raise UsageError(f"the speed is {order.speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
     check_outputs(order.output, order.timestamps)
-    from voicewright.commands import is_path
+    from voicewright.voice_commands import words_to_mix
 
     engine = _engine(order)
-    voice: str | Path | None = order.voice
-    if order.voice is not None and order.voice not in engine.voices and is_path(order.voice):
-        voice = Path(order.voice)
+    voice = None if order.voice is None else words_to_mix(order.voice, engine.model_path, engine.name)
     said = Said(engine.name)
     with _interruptible() as stop:
         parts = engine.stream(

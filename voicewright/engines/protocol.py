@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.errors import Cancelled
+from voicewright.voices.blend import Mix
 from voicewright.voices.pack import Voicepack
 
-Voice: TypeAlias = str | Path | Voicepack
-"""A name among the model's voices, a voicepack file, or a voicepack. A string is never opened as a file."""
+Voice: TypeAlias = str | Path | Voicepack | Mix
+"""A name among the model's voices, or a mix of names (`a(2)+b`, see `voices/blend.py`); a voicepack file; a
+voicepack; a parsed mix. A string is never opened as a file."""
 
 Cancel: TypeAlias = Callable[[], bool] | threading.Event
 """Says whether to stop: asked before every piece of a stream."""

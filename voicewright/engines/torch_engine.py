@@ -23,7 +23,12 @@ from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES
 from voicewright.text.markup import FASTEST, SLOWEST
 from voicewright.text.vocab import PAD
+from voicewright.voices.blend import Mix, Shelf, parse, read_mix
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.sources import refuse_stranger
+
+_KEPT_PACKS = 64
+"""Voicepacks kept in memory, half a megabyte each: mixes are without number."""
 
 
 class TorchEngine:
@@ -38,17 +43,22 @@ class TorchEngine:
         self.model_path = resolve_model(model)
         self.card = read_card(self.model_path)
         self._files = voice_files(self.model_path)
-        network, self.config, _ = load_model(self.model_path, styles=False)
+        self._notes: list[str] = []
+        """What is to be known of the model itself; said with the first speech."""
+        network, self.config, _ = load_model(self.model_path, note=self._notes.append, styles=False)
         self._device = torch.device(device)
         self._model = network.float().eval().requires_grad_(False).fold().to(self._device)
         self._lexicon = lexicon
         self._frontends: dict[str, Frontend] = {}
-        self._packs: dict[Path, Voicepack] = {}
+        self._packs: dict[Path | Mix, Voicepack] = {}
 
     @property
     def name(self) -> str:
         """What the card calls the model, else the name of its folder (of its run, inside a training run)."""
-        folder = self.model_path.resolve()
+        folder = self.model_path.absolute()
+        if folder.parent.name == "snapshots":  # of Hugging Face's cache: models--owner--name/snapshots/hash
+            return str(self.card.get("name") or folder.parents[1].name.partition("--")[2].replace("--", "/"))
+        folder = folder.resolve()
         named = folder.parent.name if folder.name in RUN_FOLDERS else folder.name
         return str(self.card.get("name") or named)
 
@@ -133,7 +143,7 @@ class TorchEngine:
             return self.frontend(code or language or self._language(voice or chosen[0]))
 
         done = 0
-        pending: list[str] = []
+        pending, self._notes = self._notes, []
         stop_if(cancel)
         for part in plan.parts(text, frontend, self._voice, early, markup):
             stop_if(cancel)
@@ -257,20 +267,36 @@ class TorchEngine:
         return limit(spoken.audio.cpu().numpy())
 
     def _voice(self, voice: Voice | None) -> tuple[str, Voicepack]:
+        """Its label and rows. A string is a name of this model or a mix of names, never a file."""
         if isinstance(voice, Voicepack):
             return "custom", voice
         if isinstance(voice, Path):
-            name, path = voice.stem, voice
+            return voice.stem, self._pack(voice, lambda: self._foreign(str(voice), Voicepack.read(voice)))
+        if isinstance(voice, Mix):
+            mix = voice
         else:
-            name = voice if voice is not None else self.default_voice
-            if name not in self._files:
-                raise UsageError(
-                    f"{self.name} has no voice {name!r}; it has {', '.join(self._files) or 'none'}."
-                )
-            path = self._files[name]
-        if path not in self._packs:
-            self._packs[path] = Voicepack.read(path)
-        return name, self._packs[path]
+            words = voice if voice is not None else self.default_voice
+            mix = parse(words, self._shelf())
+        if all(term.path in self._files.values() for term in mix.terms):
+            return mix.name, self._pack(mix, lambda: read_mix(mix))
+        return mix.name, self._pack(mix, lambda: self._foreign(mix.words, read_mix(mix)))
+
+    def _shelf(self) -> Shelf:
+        """The names that a string may use."""
+        return Shelf(self._files, owner=self.name)
+
+    def _foreign(self, words: str, pack: Voicepack) -> Voicepack:
+        """The pack from elsewhere. Raises VoicewrightError where it is plainly not for this model."""
+        refuse_stranger(words, pack, self.name, self._files.values())
+        return pack
+
+    def _pack(self, key: Path | Mix, read: Callable[[], Voicepack]) -> Voicepack:
+        """Read once and kept, as long as it is among the last that were asked for."""
+        pack = self._packs.pop(key, None) or read()
+        self._packs[key] = pack
+        while len(self._packs) > _KEPT_PACKS:
+            del self._packs[next(iter(self._packs))]
+        return pack
 
     def _language(self, voice: str) -> str:
         """Kokoro's voice names begin with the letter of their language; else what the card says."""

@@ -77,7 +77,7 @@ class SpectralNorm(nn.Module):
         self._v = F.normalize(self._u @ matrix, dim=0, eps=1e-12)
 
     def forward(self, weight: Tensor) -> Tensor:
-        with torch.autocast(weight.device.type, enabled=False):
+        with torch.autocast("cpu" if weight.is_meta else weight.device.type, enabled=False):
             matrix = weight.flatten(1)
             if self.training:
                 self._iterate(matrix)

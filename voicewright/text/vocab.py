@@ -76,3 +76,10 @@ def remap(source: Mapping[str, int], target: Mapping[str, int]) -> dict[int, int
     Symbols that only one table has are absent from the result: the caller decides what becomes of them.
     """
     return {PAD: PAD} | {slot: target[symbol] for symbol, slot in source.items() if symbol in target}
+
+
+STYLETTS2_SPOKEN: Mapping[str, int] = MappingProxyType(
+    {symbol: slot for symbol, slot in STYLETTS2.items() if not "A" <= symbol <= "Z" and symbol not in "ʤʧ"}
+)
+"""What models with StyleTTS 2's table have heard: 149 symbols. espeak-ng wrote their phonemes, which has no
+capitals (Kokoro's diphthongs `A I O Q W Y` have other slots there) and writes dʒ, tʃ as two symbols each."""

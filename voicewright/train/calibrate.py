@@ -1,4 +1,4 @@
-"""Give predicted pitch the spread that the speaker has.
+"""After training: predicted pitch gets the spread that the speaker has, and sound the recordings' spectrum.
 
 A network trained to predict F0 from text alone hedges: its curve is the mean of what the speaker might do,
 so it moves less than any speaker. As with the global-variance compensation of parametric synthesis (Toda &
@@ -14,9 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voicewright.config import STYLE
+from voicewright.config import SAMPLE_RATE, STYLE
 from voicewright.corpus.features import Features
+from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel
+from voicewright.model.tts.prosody import clean_edges
 from voicewright.voices.pack import Voicepack
 
 MOST = 1.4
@@ -26,6 +28,16 @@ VOICED = 60.0
 """Hz; both curves must be above."""
 ENOUGH = 200
 """Voiced frames without which there is nothing to go by."""
+SOUNDED = 12
+LOWEST = 700.0
+"""Hz; below, single harmonics decide, and their level is not the last layer's business."""
+LOUDEST = 6.0
+"""dB; more than this would be another fault than a wrong balance."""
+WIDTH = 150.0
+QUIET = 40.0
+"""dB below the loudest piece: silence there is."""
+_FFT = 1024
+_DB = 8.685889638
 
 
 def spread(hertz: NDArray[np.float32]) -> float:
@@ -53,7 +65,8 @@ def spread_pitch(
         durations = torch.from_numpy(np.array(f.durations)).unsqueeze(0)
         style = torch.from_numpy(pack.style(len(f.tokens) - 2)[STYLE:].copy()).unsqueeze(0)
         d = model.encode_prosody(tokens, None, style)
-        curve = model.f0_energy(model.expand(d.transpose(1, 2), durations), style)[0][0].numpy()
+        f0 = model.f0_energy(model.expand(d.transpose(1, 2), durations), style)[0]
+        curve = (clean_edges(f0) if model.config.voicewright.pitch_edges else f0)[0].numpy()
         both = (curve > VOICED) & (f.f0 > VOICED)
         made.append(curve[both])
         real.append(np.asarray(f.f0)[both])
@@ -68,3 +81,50 @@ def spread_pitch(
     assert head.bias is not None
     head.bias.copy_(middle + k * (head.bias - middle))
     return k
+
+
+@torch.no_grad()
+def match_spectrum(
+    model: TTSModel, pack: Voicepack, utterances: Sequence[Features], rounds: int = 2
+) -> float:
+    """Shift the generator's log magnitudes, bin by bin, until copy-synthesis has the utterances' long-term
+    spectrum. Returns the largest shift in dB (at most LOUDEST up or down).
+
+    Bins below LOWEST are left alone: the pitch lives there. The utterances should be held-out ones of one
+    speaker; a handful is enough. Does nothing (0) to a decoder without an inverse STFT.
+    """
+    generator = model.decoder.generator
+    if not isinstance(generator, Generator):
+        return 0.0
+    chosen = [utterances[int(i)] for i in np.linspace(0, len(utterances) - 1, min(SOUNDED, len(utterances)))]
+    bias = generator.conv_post.bias
+    assert isinstance(bias, torch.Tensor)
+    hertz = torch.arange(generator.bins) * (SAMPLE_RATE / generator.stft.n_fft)
+    wanted = _band_power([torch.from_numpy(f.samples / 32768).float() for f in chosen], hertz)
+    before = bias[: generator.bins].clone()
+    shift = torch.zeros(generator.bins)
+    for _ in range(rounds):
+        made = []
+        for f in chosen:
+            given = [torch.from_numpy(np.array(x))[None] for x in (f.tokens, f.durations, f.f0, f.energy)]
+            style = torch.from_numpy(pack.style(len(f.tokens) - 2).copy())[None]
+            rng = torch.Generator().manual_seed(0)
+            made.append(model.speak(given[0], style, 1.0, rng, *given[1:]).audio)
+        step = 0.5 * (wanted / _band_power(made, hertz)).log()
+        shift = (shift + 0.8 * step * (hertz >= LOWEST)).clamp(-LOUDEST / _DB, LOUDEST / _DB)
+        bias[: generator.bins] = before + shift
+    return float(shift.abs().max()) * _DB
+
+
+def _band_power(clips: Sequence[torch.Tensor], hertz: torch.Tensor) -> torch.Tensor:
+    """Share of the clips' power around each frequency [bins], averaged over sounding pieces of 43 ms."""
+    window = torch.hann_window(_FFT)
+    spectra = torch.cat(
+        [torch.stft(c, _FFT, _FFT // 2, window=window, return_complex=True) for c in clips], 1
+    )
+    power = spectra.abs().square()
+    level = power.sum(0)
+    power = power[:, level > level.max() * 10 ** (-QUIET / 10)].mean(1)
+    at = torch.arange(len(power)) * (SAMPLE_RATE / _FFT)
+    near = ((at[None] - hertz[:, None]).abs() <= WIDTH).float()
+    return (near @ power / near.sum(1)) / power.sum()

@@ -14,7 +14,7 @@ from torch import Tensor
 from voicewright.config import ModelConfig
 from voicewright.corpus.features import Features
 from voicewright.model.checkpoint import save_model
-from voicewright.train.calibrate import spread_pitch
+from voicewright.train.calibrate import match_spectrum, spread_pitch
 from voicewright.train.stages import Networks
 from voicewright.voices.encode import encode_voice
 
@@ -39,7 +39,8 @@ def write_model(
 ) -> None:
     """Write a complete model folder (replacing an older one only once this one is whole).
 
-    `utterances` give the voicepacks; `held_out` ones of a single speaker calibrate the spread of pitch.
+    `utterances` give the voicepacks; `held_out` ones of a single speaker calibrate the spread of pitch
+    and the long-term spectrum.
     """
     work = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(work, ignore_errors=True)
@@ -51,7 +52,9 @@ def write_model(
         packs[speaker] = encode_voice(networks.styles, [f for f in utterances if f.speaker == speaker])
     details = dict(card)
     if held_out and len(packs) == 1:
-        details["pitch_spread"] = spread_pitch(networks.tts, next(iter(packs.values())), held_out)
+        pack = next(iter(packs.values()))
+        details["pitch_spread"] = spread_pitch(networks.tts, pack, held_out)
+        details["spectrum_shift_db"] = match_spectrum(networks.tts, pack, held_out)
     save_model(work, networks.tts, config, style_encoders=networks.styles, card=details, dtype=dtype)
     voices = work / "voices"
     voices.mkdir(exist_ok=True)

@@ -1,7 +1,7 @@
 """How a voice's style varies with sentence length, fitted from measured styles.
 
-Basis {1, log(t+1), t, t²} with t = token count - 1: over the 54 public voicepacks these four explain 99.8 %
-of the variation within a voice, so that a few dozen observations determine all 510 rows.
+Basis {1, log(t+1), t, t²} with t = token count - 1: over the 54 public voicepacks these four explain
+99.8 % of the variation within a voice, so that a few dozen observations determine all 510 rows.
 """
 
 from __future__ import annotations
@@ -42,16 +42,16 @@ def fit_curve(counts: Sequence[int], styles: NDArray[np.float32], margin: float 
     mean = style.mean(axis=0)
     rows = np.tile(mean, (ROWS, 1))
     if len(count) >= 3 and np.ptp(count) > 0:
-        basis = _basis(count)
+        basis = length_basis(count)
         centre, spread = basis.mean(axis=0), basis.std(axis=0)
         slopes = _ridge((basis - centre) / spread, style - mean)
         low, high = count.min() * (1 - margin), count.max() * (1 + margin)
         inside = np.clip(np.arange(1, ROWS + 1, dtype=np.float64), low, high)
-        rows += ((_basis(inside) - centre) / spread) @ slopes
+        rows += ((length_basis(inside) - centre) / spread) @ slopes
     return Voicepack.of(rows)
 
 
-def _basis(count: Floats) -> Floats:
+def length_basis(count: Floats) -> Floats:
     """[N, 3]: log(t+1), t, t² with t on [0, 1] over the table; the constant is the mean, kept apart."""
     t = (count - 1) / (ROWS - 1)
     return np.stack([np.log(np.maximum(count, 1.0)), t, t * t], axis=1)

@@ -10,6 +10,7 @@ from torch.nn.utils.parametrizations import weight_norm
 from voicewright.config import ModelConfig
 from voicewright.model.layers import AdaINConvBlock
 from voicewright.model.tts.generator import Generator
+from voicewright.model.tts.hifigan import HifiGan
 
 F0_WIDTHS = (1, 3, 7)
 ENERGY_WIDTHS = (1, 3, 7, 15)
@@ -30,6 +31,8 @@ def pick(widths: tuple[int, ...], rng: torch.Generator | None) -> int:
 class Decoder(nn.Module):
     """Kokoro's `decoder`: `front` is everything before the generator."""
 
+    generator: Generator | HifiGan
+
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         extension, style = config.voicewright, config.style_dim
@@ -43,7 +46,8 @@ class Decoder(nn.Module):
         self.F0_conv = weight_norm(nn.Conv1d(1, 1, 3, stride=2, padding=1))
         self.N_conv = weight_norm(nn.Conv1d(1, 1, 3, stride=2, padding=1))
         self.asr_res = nn.Sequential(weight_norm(nn.Conv1d(config.hidden_dim, residual, 1)))
-        self.generator = Generator(config.istftnet, extension, style)
+        build = HifiGan if extension.decoder == "hifigan" else Generator
+        self.generator = build(config.istftnet, extension, style)
 
     def front(
         self,

@@ -12,7 +12,8 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.layers import fold
 from voicewright.model.tts.bert import Albert
 from voicewright.model.tts.decoder import Decoder
-from voicewright.model.tts.prosody import ProsodyPredictor
+from voicewright.model.tts.hifigan import TAIL
+from voicewright.model.tts.prosody import ProsodyPredictor, clean_edges
 from voicewright.model.tts.text import TextEncoder
 
 
@@ -52,6 +53,7 @@ class TTSModel(nn.Module):
             hidden, config.text_encoder_kernel_size, config.n_layer, config.n_token
         )
         self.decoder = Decoder(config)
+        self._late = config.voicewright.decoder == "hifigan"
 
     def encode_text(self, tokens: Tensor, lengths: Tensor | None = None) -> Tensor:
         """tokens int64 [B,T] -> acoustic text features [B,H,T]."""
@@ -140,8 +142,9 @@ class TTSModel(nn.Module):
                 durations = expected.round().clamp(min=1).long()
         frames = int(durations.sum())
         if f0 is None or energy is None:
-            predicted = self.f0_energy(self.expand(d.transpose(1, 2), durations, frames), prosodic)
-            f0 = predicted[0] if f0 is None else f0
+            predicted = self.f0_energy(self._spread(d.transpose(1, 2), durations, frames), prosodic)
+            if f0 is None:
+                f0 = clean_edges(predicted[0]) if self.config.voicewright.pitch_edges else predicted[0]
             energy = predicted[1] if energy is None else energy
         for name, curve in (("f0", f0), ("energy", energy)):
             if tuple(curve.shape) != (1, 2 * frames):
@@ -149,6 +152,13 @@ class TTSModel(nn.Module):
                     f"{name} has shape {list(curve.shape)} but the durations need [1, {2 * frames}]; "
                     "give two values for each 25 ms frame."
                 )
-        asr = self.expand(self.encode_text(tokens), durations, frames)
+        asr = self._spread(self.encode_text(tokens), durations, frames)
         audio = self.decoder(asr, f0.to(asr.dtype), energy.to(asr.dtype), acoustic, rng=generator)
+        if self._late:
+            audio[:, -TAIL:] = 0
         return Utterance(audio[0].float(), durations[0], f0[0].float(), energy[0].float())
+
+    def _spread(self, x: Tensor, durations: Tensor, frames: int) -> Tensor:
+        """`expand` for inference. StyleTTS 2's HiFi-GAN models are spoken with features one frame late."""
+        x = self.expand(x, durations, frames)
+        return torch.cat([x[..., :1], x[..., :-1]], dim=2) if self._late else x

@@ -1,0 +1,58 @@
+"""What `voicewright models` says: what is here, and what can be fetched."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from voicewright.artifacts import ModelEntry
+
+
+class ListsByDefault(TyperGroup):
+    """`models`, `models FOLDER` and `models --json` mean `models list …`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        help_wanted = bool(args) and args[0] in ctx.help_option_names
+        if not help_wanted and (not args or args[0] not in self.commands):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def listing(folders: Iterable[Path] | None) -> list[ModelEntry]:
+    """Models in `folders` (runs and models of the working directory when not given) and in the caches."""
+    from voicewright import artifacts
+
+    return artifacts.list_models(folders or [Path(name) for name in artifacts.LOCAL])
+
+
+def record(entry: ModelEntry) -> dict[str, object]:
+    return {
+        "name": entry.name,
+        "folder": str(entry.folder),
+        "voices": list(entry.voices),
+        "licence": entry.card.get("licence"),
+        "bytes": entry.bytes,
+    }
+
+
+def fetchable(found: Iterable[ModelEntry]) -> list[dict[str, object]]:
+    """Published models that are not among those found."""
+    from voicewright.artifacts import megabytes
+    from voicewright.published import PUBLISHED
+
+    here = {entry.name for entry in found} | {entry.folder.name for entry in found}
+    return [
+        {
+            "name": item.name,
+            "megabytes": megabytes(item),
+            "about": item.about,
+            "licence": item.licence,
+            "pinned": item.pinned,
+        }
+        for item in PUBLISHED.values()
+        if item.name not in here
+    ]
