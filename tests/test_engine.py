@@ -11,8 +11,9 @@ from test_engine_models import write_small_model
 from voicewright.artifacts import embedded_model, list_models, resolve_model
 from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines.joins import CEILING, LEAD, TAIL, fade, limit, pause_after, trim
+from voicewright.engines.plan import COMFORT, EARLY, blocks
 from voicewright.engines.protocol import Speech, join
-from voicewright.engines.torch_engine import COMFORT, EARLY, TorchEngine, _blocks
+from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voices.pack import Voicepack
 
@@ -143,12 +144,20 @@ def test_never_clips(engine: TorchEngine, long: Speech) -> None:
 
 def test_blocks_lose_nothing() -> None:
     book = " ".join([LONG.replace("\n\n", " ")] * 20) + "\n\n" + "\n \n".join([LONG] * 5)
-    blocks = list(_blocks(book))
-    assert len(blocks) > 3 and not blocks[-1][1]
-    assert "".join("".join(block for block, _ in blocks).split()) == "".join(book.split())
-    assert [ends for _, ends in blocks[:-1]].count(True) >= 1 and [ends for _, ends in blocks].count(
-        False
-    ) > 1
+    cuts = list(blocks(book))
+    assert len(cuts) > 3 and not cuts[-1][2] and cuts[-1][1] == len(book)
+    assert "".join("".join(book[start:stop] for start, stop, _ in cuts).split()) == "".join(book.split())
+    assert [ends for *_, ends in cuts[:-1]].count(True) >= 1 and [ends for *_, ends in cuts].count(False) > 1
+    assert next(blocks(book, 250))[1] < 600 < next(blocks(book))[1]
+
+
+@pytest.mark.parametrize(
+    "text", ["\U0001f680" * 40_000, "word " * 20_000, "é\u0301" * 20_000, "春。" * 20_000]
+)
+def test_blocks_of_any_text_are_short(text: str) -> None:
+    cuts = list(blocks(text, 250))
+    assert "".join(text[start:stop] for start, stop, _ in cuts) == text
+    assert cuts[0][1] <= 16 * 250 and max(stop - start for start, stop, _ in cuts) <= 16_001
 
 
 @pytest.mark.parametrize("speed", [0.2, 4.1, 0.0, -1.0, float("nan"), float("inf")])

@@ -114,6 +114,9 @@ def test_same_seed_same_file(folder: Path, tmp_path: Path) -> None:
         (["Hello.", "-o", "a.xyz"], 2, "a.xyz"),
         (["Hello.", "-o", "no/such/folder/a.wav"], 2, "no/such/folder"),
         (["Hello.", "--speed", "9"], 2, "0.25"),
+        (["Hello.", "--speed", "0"], 2, "0.25"),
+        (["Hello.", "--speed", "nan"], 2, "0.25"),
+        (["[pause:1s][foo:bar]"], 1, "nothing to speak"),
         (["Hello.", "--voice", "soprano"], 2, "alto, basso"),
         (["Hello.", "--voice", "absent.pt"], 1, "absent.pt"),
         (["Hello.", "--language", "tlh"], 2, "tlh"),
@@ -144,6 +147,19 @@ def test_refusals_are_one_sentence_and_leave_nothing(
     caught = capsys.readouterr()
     assert one_sentence(caught.err) and says in caught.err
     assert caught.out == "" and list(tmp_path.iterdir()) == []
+
+
+def test_a_pack_that_holds_nan_is_one_sentence(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = np.zeros((510, 1, 256), "<f4")
+    rows[40, 0, 5] = np.nan
+    rows.tofile(tmp_path / "bad.bin")
+    arguments = ["say", "Hello.", "-o", str(tmp_path / "a.wav"), "-m", str(folder)]
+    assert main([*arguments, "--voice", str(tmp_path / "bad.bin")]) == 1
+    error = capsys.readouterr().err
+    assert one_sentence(error) and "row 40 holds NaN" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["bad.bin"]
 
 
 def test_text_that_is_not_utf8(folder: Path, tmp_path: Path) -> None:
@@ -178,23 +194,94 @@ def test_failure_while_writing_leaves_the_old_file(
     assert out.read_bytes() == b"old" and [path.name for path in tmp_path.iterdir()] == ["a.wav"]
 
 
-def test_interrupted_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+def start_long(folder: Path, where: Path, *more: str) -> subprocess.Popen[bytes]:
+    """A process that speaks for a long time and has begun to write."""
+    (where / "book.txt").write_text(SENTENCES * 3000)
     process = subprocess.Popen(
-        [sys.executable, "-m", "voicewright.cli", "say", "-", "-o", "a.wav", "-m", str(folder)],
-        stdin=subprocess.PIPE,
+        [sys.executable, "-m", "voicewright.cli", "say", "-f", "book.txt", "-m", str(folder), *more],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        cwd=where,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
+    until = time.monotonic() + 60
+    while time.monotonic() < until and process.poll() is None:
+        if sum(path.stat().st_size for path in where.glob(".*.part")) > 200_000:
+            break
+        time.sleep(0.05)
+    return process
+
+
+def test_interrupted_keeps_what_was_spoken_when_asked(folder: Path, tmp_path: Path) -> None:
+    out, stamps = tmp_path / "a.flac", tmp_path / "a.json"
+    process = start_long(folder, tmp_path, "-o", out.name, "--timestamps", stamps.name, "--keep-partial")
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130
+    assert f"voicewright: interrupted; {out.name} holds the first" in error.decode().splitlines()[-1]
+    samples, rate = soundfile.read(out)
+    record = json.loads(stamps.read_text("utf-8"))
+    assert record["audio_seconds"] == pytest.approx(len(samples) / rate, abs=1e-3) and len(samples) > rate
+    assert record["chunks"][-1]["end"] == pytest.approx(record["audio_seconds"], abs=1e-3)
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([out.name, "a.json", "book.txt"])
+
+
+def test_interrupted_says_so_in_one_sentence(folder: Path, tmp_path: Path) -> None:
+    process = start_long(folder, tmp_path, "-o", "a.wav")
+    began = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=30)
+    assert process.returncode == 130 and time.monotonic() - began < 10
+    told = [line for line in error.decode().splitlines() if "of the text" not in line]
+    assert len(told) == 1 and told[0].startswith("voicewright: interrupted after ")
+    assert [path.name for path in tmp_path.iterdir()] == ["book.txt"]
+
+
+def test_a_pipe_is_fed_while_the_rest_is_made(folder: Path, tmp_path: Path) -> None:
+    (tmp_path / "book.txt").write_text(SENTENCES * 3000)
+    with subprocess.Popen(
+        [sys.executable, "-m", "voicewright.cli", "say", "-f", "book.txt", "-m", str(folder), "-o", "-"],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
-    )
-    assert process.stdin is not None
-    process.stdin.write((SENTENCES * 3000).encode())
-    process.stdin.close()
-    time.sleep(3)
-    process.send_signal(signal.SIGINT)
-    assert process.wait(30) == 130
-    assert process.stderr is not None
-    with process.stderr as stream:
-        assert b"Traceback" not in stream.read()
-    assert list(tmp_path.iterdir()) == []
+    ) as process:
+        assert process.stdout is not None and process.stderr is not None
+        head = process.stdout.read(44 + 48_000)
+        assert head[:4] == b"RIFF" and len(head) == 48_044 and process.poll() is None
+        process.stdout.close()
+        assert process.wait(30) == 1 and b"Traceback" not in process.stderr.read()
+
+
+def test_a_file_behind_standard_output_gets_its_length(folder: Path, tmp_path: Path) -> None:
+    said = [sys.executable, "-m", "voicewright.cli", "say", "Hello.", "-o", "-", "-m", str(folder)]
+    with (tmp_path / "a.wav").open("wb") as file:
+        subprocess.run(said, stdout=file, stderr=subprocess.DEVNULL, check=True)
+    data = (tmp_path / "a.wav").read_bytes()
+    assert int.from_bytes(data[40:44], "little") == len(data) - 44
+
+
+def test_wrong_tags_are_warned_of_and_markup_can_be_off(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.wav"
+    text = "One [rate:fast]two [pause:3s] three."
+    assert main(["say", text, "-o", str(out), "-m", str(folder), "--json"]) == 0
+    caught = capsys.readouterr()
+    record = json.loads(caught.out)
+    assert len(record["warnings"]) == 1 and "warning: Line 1, column 5: [rate:fast]" in caught.err
+    assert record["audio_seconds"] > 3 and len(record["chunks"]) == 2
+    assert main(["say", text, "-o", str(out), "-m", str(folder), "--json", "--no-markup"]) == 0
+    plain = json.loads(capsys.readouterr().out)
+    assert "pause" in "".join(chunk["text"] for chunk in plain["chunks"])
+
+
+def test_a_long_text_shows_its_progress(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.wav"
+    assert main(["say", SENTENCES * 40, "-o", str(out), "-m", str(folder)]) == 0
+    lines = [line for line in capsys.readouterr().err.splitlines() if "of the text" in line]
+    assert 3 <= len(lines) <= 10 and lines[-1].startswith("100%") and "times real time" in lines[0]
 
 
 def spoken(text: str, seconds: float = 0.4, start: float = 0.0) -> Chunk:
@@ -219,6 +306,18 @@ def test_cues_are_readable_and_as_written() -> None:
         assert len(cue.text) <= LONGEST_LINE and 0 < cue.end - cue.start <= LONGEST_CUE
     assert all(a.end <= b.start for a, b in itertools.pairwise(found))
     assert [cue.text for cue in found[-3:]] == ["Up.", "Down.", "Another chunk begins"]
+
+
+def test_cues_without_spaces() -> None:
+    text = "吾輩は猫である。名前はまだ無い。どこで生れたかとんと見当がつかぬ。薄暗い所で泣いていた。"
+    words = re.findall(r"[^。]{1,3}", text)
+    times = tuple(WordTime(word, 0.3 * n, 0.3 * n + 0.25) for n, word in enumerate(words))
+    found = cues([Chunk(text, "", "v", (), times, 0, 0.3 * len(words))])
+    assert "".join(cue.text for cue in found) == text
+    assert (
+        found[0].text == "吾輩は猫である。" and max(len(cue.text) for cue in found) <= LONGEST_LINE // 2 + 2
+    )
+    assert all(a.end <= b.start for a, b in itertools.pairwise(found))
 
 
 def test_cues_of_odd_words() -> None:

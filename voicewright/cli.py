@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
@@ -60,7 +59,6 @@ Recogniser = Annotated[
 ]
 Transcribe = Literal["auto", "always", "never"]
 Transcriber = Literal["pocketsphinx", "faster-whisper"]
-_SAY_CHUNK = ("text", "phonemes", "tokens")
 
 
 @app.callback(invoke_without_command=True)
@@ -96,46 +94,24 @@ def say(
         Path | None,
         typer.Option("--timestamps", help="Write word times: .srt, .vtt or .json.", metavar="FILE"),
     ] = None,
+    markup: Annotated[
+        bool,
+        typer.Option("--markup/--no-markup", help="Follow [pause:1s], [rate:1.1], [voice:x], [lang:fr]."),
+    ] = True,
+    keep_partial: Annotated[
+        bool, typer.Option("--keep-partial", help="After Ctrl-C keep what was spoken so far.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Speak a text into a file."""
-    began = time.perf_counter()
-    if output == "-" and as_json:
-        raise UsageError("--json and -o - both want standard output; write the audio to a file.")
-    from voicewright.commands import check_outputs, read_text, speak, write_speech
+    from voicewright.commands import read_text
+    from voicewright.say import Order, command
 
     wanted = read_text(text, file)
-    check_outputs(output, timestamps)
-    from voicewright.engines.timestamps import chunk_dict
-    from voicewright.engines.torch_engine import TorchEngine
-    from voicewright.voice_commands import words_to_mix
-
-    engine = TorchEngine(model, lexicon=lexicon)
-    chosen = None if voice is None else words_to_mix(voice, engine.model_path, engine.name)
-    speech = speak(engine, wanted, chosen, speed, seed, language)
-    write_speech(speech, output, timestamps)
-    wall = time.perf_counter() - began
-    for warning in speech.warnings:
-        _note(f"warning: {warning}")
-    if as_json:
-        _emit(
-            {
-                "model": engine.name,
-                "voice": speech.chunks[0].voice,
-                "chunks": [
-                    {key: value for key, value in chunk_dict(chunk).items() if key in _SAY_CHUNK}
-                    for chunk in speech.chunks
-                ],
-                "sample_rate": speech.sample_rate,
-                "audio_seconds": round(speech.seconds, 4),
-                "wall_seconds": round(wall, 4),
-                "output": output,
-                "warnings": list(speech.warnings),
-            }
-        )
-    elif output != "-":
-        _note(f"{speech.seconds:.2f} s of speech in {wall:.2f} s.")
-        print(output)
+    order = Order(
+        wanted, output, model, voice, speed, seed, language, lexicon, timestamps, markup, keep_partial
+    )
+    command(order, as_json)
 
 
 @app.command()

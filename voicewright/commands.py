@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus, Utterance
-    from voicewright.engines.protocol import Speech, Voice
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.result import Item, Judgement
 
@@ -97,57 +96,6 @@ def is_path(voice: str) -> bool:
     from voicewright.artifacts import VOICE_SUFFIXES
 
     return os.sep in voice or Path(voice).suffix in VOICE_SUFFIXES
-
-
-def check_outputs(output: str, timestamps: Path | None) -> None:
-    """Everything that can be wrong with the names of results, before any work is done."""
-    from voicewright.audio.files import WRITABLE
-    from voicewright.engines.timestamps import check_format
-
-    files = [] if timestamps is None else [timestamps]
-    if timestamps is not None:
-        check_format(timestamps)
-    if output != "-":
-        if Path(output).suffix.lower().lstrip(".") not in WRITABLE:
-            raise UsageError(f"{output}: audio is written as {', '.join(WRITABLE)}; choose one of these.")
-        files.append(Path(output))
-    for path in files:
-        if path.is_dir():
-            raise UsageError(f"{path} is a folder; name a file in it.")
-        if not path.parent.is_dir():
-            raise UsageError(f"there is no folder {path.parent} to write {path.name} to; make it first.")
-
-
-def write_speech(speech: Speech, output: str, timestamps: Path | None) -> None:
-    from voicewright.audio.files import encode, write, write_atomically
-    from voicewright.engines.timestamps import render
-
-    if timestamps is not None:
-        write_atomically(timestamps, render(speech, timestamps.suffix).encode("utf-8"))
-    if output == "-":
-        sys.stdout.buffer.write(encode(speech.samples, speech.sample_rate, "wav"))
-        sys.stdout.buffer.flush()
-    else:
-        write(Path(output), speech.samples, speech.sample_rate)
-
-
-def speak(
-    engine: TorchEngine, text: str, voice: Voice | None, speed: float, seed: int, language: str | None
-) -> Speech:
-    from voicewright.engines.protocol import join
-
-    parts: list[Speech] = []
-    live = sys.stderr.isatty()
-    try:
-        for part in engine.stream(text, voice, speed, seed, language, early=False):
-            parts.append(part)
-            if live:
-                done = part.start + part.seconds
-                print(f"\r{len(parts)} chunks, {done:.1f} s of speech", end="", file=sys.stderr, flush=True)
-    finally:
-        if live and parts:
-            print("\r\x1b[K", end="", file=sys.stderr, flush=True)
-    return join(parts, parts[0].sample_rate)
 
 
 def training_judge(

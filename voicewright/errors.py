@@ -13,3 +13,9 @@ class UsageError(VoicewrightError):
     """The command was called wrongly (bad option, missing file name). Exit code 2."""
 
     exit_code = 2
+
+
+class Cancelled(VoicewrightError):
+    """The person, or the program that asked, wants no more of it. Exit code 130, as after Ctrl-C."""
+
+    exit_code = 130

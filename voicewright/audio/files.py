@@ -21,6 +21,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from voicewright.audio.writer import OPUS_RATES, WRITABLE
 from voicewright.config import SAMPLE_RATE
 from voicewright.errors import UsageError, VoicewrightError
 
@@ -34,21 +35,11 @@ EXTENSIONS = frozenset(
 )
 """Lower-case names without the dot that are taken for audio when a folder is searched."""
 
-WRITABLE: dict[str, tuple[str, str]] = {
-    "wav": ("WAV", "PCM_16"),
-    "flac": ("FLAC", "PCM_16"),
-    "mp3": ("MP3", "MPEG_LAYER_III"),
-    "ogg": ("OGG", "VORBIS"),
-    "opus": ("OGG", "OPUS"),
-}
-"""Extension → libsndfile format and default sample encoding of `write`."""
-
 _BLOCK = 1 << 17
 """Values decoded at a time, all channels together."""
 _CONTAINERS = "aac,ac3,aiff,amr,ape,asf,au,caf,dsf,eac3,flac,matroska,webm,mov,mp3,ogg,tta,w64,wav,wv"
 """What FFmpeg may take a file for: containers of sound, and nothing that names other files."""
 _RATES = range(2_000, 768_001)
-_OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
 
 
 class AudioError(VoicewrightError):
@@ -306,7 +297,7 @@ def encode(samples: Samples, rate: int, extension: str, subtype: str | None = No
     if not np.isfinite(values).all():
         raise VoicewrightError("Audio to be written holds values that are not numbers.")
     container, default = WRITABLE[name]
-    if name == "opus" and rate not in _OPUS_RATES:
+    if name == "opus" and rate not in OPUS_RATES:
         values, rate = resample(values, rate, 48_000), 48_000
     values = np.clip(values, -1.0, 1.0)
     buffer = io.BytesIO()

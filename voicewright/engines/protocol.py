@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -10,12 +11,16 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from voicewright.errors import Cancelled
 from voicewright.voices.blend import Mix
 from voicewright.voices.pack import Voicepack
 
 Voice: TypeAlias = str | Path | Voicepack | Mix
 """A name among the model's voices, or a mix of names (`a(2)+b`, see `voices/blend.py`); a voicepack file; a
 voicepack; a parsed mix. A string is never opened as a file."""
+
+Cancel: TypeAlias = Callable[[], bool] | threading.Event
+"""Says whether to stop: asked before every piece of a stream."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Chunk:
     words: tuple[WordTime, ...]
     start: float
     end: float
+    place: int = 0
+    """Where `text` begins in the written text, in characters; tags inside a chunk are not in `text`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +66,8 @@ class Speech:
     warnings: tuple[str, ...] = ()
     start: float = 0.0
     """Where `samples` begin on the clock of the whole speech: not 0 for the later parts of a stream."""
+    words: tuple[WordTime, ...] = ()
+    """Words that begin within `samples`: in a stream they come before the record of their chunk does."""
 
     @property
     def seconds(self) -> float:
@@ -79,7 +88,8 @@ class Engine(Protocol):
         seed: int = 0,
         language: str | None = None,
     ) -> Iterator[Speech]:
-        """Speech chunk by chunk, the first one early. Concatenated, the parts are free of clicks."""
+        """Speech piece by piece, the first one early. Concatenated, the parts are free of clicks; a chunk's
+        record comes with its last piece."""
         ...
 
     def speak(
@@ -103,4 +113,11 @@ def join(parts: list[Speech], sample_rate: int) -> Speech:
         tuple(chunk for part in parts for chunk in part.chunks),
         tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
         parts[0].start if parts else 0.0,
+        tuple(word for part in parts for word in part.words),
     )
+
+
+def stop_if(cancel: Cancel | None) -> None:
+    """Raises Cancelled when `cancel` says so."""
+    if cancel is not None and (cancel.is_set() if isinstance(cancel, threading.Event) else cancel()):
+        raise Cancelled("Cancelled.")

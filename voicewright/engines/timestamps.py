@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -34,33 +35,45 @@ def check_format(path: Path) -> None:
 
 def render(speech: Speech, suffix: str) -> str:
     """The text of a timestamps file for `.json`, `.srt` or `.vtt`."""
-    suffix = suffix.lower()
-    if suffix == ".json":
-        return json.dumps(as_dict(speech), ensure_ascii=False, indent=1) + "\n"
-    found = cues(speech.chunks)
-    if suffix == ".srt":
-        return "".join(
-            f"{number}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n\n"
-            for number, cue in enumerate(found, 1)
-        )
-    if suffix == ".vtt":
+    rows = Rows(suffix, speech.sample_rate)
+    return rows.begin() + "".join(map(rows.chunk, speech.chunks)) + rows.end(speech.seconds)
+
+
+class Rows:
+    """The text of a timestamps file in the order in which it can be written while the speech is being made.
+
+    `begin`, then `chunk` for every chunk, then `end`. Raises UsageError for a suffix of another format.
+    """
+
+    def __init__(self, suffix: str, sample_rate: int) -> None:
+        self._suffix = suffix.lower()
+        if self._suffix not in FORMATS:
+            raise UsageError(f"timestamps are written as {', '.join(FORMATS)}, not {suffix!r}.")
+        self._rate = sample_rate
+        self._count = 0
+
+    def begin(self) -> str:
+        if self._suffix == ".json":
+            return f'{{\n"sample_rate": {self._rate},\n"chunks": ['
+        return "WEBVTT\n\n" if self._suffix == ".vtt" else ""
+
+    def chunk(self, chunk: Chunk) -> str:
+        if self._suffix == ".json":
+            self._count += 1
+            comma = "," if self._count > 1 else ""
+            return f"{comma}\n{json.dumps(chunk_dict(chunk), ensure_ascii=False)}"
+        return "".join(map(self._cue, cues([chunk])))
+
+    def end(self, seconds: float) -> str:
+        return f'\n],\n"audio_seconds": {round(seconds, 4)}\n}}\n' if self._suffix == ".json" else ""
+
+    def _cue(self, cue: Cue) -> str:
+        self._count += 1
+        if self._suffix == ".srt":
+            return f"{self._count}\n{_clock(cue.start, ',')} --> {_clock(cue.end, ',')}\n{cue.text}\n\n"
         # In WebVTT text, & and < begin markup.
-        blocks = (
-            f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n"
-            f"{cue.text.replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')}\n\n"
-            for cue in found
-        )
-        return "WEBVTT\n\n" + "".join(blocks)
-    raise UsageError(f"timestamps are written as {', '.join(FORMATS)}, not {suffix!r}.")
-
-
-def as_dict(speech: Speech) -> dict[str, object]:
-    """Chunks with their tokens and words, for JSON; seconds to a tenth of a millisecond."""
-    return {
-        "sample_rate": speech.sample_rate,
-        "audio_seconds": round(speech.seconds, 4),
-        "chunks": [chunk_dict(chunk) for chunk in speech.chunks],
-    }
+        text = cue.text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+        return f"{_clock(cue.start, '.')} --> {_clock(cue.end, '.')}\n{text}\n\n"
 
 
 def chunk_dict(chunk: Chunk) -> dict[str, object]:
@@ -77,6 +90,8 @@ def chunk_dict(chunk: Chunk) -> dict[str, object]:
 
     return {
         "text": chunk.text,
+        "place": chunk.place,
+        "voice": chunk.voice,
         "phonemes": chunk.phonemes,
         "start": round(chunk.start, 4),
         "end": round(chunk.end, 4),
@@ -86,7 +101,7 @@ def chunk_dict(chunk: Chunk) -> dict[str, object]:
 
 
 def cues(chunks: Sequence[Chunk]) -> list[Cue]:
-    """Captions of at most 42 characters and 3 s, broken after sentences first, none over a chunk's end.
+    """Captions of at most 42 columns and 3 s, broken after sentences first, none over a chunk's end.
 
     A cue's text is the written text from its first word up to the next cue, punctuation included. A word
     longer than a line stays whole.
@@ -106,7 +121,7 @@ def _lines(chunk: Chunk) -> list[tuple[str, list[WordTime]]]:
             first, last, held = lines[-1]
             text = _plain(chunk.text[first:stop])
             ended = _plain(chunk.text[first:last]).rstrip("\"'”’)")[-1:] in _SENTENCE_END
-            if not ended and len(text) <= LONGEST_LINE and word.end - held[0].start <= LONGEST_CUE:
+            if not ended and _columns(text) <= LONGEST_LINE and word.end - held[0].start <= LONGEST_CUE:
                 lines[-1] = (first, stop, [*held, word])
                 continue
         lines.append((start, stop, [word]))
@@ -136,6 +151,11 @@ def _with_opening(text: str, start: int) -> int:
             break
         start -= 1
     return start
+
+
+def _columns(text: str) -> int:
+    """Width of a line: a character of Chinese or Japanese takes the room of two letters."""
+    return len(text) + sum(unicodedata.east_asian_width(c) in "WF" for c in text)
 
 
 def _plain(text: str) -> str:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,35 +14,21 @@ from numpy.typing import NDArray
 
 from voicewright.artifacts import RUN_FOLDERS, read_card, resolve_model, voice_files
 from voicewright.config import FRAME, SAMPLE_RATE
-from voicewright.engines.joins import TAIL, limit, pause_after, trim
-from voicewright.engines.protocol import Chunk, Speech, TokenTime, Voice, WordTime, join
+from voicewright.engines import plan
+from voicewright.engines.joins import LEAD, TAIL, Edges, limit, pause_after
+from voicewright.engines.protocol import Cancel, Chunk, Speech, TokenTime, Voice, WordTime, join, stop_if
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
 from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES
+from voicewright.text.markup import FASTEST, SLOWEST
 from voicewright.text.vocab import PAD
 from voicewright.voices.blend import Mix, Shelf, parse, read_mix
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.sources import refuse_stranger
 
-SLOWEST, FASTEST = 0.25, 4.0
-COMFORT = 200
-"""Tokens in a chunk: beyond a few hundred, Kokoro-class models hurry."""
-EARLY = 60
-"""Tokens in the first chunk of a stream, so that sound comes soon: about a sentence or a clause."""
 _KEPT_PACKS = 64
 """Voicepacks kept in memory, half a megabyte each: mixes are without number."""
-_BLOCK = 1000
-"""Characters read by the front end at a time, at least: a book need not be read to be begun."""
-
-
-@dataclass(frozen=True)
-class _Part:
-    """What is synthesised in one go, and how it ends."""
-
-    tokens: Tokens
-    paragraph: bool
-    last: bool
 
 _KEPT_PACKS = 64
 """Voicepacks kept in memory, half a megabyte each: mixes are without number."""
@@ -62,7 +48,7 @@ class TorchEngine:
         self._files = voice_files(self.model_path)
         self._notes: list[str] = []
         """What is to be known of the model itself; said with the first speech."""
-        network, self.config, _ = load_model(self.model_path, note=self._notes.append)
+        network, self.config, _ = load_model(self.model_path, note=self._notes.append, styles=False)
         self._device = torch.device(device)
         self._model = network.float().eval().requires_grad_(False).fold().to(self._device)
         self._lexicon = lexicon
@@ -106,9 +92,12 @@ class TorchEngine:
         speed: float = 1.0,
         seed: int = 0,
         language: str | None = None,
+        markup: bool = True,
+        cancel: Cancel | None = None,
     ) -> Speech:
         """The whole text at once; the same arguments give the same samples. Raises as `stream`."""
-        return join(list(self.stream(text, voice, speed, seed, language, early=False)), SAMPLE_RATE)
+        parts = self.stream(text, voice, speed, seed, language, early=False, markup=markup, cancel=cancel)
+        return join(list(parts), SAMPLE_RATE)
 
     def stream(
         self,
@@ -118,78 +107,139 @@ class TorchEngine:
         seed: int = 0,
         language: str | None = None,
         early: bool = True,
+        markup: bool = True,
+        cancel: Cancel | None = None,
     ) -> Iterator[Speech]:
-        """Speech chunk by chunk, times on the clock of the whole; the parts may be concatenated as they are.
+        """Speech piece by piece, times on the clock of the whole; the parts may be concatenated as they are.
 
-        early: begin with a short chunk (a sentence or clause) so that sound comes soon; without it the parts
-        are exactly those of `speak`. Raises UsageError for wrong arguments and empty text, VoicewrightError
-        when the text holds nothing that can be spoken; both before the first part.
+        Words come with the piece that they begin in, the record of a chunk with its last piece.
+
+        early: begin with a short chunk (a sentence or clause), and pass on windows of a chunk where the model
+        makes such, so that sound comes soon; without it every piece is a chunk, and all of them are `speak`.
+        markup: follow inline tags (`text/markup.py`); wrong ones become warnings.
+        cancel: an Event, or a function that says whether to stop, asked before every piece.
+
+        Raises UsageError for wrong arguments and empty text, VoicewrightError when the text holds nothing
+        that can be spoken, both before the first part; Cancelled when `cancel` says so.
         """
         if not isinstance(speed, int | float) or not SLOWEST <= speed <= FASTEST:
             raise UsageError(f"the speed is {speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
         if not text.strip():
             raise UsageError("there is no text to speak; give some words.")
-        name, pack = self._voice(voice)
-        frontend = self.frontend(language or self._language(name))
-        return self._stream(text, name, pack, frontend, float(speed), seed, early)
+        chosen = self._voice(voice)
+        # A language that nobody reads is told of at once, not in the midst of the text.
+        self.frontend(language or self._language(chosen[0]))
+        return self._stream(text, chosen, language, float(speed), seed, early, markup, cancel)
 
     def _stream(
         self,
         text: str,
-        name: str,
-        pack: Voicepack,
-        frontend: Frontend,
+        chosen: tuple[str, Voicepack],
+        language: str | None,
         speed: float,
         seed: int,
         early: bool,
+        markup: bool,
+        cancel: Cancel | None,
     ) -> Iterator[Speech]:
+        def frontend(code: str | None, voice: str | None) -> Frontend:
+            return self.frontend(code or language or self._language(voice or chosen[0]))
+
         done = 0
         pending, self._notes = self._notes, []
-        for part in _parts(text, frontend, early):
-            pending += _warnings(part.tokens)
-            if part.tokens.words:
-                samples, chunk = self._synthesise(part, name, pack, speed, seed, done)
-                yield Speech(samples, SAMPLE_RATE, (chunk,), tuple(pending), done / SAMPLE_RATE)
-                done += len(samples)
-                pending = []
-        if done == 0:
-            frontend.tokens(text).check("The text")
-            raise VoicewrightError("The text has nothing to speak: it holds no words.")
+        stop_if(cancel)
+        for part in plan.parts(text, frontend, self._voice, early, markup):
+            stop_if(cancel)
+            pending += part.warnings
+            if isinstance(part, plan.Rest):
+                if done == 0:
+                    Tokens("", "", (), (), part.unknown).check("The text")
+                silence = np.zeros(round(part.pause * SAMPLE_RATE), np.float32)
+                yield Speech(silence, SAMPLE_RATE, (), tuple(pending), done / SAMPLE_RATE)
+            else:
+                name, pack = chosen if part.voice is None else self._voice(part.voice)
+                pace = min(max(speed * part.rate, SLOWEST), FASTEST)
+                if pace != speed * part.rate:
+                    pending.append(f"A rate of {part.rate:g} at speed {speed:g} is held at {pace:g}.")
+                for speech in self._spoken(part, name, pack, pace, seed, done, early, cancel):
+                    done += len(speech.samples)
+                    yield replace(speech, warnings=tuple(pending))
+                    pending = []
 
-    def _synthesise(
-        self, part: _Part, name: str, pack: Voicepack, speed: float, seed: int, done: int
-    ) -> tuple[np.ndarray, Chunk]:
-        """Samples of one part and its record; `done` samples of speech came before it."""
+    def _spoken(
+        self,
+        part: plan.Part,
+        name: str,
+        pack: Voicepack,
+        speed: float,
+        seed: int,
+        done: int,
+        windowed: bool,
+        cancel: Cancel | None,
+    ) -> Iterator[Speech]:
+        """One part, piece by piece; `done` samples of speech came before it."""
         tokens = part.tokens
-        ids = torch.tensor([[PAD, *tokens.ids, PAD]], device=self._device)
-        style = torch.from_numpy(pack.style(len(tokens.ids)).copy())[None].to(self._device)
-        spoken = self._model.speak(ids, style, speed, _generator(seed, tokens.phonemes, self._device))
-        audio = spoken.audio.cpu().numpy()
-        if not np.isfinite(audio).all():
-            raise VoicewrightError(
-                f"the model gave values that are not numbers for {tokens.text[:40]!r}; the model or the "
-                "voicepack is damaged."
-            )
-        ends = np.cumsum(spoken.durations.cpu().numpy()) * FRAME
-        starts = np.concatenate([[0], ends[:-1]])[1:-1]
-        ends = ends[1:-1]
+        durations, pieces = self._synthesise(tokens, pack, speed, seed, windowed)
+        ends = np.cumsum(durations) * FRAME
+        starts, ends = ends[:-2], ends[1:-1]
         after = TAIL if part.last else pause_after(tokens.phonemes, part.paragraph, speed)
+        if part.pause is not None:
+            # What follows brings a little silence of its own.
+            after = max(0.0, part.pause - (0.0 if part.last else LEAD))
         head, tail = int(starts[tokens.words[0].start]), int(ends[tokens.words[-1].stop - 1])
-        cut = trim(audio, head, tail, after)
-        samples = limit(cut.samples)
+        edges = Edges(int(durations.sum()) * FRAME, head, tail, after, max(0.0, part.before - LEAD))
+
+        def placed(sample: int) -> int:
+            """Where a sample of the utterance stands in the whole speech."""
+            at = edges.before + max(sample - edges.offset, 0)
+            return done + (min(at, edges.length) if edges.finished else at)
 
         def clock(sample: int) -> float:
-            return (done + min(max(sample - cut.offset, 0), len(samples))) / SAMPLE_RATE
+            return placed(sample) / SAMPLE_RATE
 
-        times = tuple(
-            TokenTime(symbol, clock(start), clock(end))
-            for symbol, start, end in zip(tokens.phonemes, starts.tolist(), ends.tolist(), strict=True)
-        )
-        words = tuple(
-            WordTime(word.text, times[word.start].start, times[word.stop - 1].end) for word in tokens.words
-        )
-        end = (done + len(samples)) / SAMPLE_RATE
-        return samples, Chunk(tokens.text, tokens.phonemes, name, times, words, done / SAMPLE_RATE, end)
+        told, begin = 0, done
+        for audio in pieces:
+            if not np.isfinite(audio).all():
+                raise VoicewrightError(
+                    f"the model gave values that are not numbers for {tokens.text[:40]!r}; the model or the "
+                    "voicepack is damaged."
+                )
+            samples = edges.feed(audio)
+            if len(samples) or edges.finished:
+                so_far = done + edges.length
+                words: list[WordTime] = []
+                while told < len(tokens.words):
+                    word = tokens.words[told]
+                    start, stop = int(starts[word.start]), int(ends[word.stop - 1])
+                    if placed(start) >= so_far and not edges.finished:
+                        break
+                    words.append(WordTime(word.text, clock(start), clock(stop)))
+                    told += 1
+                chunks: tuple[Chunk, ...] = ()
+                if edges.finished:
+                    chunks = (_record(part, name, starts, ends, clock, done, done + edges.length),)
+                yield Speech(samples, SAMPLE_RATE, chunks, (), begin / SAMPLE_RATE, tuple(words))
+                begin = so_far
+            stop_if(cancel)
+        if not edges.finished:
+            raise VoicewrightError(f"the model stopped in the midst of {tokens.text[:40]!r}; report this.")
+
+    def _synthesise(
+        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, windowed: bool
+    ) -> tuple[NDArray[np.int64], Iterable[NDArray[np.float32]]]:
+        """Durations int64 [T] with both pads, and the pieces whose concatenation is the utterance [600F].
+
+        windowed: pieces as soon as they are made, from a model that has `speak_windows`; else one piece.
+        """
+        ids = torch.tensor([[PAD, *tokens.ids, PAD]], device=self._device)
+        style = torch.from_numpy(pack.style(len(tokens.ids)).copy())[None].to(self._device)
+        generator = _generator(seed, tokens.phonemes, self._device)
+        in_windows = getattr(self._model, "speak_windows", None) if windowed else None
+        if in_windows is not None:
+            prosody, pieces = in_windows(ids, style, speed, generator)
+            return prosody.durations.cpu().numpy(), (piece.float().cpu().numpy() for piece in pieces)
+        spoken = self._model.speak(ids, style, speed, generator)
+        return spoken.durations.cpu().numpy(), [spoken.audio.cpu().numpy()]
 
     def resynthesise(
         self,
@@ -267,56 +317,31 @@ def _generator(seed: int, phonemes: str, device: torch.device) -> torch.Generato
     return torch.Generator(device).manual_seed(int.from_bytes(digest[:8], "little") >> 1)
 
 
-def _warnings(tokens: Tokens) -> list[str]:
-    if not tokens.unknown:
-        return []
-    return [f"No reading is known for {' '.join(tokens.unknown)}: left out of {tokens.text.strip()[:40]!r}."]
-
-
-def _parts(text: str, frontend: Frontend, early: bool) -> Iterator[_Part]:
-    """The text in parts of a comfortable length, one ahead so that each knows whether it is the last."""
-    held: tuple[Tokens, bool] | None = None
-    first = early
-    for block, more in _blocks(text):
-        chunks = [chunk for chunk in frontend.chunks(block, COMFORT) if chunk.ids or chunk.unknown]
-        if first and chunks:
-            chunks[:1] = _early(chunks[0], frontend)
-            first = False
-        position = 0
-        for number, chunk in enumerate(chunks):
-            found = block.find(chunk.text, position)
-            position = found + len(chunk.text) if found >= 0 else position
-            follows = number < len(chunks) - 1
-            paragraph = bool(re.match(r"\s*\n\s*\n", block[position:])) if follows else more
-            paragraph = paragraph or bool(re.search(r"\n\s*\n\s*$", chunk.text))
-            if held is not None:
-                yield _Part(*held, last=False)
-            held = chunk, paragraph
-    if held is not None:
-        yield _Part(*held, last=True)
-
-
-def _early(chunk: Tokens, frontend: Frontend) -> list[Tokens]:
-    """A long first chunk as a short one and the rest."""
-    if len(chunk.ids) <= 1.5 * EARLY:
-        return [chunk]
-    head = frontend.chunks(chunk.text, EARLY)[0]
-    at = chunk.text.find(head.text)
-    rest = chunk.text[at + len(head.text) :] if at >= 0 else ""
-    if not head.words or not rest.strip():
-        return [chunk]
-    return [head, *frontend.chunks(rest, COMFORT)]
-
-
-def _blocks(text: str) -> Iterator[tuple[str, bool]]:
-    """The text in stretches of `_BLOCK` characters or more, and whether each ends a paragraph before another.
-
-    Cut at blank lines; inside an endless paragraph, at ends of sentences that are no abbreviations.
-    """
-    start = 0
-    for match in re.finditer(r"\n[^\S\n]*\n\s*|(?<=[a-z]{4}[.!?])\s+(?=[A-Z])", text):
-        blank = match[0].count("\n") > 1
-        if match.end() - start >= (_BLOCK if blank else 4 * _BLOCK) and match.end() < len(text):
-            yield text[start : match.start()], blank
-            start = match.end()
-    yield text[start:], False
+def _record(
+    part: plan.Part,
+    name: str,
+    starts: NDArray[np.int64],
+    ends: NDArray[np.int64],
+    clock: Callable[[int], float],
+    begin: int,
+    end: int,
+) -> Chunk:
+    """The record of a part, samples [begin, end); starts and ends of its tokens by the model's clock."""
+    tokens = part.tokens
+    times = tuple(
+        TokenTime(symbol, clock(start), clock(stop))
+        for symbol, start, stop in zip(tokens.phonemes, starts.tolist(), ends.tolist(), strict=True)
+    )
+    words = tuple(
+        WordTime(word.text, times[word.start].start, times[word.stop - 1].end) for word in tokens.words
+    )
+    return Chunk(
+        tokens.text,
+        tokens.phonemes,
+        name,
+        times,
+        words,
+        begin / SAMPLE_RATE,
+        end / SAMPLE_RATE,
+        part.place,
+    )
