@@ -102,6 +102,9 @@ class Extension(Strict):
     """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics then
     come in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs
     `source_stft: cartesian`."""
+    pitch_edges: bool = False
+    """Predicted F0 is a mean of voiced and unvoiced cases, so it ramps through pitches that nobody speaks at
+    where voicing begins and ends. On: such frames take the pitch of voiced frames beside them, or none."""
     noise_kernel: int = 11
     """Kernel of the last stage's noise_res block."""
     style_encoder: StyleEncoder | None = None

@@ -14,6 +14,8 @@ from voicewright.config import SAMPLE_RATE
 
 _WINDOW = 0.05
 _HOP = 0.0125
+FLOOR = 0.1
+"""Pieces quieter than this share of the mean (at a frequency) count less, or their gradients had no bound."""
 
 
 def _multiple(seconds: float, period: int) -> int:
@@ -22,9 +24,9 @@ def _multiple(seconds: float, period: int) -> int:
 
 def tone_loss(fake: Tensor, hop: int) -> Tensor:
     """fake [B, N] at 24 kHz, all beginning at a frame of the generator whose inverse STFT has this `hop` →
-    mean over the frequencies SAMPLE_RATE·k / (2·hop) of how much their phase repeats itself: 0 (never) to 1.
+    sum over the frequencies SAMPLE_RATE·k / (2·hop) of how much their phase repeats itself: 0 (never) to 1.
 
-    Every piece of 50 ms counts the same, however quiet. What chance gives is taken off.
+    Pieces of 50 ms count the same down to `FLOOR`. What chance gives is taken off.
     """
     period = 2 * hop
     length, step = _multiple(_WINDOW, period), _multiple(_HOP, period)
@@ -33,8 +35,9 @@ def tone_loss(fake: Tensor, hop: int) -> Tensor:
         spectrum = torch.fft.rfft(pieces * torch.hann_window(length, device=fake.device))
         at = spectrum[..., length // period : length // 2 : length // period].flatten(0, 1)
         phasor = torch.view_as_real(at)
-        phasor = phasor / (phasor.detach().square().sum(-1, keepdim=True) + 1e-12).sqrt()
+        level = phasor.detach().square().sum(-1, keepdim=True).sqrt()
+        phasor = phasor / level.clamp_min(FLOOR * level.mean(0, keepdim=True) + 1e-6)
         # Overlapping pieces are not independent: about one in length / (1.5 · step) is.
         chance = length / (1.5 * step) / len(phasor)
         repeats = phasor.mean(0).square().sum(-1)
-        return (repeats - chance).clamp_min(0).mean()
+        return (repeats - chance).clamp_min(0).sum()

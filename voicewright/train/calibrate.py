@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from voicewright.config import STYLE
 from voicewright.corpus.features import Features
 from voicewright.model.tts.model import TTSModel
+from voicewright.model.tts.prosody import clean_edges
 from voicewright.voices.pack import Voicepack
 
 MOST = 1.4
@@ -53,7 +54,8 @@ def spread_pitch(
         durations = torch.from_numpy(np.array(f.durations)).unsqueeze(0)
         style = torch.from_numpy(pack.style(len(f.tokens) - 2)[STYLE:].copy()).unsqueeze(0)
         d = model.encode_prosody(tokens, None, style)
-        curve = model.f0_energy(model.expand(d.transpose(1, 2), durations), style)[0][0].numpy()
+        f0 = model.f0_energy(model.expand(d.transpose(1, 2), durations), style)[0]
+        curve = (clean_edges(f0) if model.config.voicewright.pitch_edges else f0)[0].numpy()
         both = (curve > VOICED) & (f.f0 > VOICED)
         made.append(curve[both])
         real.append(np.asarray(f.f0)[both])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
@@ -44,7 +44,7 @@ def adamw(parameters: Sequence[nn.Parameter], o: Optimizer, device: torch.device
         },
         {"params": [p for p in parameters if not (p.ndim > 1 and min(p.shape) > 1)], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW(groups, lr=o.learning_rate, betas=o.betas, eps=1e-9, fused=device.type == "cuda")
+    return torch.optim.AdamW(groups, lr=o.learning_rate, betas=o.betas, eps=1e-9, fused=True)
 
 
 class Interrupted(Exception):
@@ -205,58 +205,58 @@ class Trainer:
     # ── steps ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _adversarial(
-        self, output: Output, critic: nn.Module, step: int, update_critic: bool
-    ) -> tuple[dict[str, Tensor], Tensor]:
-        """Step the discriminator, then return the generator's adversarial losses and the discriminator's."""
+        self, output: Output, critic: nn.Module, weights: Mapping[str, float], update_critic: bool, step: int
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """One pass of the discriminator over what was made serves both sides: its own step, and the gradient
+        of the generator's adversarial losses, which therefore come from before that step.
+
+        Returns a scalar whose gradient is that of the weighted adversarial losses, and the values to log.
+        """
         assert output.fake is not None and output.real is not None
         second: tuple[object, ...] = (output.condition,) if output.condition is not None else ()
         if isinstance(critic, Discriminators) and self.recipe.discriminators.per_step:
             count = min(self.recipe.discriminators.per_step, len(critic.members))
             second = (torch.randperm(len(critic.members))[:count].tolist(),)
-        critic.requires_grad_(True)
+        made = output.fake.detach().requires_grad_()
         with self._autocast():
             real, real_maps = critic(output.real, *second)
-            fake, _ = critic(output.fake.detach(), *second)
+            fake, fake_maps = critic(made, *second)
         if isinstance(real, Tensor):
-            real, fake, real_maps = [real], [fake], [real_maps]
+            real, fake, real_maps, fake_maps = [real], [fake], [real_maps], [fake_maps]
         loss = discriminator_loss(real, fake)
+        parameters = [p for p in critic.parameters() if p.requires_grad]
+        own = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
+        values = {"adversarial": generator_loss(fake), "features": feature_loss(real_maps, fake_maps)}
+        wanted = torch.stack([weights[name] * value for name, value in values.items()]).sum()
+        (slope,) = torch.autograd.grad(wanted, made)
         if update_critic and self.critic_optimizer is not None and self.stage.discriminator is not None:
-            self.critic_optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            norm = nn.utils.clip_grad_norm_(critic.parameters(), self.stage.discriminator.clip)
+            for parameter, gradient in zip(parameters, own, strict=True):
+                parameter.grad = gradient
+            norm = nn.utils.clip_grad_norm_(parameters, self.stage.discriminator.clip)
             if norm.isfinite():
                 self._set_rate(self.critic_optimizer, self.stage.discriminator, step)
                 self.critic_optimizer.step()
-        critic.requires_grad_(False)
-        with self._autocast():
-            score, maps = critic(output.fake, *second)
-        if isinstance(score, Tensor):
-            score, maps = [score], [maps]
-        # The real clip's features come from before this step's update: one pass less, and they barely move.
-        return {
-            "adversarial": generator_loss(score),
-            "features": feature_loss(real_maps, maps),
-        }, loss.detach()
+            self.critic_optimizer.zero_grad(set_to_none=True)
+        logged = {name: value.detach() for name, value in values.items()} | {"discriminator": loss.detach()}
+        return (output.fake * slope).sum(), logged
 
     def _losses(
         self, record: Stage, batch: Batch, step: int, update_critic: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
+        """A scalar whose gradient is that of all weighted losses, and the losses by name."""
         with self._autocast():
             output = record.forward(self.networks, self.spectral, batch, self.stage)
-        losses = output.losses
-        weights = dict(self.stage.losses)
-        logged: dict[str, Tensor] = {}
+        weights = self.stage.losses
+        parts = [weights[name] * value for name, value in output.losses.items()]
+        logged = {name: value.detach() for name, value in output.losses.items()}
         if self.stage.gan_start is not None and step >= self.stage.gan_start:
-            extra, logged["discriminator"] = self._adversarial(
-                output, self.critics[record.critic], step, update_critic
-            )
-            losses |= extra
             ramp = min(1.0, (step - self.stage.gan_start + 1) / max(1, self.stage.gan_ramp))
-            for name in extra:
-                weights[name] *= ramp
-        total = torch.stack([weights[name] * value for name, value in losses.items()]).sum()
-        logged = {name: value.detach() for name, value in losses.items()} | logged
-        return total, logged
+            ramped = {name: ramp * weights[name] for name in ("adversarial", "features")}
+            critic = self.critics[record.critic]
+            part, values = self._adversarial(output, critic, ramped, update_critic, step)
+            parts.append(part)
+            logged |= values
+        return torch.stack(parts).sum(), logged
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, o: Optimizer, step: int) -> None:
         for group in optimizer.param_groups:

@@ -12,7 +12,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.layers import fold
 from voicewright.model.tts.bert import Albert
 from voicewright.model.tts.decoder import Decoder
-from voicewright.model.tts.prosody import ProsodyPredictor
+from voicewright.model.tts.prosody import ProsodyPredictor, clean_edges
 from voicewright.model.tts.text import TextEncoder
 
 
@@ -141,7 +141,8 @@ class TTSModel(nn.Module):
         frames = int(durations.sum())
         if f0 is None or energy is None:
             predicted = self.f0_energy(self.expand(d.transpose(1, 2), durations, frames), prosodic)
-            f0 = predicted[0] if f0 is None else f0
+            if f0 is None:
+                f0 = clean_edges(predicted[0]) if self.config.voicewright.pitch_edges else predicted[0]
             energy = predicted[1] if energy is None else energy
         for name, curve in (("f0", f0), ("energy", energy)):
             if tuple(curve.shape) != (1, 2 * frames):

@@ -15,6 +15,33 @@ from voicewright.model.layers import (
     run_lstm,
 )
 
+VOICED_FROM = 0.55
+"""Share of the median pitch from which a predicted frame counts as voiced ..."""
+FIRM_FROM = 0.75
+"""... and from which, with both its neighbours, its pitch is believed."""
+REACH = 8
+"""Frames (of 12.5 ms) over which a firm pitch is carried to soft frames."""
+
+
+def clean_edges(f0: Tensor) -> Tensor:
+    """Predicted F0 [B,T] in Hz without the ramps at the edges of voicing; unvoiced frames become 0.
+
+    Soft frames (voiced, but below or beside `FIRM_FROM`) take the nearest firm pitch within `REACH`; without
+    one they are unvoiced. Speech of less than an octave around its median comes through as it was.
+    """
+    heard = torch.where(f0 > 40.0, f0, torch.nan)
+    middle = heard.nanmedian(dim=1, keepdim=True).values.nan_to_num(torch.inf)
+    voiced = f0 > VOICED_FROM * middle
+    high = F.pad(f0 > FIRM_FROM * middle, (1, 1), value=True)
+    firm = high[:, 1:-1] & high[:, :-2] & high[:, 2:]
+    steps = torch.arange(f0.shape[1], device=f0.device).expand_as(f0)
+    before = torch.where(firm, steps, -(10**6)).cummax(dim=1).values
+    after = torch.where(firm, steps, 10**6).flip(1).cummin(dim=1).values.flip(1)
+    nearest = torch.where(steps - before <= after - steps, before, after)
+    near = (nearest - steps).abs() <= REACH
+    held = f0.gather(1, nearest.clamp(0, f0.shape[1] - 1))
+    return torch.where(voiced & near, held, torch.zeros_like(f0))
+
 
 class DurationEncoder(nn.Module):
     """BiLSTMs and style-driven layer norms; the style is joined again after each norm."""
