@@ -1,6 +1,7 @@
 """kokoro-onnx's own reader, as the judge of our files; sentences reach it as phonemes.
 
-Its tokenizer imports phonemizer (GPL) for text, which the tests neither need nor install: an empty module stands in.
+Its tokenizer imports phonemizer (GPL) for text, which the tests neither need nor install: an empty module
+stands in.
 """
 
 from __future__ import annotations
@@ -20,7 +21,12 @@ def kokoro_onnx(model: Path, voices: Path) -> Any:
     pytest.importorskip("onnxruntime")
     if importlib.util.find_spec("kokoro_onnx") is None:
         pytest.skip("kokoro-onnx is not installed")
-    names = ("phonemizer", "phonemizer.backend", "phonemizer.backend.espeak", "phonemizer.backend.espeak.wrapper")
+    names = (
+        "phonemizer",
+        "phonemizer.backend",
+        "phonemizer.backend.espeak",
+        "phonemizer.backend.espeak.wrapper",
+    )
     added = [name for name in names if name not in sys.modules]
     for name in added:
         sys.modules[name] = types.ModuleType(name)

@@ -93,8 +93,8 @@ def say(
 
     wanted = read_text(text, file)
     check_outputs(output, timestamps)
-    from voicewright.engines.timestamps import chunk_dict
     from voicewright.engines.onnx_engine import open_engine
+    from voicewright.engines.timestamps import chunk_dict
 
     engine = open_engine(model, lexicon)
     chosen: str | Path | None = voice
@@ -319,7 +319,9 @@ def demo(
 def export(
     model: Annotated[str, typer.Argument(help="Model folder, training run, weight file, or tiny.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the export; made when missing.")],
-    format: Annotated[Literal["kokoro", "onnx", "sherpa"], typer.Option("--format", help="Who opens it.")] = "onnx",
+    format: Annotated[
+        Literal["kokoro", "onnx", "sherpa"], typer.Option("--format", help="Who opens it.")
+    ] = "onnx",
     precision: Annotated[
         Literal["fp32", "fp16", "int8"], typer.Option("--precision", help="How weights are stored.")
     ] = "fp32",

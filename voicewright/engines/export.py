@@ -101,7 +101,9 @@ def _check(out: Path, format: str, precision: str, convention: str) -> None:
         if value not in known:
             raise UsageError(f"there is no {what} {value!r}; choose one of {', '.join(known)}.")
     if format == "kokoro" and precision != "fp32":
-        raise UsageError(f"the kokoro package reads fp32 only, not {precision}; use --format onnx for smaller files.")
+        raise UsageError(
+            f"the kokoro package reads fp32 only, not {precision}; use --format onnx for smaller files."
+        )
     if format != "onnx" and convention != "kokoro-onnx":
         raise UsageError(f"a convention of tensor names is a choice of --format onnx, not of {format}.")
     if out.exists() and not out.is_dir():
@@ -185,12 +187,14 @@ def _onnx(source: _Source, out: Path, precision: str, convention: str) -> list[P
 
 def _sherpa(source: _Source, out: Path, precision: str, convention: str) -> list[Path]:
     if not source.packs:
-        raise UsageError("sherpa-onnx needs at least one voice; the model has none: name voicepack files by --voices.")
+        raise UsageError(
+            "sherpa-onnx needs at least one voice; the model has none: name voicepack files by --voices."
+        )
     names = list(source.packs)
     metadata = _metadata(source, precision, convention) | {
         "model_type": "kokoro",
         "version": "2",
-        "has_espeak": "1",  # read, and required, by sherpa-onnx before 2.0, which then wants its espeak-ng-data
+        "has_espeak": "1",  # required by sherpa-onnx before 2.0, which then wants its espeak-ng-data
         "sample_rate": str(SAMPLE_RATE),
         "voice": source.language,
         "language": source.language,
@@ -214,7 +218,8 @@ def _sherpa(source: _Source, out: Path, precision: str, convention: str) -> list
 
 
 def _metadata(source: _Source, precision: str, convention: str) -> dict[str, str]:
-    """Facts of the file itself; kokoro-onnx reads its vocabulary from `kokoro_config`, our engine all of it."""
+    """Facts of the file itself; kokoro-onnx reads its vocabulary from `kokoro_config`, our engine all of
+    it."""
     return {
         "kokoro_config": source.config.model_dump_json(),
         "voicewright": __version__,

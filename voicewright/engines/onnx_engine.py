@@ -3,10 +3,10 @@
 In circulation (names and types differ, the order of inputs does not):
 onnx-community, kokoro.js   input_ids int64, style, speed fp32 → waveform
 hexgrad's export script     input_ids int64, style, speed int32 → waveform, duration
-kokoro-onnx                 tokens int64, style, speed fp32 → audio; newer ones with duration and `kokoro_config`
+kokoro-onnx                 tokens int64, style, speed fp32 → audio; newer: duration and `kokoro_config`
 voicewright export          either naming, with duration, `kokoro_config` and a seed
-fp16 and int8 files keep or change the types of their ends; all is read from the file. Chunks, joins, voices and
-word times are TorchEngine's own: only the network is another.
+fp16 and int8 files keep or change the types of their ends; all is read from the file. Chunks, joins, voices
+and word times are TorchEngine's own: only the network is another.
 """
 
 from __future__ import annotations
@@ -46,7 +46,8 @@ _WINDOW = 240
 
 
 def find_onnx(model: Path | str | None) -> Path | None:
-    """The ONNX file that a user's words name: a file, or a folder with one and no other weights; else None."""
+    """The ONNX file that a user's words name: a file, or a folder with one and no other weights; else
+    None."""
     if model is None:
         return None
     path = Path(model)
@@ -106,7 +107,7 @@ def read_ends(session: Any, path: Path) -> Ends:
     types = []
     for item in (tokens, style, speed):
         if item.type not in _TYPES:
-            raise VoicewrightError(f"{path}: its input {item.name} is {item.type}, which this engine cannot give.")
+            raise VoicewrightError(f"{path}: its input {item.name} is {item.type}, which is not supported.")
         types.append(_TYPES[item.type])
     name = None if durations is None else durations.name
     return Ends(tokens.name, types[0], style.name, types[1], speed.name, types[2], audio.name, name)
@@ -178,8 +179,8 @@ class OnnxModel:
         ends = self._ends
         if issubclass(ends.speed_type, np.integer) and speed != int(speed):
             raise UsageError(
-                f"{self._path} was exported for whole speeds only, so {speed:g} cannot be spoken; use 1 or 2, or "
-                "export the model again."
+                f"{self._path} was exported for whole speeds only, so {speed:g} cannot be spoken; use 1 or "
+                "2, or export the model again."
             )
         ids = tokens.cpu().numpy().astype(np.int64)
         given = ids.copy()
@@ -195,8 +196,8 @@ class OnnxModel:
             made = self._session.run(wanted, feed)
         except Exception as error:  # onnxruntime has no common class for its errors
             raise VoicewrightError(
-                f"{self._path} failed on {ids.shape[1]} tokens: {str(error).splitlines()[0][:160]}; the file is "
-                "damaged or of another kind."
+                f"{self._path} failed on {ids.shape[1]} tokens: {str(error).splitlines()[0][:160]}; the file "
+                "is damaged or of another kind."
             ) from error
         audio = np.asarray(made[0], dtype=np.float32).ravel()
         if ends.durations is None:
@@ -206,8 +207,8 @@ class OnnxModel:
             durations = np.asarray(made[1]).ravel().astype(np.int64)
         if len(durations) != ids.shape[1] or int(durations.sum()) * FRAME != len(audio):
             raise VoicewrightError(
-                f"{self._path}: {len(audio)} samples and durations of {int(durations.sum())} frames do not belong "
-                "together; the file is of another kind."
+                f"{self._path}: {len(audio)} samples and durations of {int(durations.sum())} frames do not "
+                "belong together; the file is of another kind."
             )
         nothing = torch.zeros(0)
         return Utterance(torch.from_numpy(audio), torch.from_numpy(durations), nothing, nothing)
@@ -229,7 +230,9 @@ def estimate(audio: NDArray[np.float32], symbols: list[str]) -> NDArray[np.int64
     if spare < 0:  # hardly louder than its edges: share all of it
         lead = tail = 0
         spare = max(frames - len(symbols), 0)
-    shares = np.diff(np.concatenate([[0], np.rint(np.cumsum(weights) / weights.sum() * spare)])).astype(np.int64)
+    shares = np.diff(np.concatenate([[0], np.rint(np.cumsum(weights) / weights.sum() * spare)])).astype(
+        np.int64
+    )
     inner = shares + 1 if len(symbols) > 2 else shares[:0]
     durations = np.concatenate([[lead + 1], inner, [tail + 1]]).astype(np.int64)
     durations[-1] += frames - durations.sum()
@@ -249,11 +252,14 @@ def _weight(symbol: str) -> float:
 
 
 def open_session(path: Path, threads: int = 0) -> Any:
-    """An onnxruntime session on the CPU; threads 0 lets it choose. Raises VoicewrightError in one sentence."""
+    """An onnxruntime session on the CPU; threads 0 lets it choose. Raises VoicewrightError in one
+    sentence."""
     try:
         import onnxruntime
     except ImportError as error:
-        raise VoicewrightError("the package onnxruntime is not installed: pip install 'voicewright[onnx]'.") from error
+        raise VoicewrightError(
+            "the package onnxruntime is not installed: pip install 'voicewright[onnx]'."
+        ) from error
     if not path.is_file():
         raise UsageError(f"there is no file {path}; name an .onnx file that exists.")
     options = onnxruntime.SessionOptions()
@@ -263,7 +269,8 @@ def open_session(path: Path, threads: int = 0) -> Any:
         return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common class for its errors
         raise VoicewrightError(
-            f"{path} is damaged or no ONNX model ({str(error).splitlines()[0][:160]}); copy or export it again."
+            f"{path} is damaged or no ONNX model ({str(error).splitlines()[0][:160]}); copy or export it "
+            "again."
         ) from error
 
 
@@ -314,7 +321,7 @@ def _voices(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:
     for bundle in sorted(path.parent.glob("voices*.bin")) + sorted(path.parent.glob("voices*.npz")):
         try:
             with np.load(bundle, allow_pickle=False) as archive:
-                names = [name for name in archive.files]
+                names = list(archive.files)
         except (OSError, ValueError):
             continue  # sherpa-onnx's bundle is raw, without names
         for name in names:

@@ -8,11 +8,15 @@ from voicewright.text.english import English
 from voicewright.text.g2p import find_language
 from voicewright.text.pieces import Kind, Piece
 
+# fmt: off
 WEAK = (
-    "a an and are as at be been but by can could do does for from had has have he her him his in into is it its "
-    "me must my nor of on or our shall she should so some than that the their them there they to us was we were "
-    "will with would you your"
-).split()
+    "a", "an", "and", "are", "as", "at", "be", "been", "but", "by", "can", "could", "do", "does", "for",
+    "from", "had", "has", "have", "he", "her", "him", "his", "in", "into", "is", "it", "its", "me",
+    "must", "my", "nor", "of", "on", "or", "our", "shall", "she", "should", "so", "some", "than",
+    "that", "the", "their", "them", "there", "they", "to", "us", "was", "we", "were", "will", "with",
+    "would", "you", "your",
+)
+# fmt: on
 """Words that sentences say otherwise than dictionaries do."""
 
 

@@ -1,10 +1,11 @@
 """Smaller ONNX files: weights stored as fp16 or int8, arithmetic in fp32.
 
-Published int8 files of Kokoro quantise activations too and sound like it, while onnxruntime gains next to no time
-by it on a CPU (int8 convolutions are slower than fp32 ones there). So only what is stored shrinks: each large weight
-becomes small numbers followed by a Cast (and, for int8, a multiplication by its scales), which runtimes carry out
-once, when they open the file. int8 has one scale for every output channel and every 32 values of it, chosen for the
-least squared error; tensors to which the sound is most sensitive stay fp16 (`SENSITIVE`).
+Published int8 files of Kokoro quantise activations too and sound like it, while onnxruntime gains next to
+no time by it on a CPU (int8 convolutions are slower than fp32 ones there). So only what is stored shrinks:
+each large weight becomes small numbers followed by a Cast (and, for int8, a multiplication by its scales),
+which runtimes carry out once, when they open the file. int8 has one scale for every output channel and
+every 32 values of it, chosen for the least squared error; tensors to which the sound is most sensitive stay
+fp16 (`SENSITIVE`).
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ SMALLEST = 1024
 """Values; below this a tensor stays fp32."""
 BLOCK = 32
 SENSITIVE = re.compile(r"bert|predictor|duration_proj|/lstms\.| /lstm/|/shared/|conv_post|gain_post")
-"""Names of weights and of nodes that int8 leaves at fp16: PL-BERT and the prosody predictor, whose errors move pitch and
-durations, and the last layer."""
+"""Names of weights and of nodes that int8 leaves at fp16: PL-BERT and the prosody predictor, whose errors
+move pitch and durations, and the last layer."""
 _REACH = 65_504.0
 
 
@@ -95,14 +96,17 @@ def _half(name: str, values: NDArray[np.generic], nodes: list[NodeProto]) -> Ten
 
     if float(np.abs(values).max(initial=0.0)) > _REACH:
         raise VoicewrightError(f"the weight {name} is too large for fp16; export it as fp32.")
-    nodes.append(helper.make_node("Cast", [f"{name}.fp16"], [name], name=f"{name}.cast", to=TensorProto.FLOAT))
+    nodes.append(
+        helper.make_node("Cast", [f"{name}.fp16"], [name], name=f"{name}.cast", to=TensorProto.FLOAT)
+    )
     return numpy_helper.from_array(values.astype(np.float16), f"{name}.fp16")
 
 
 def _eight(
     name: str, values: NDArray[np.generic], axes: tuple[int, ...], nodes: list[NodeProto]
 ) -> list[TensorProto]:
-    """int8 [rows, blocks, 32] times scales [rows, blocks, 1], cut, shaped and turned into the weight again."""
+    """int8 [rows, blocks, 32] times scales [rows, blocks, 1], cut, shaped and turned into the weight
+    again."""
     from onnx import TensorProto, helper, numpy_helper
 
     order = [*axes, *(axis for axis in range(values.ndim) if axis not in axes)]

@@ -1,9 +1,10 @@
 """The speaking graph as ONNX: tokens, style, speed → audio and durations.
 
-torch's TorchScript exporter traces `SpeakingGraph`, which runs the model's own modules; only what that exporter
-cannot write down is replaced: norms that ask for a width at run time, and the repetition of columns by durations,
-which becomes a running sum, a comparison and a gather, so that every length stays open. Durations are rounded in
-the graph as in torch. The inverse STFT is the model's own: inner bins doubled, the sum of windows divided.
+torch's TorchScript exporter traces `SpeakingGraph`, which runs the model's own modules; only what that
+exporter cannot write down is replaced: norms that ask for a width at run time, and the repetition of
+columns by durations, which becomes a running sum, a comparison and a gather, so that every length stays
+open. Durations are rounded in the graph as in torch. The inverse STFT is the model's own: inner bins
+doubled, the sum of windows divided.
 """
 
 from __future__ import annotations
@@ -26,15 +27,18 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import conform
 from voicewright.model.layers import AdaIN1d, AdaLayerNorm, ChannelNorm
 from voicewright.model.tts.model import TTSModel
+from voicewright.model.tts.prosody import clean_edges
 
 if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 17
-"""The oldest with layer norm as one operator; what hexgrad's own files use, and every runtime since 2022 runs."""
+"""The oldest with layer norm as one operator; what hexgrad's own files use, and every runtime since 2022
+runs."""
 SEED_UNIT = 65_536
-"""A seed of the noise rides on the first token, as seed · 65,536 + id. Nothing that opens Kokoro files would hand in
-a fourth input, and an input with a default value makes onnxruntime print a warning in each of them."""
+"""A seed of the noise rides on the first token, as seed · 65,536 + id. Nothing that opens Kokoro files
+would hand in a fourth input, and an input with a default value makes onnxruntime print a warning in each of
+them."""
 LONGEST_SCAN = 2**16
 """Frames that a running maximum or minimum reaches over; 512 tokens of 50 frames of 25 ms are 51,200."""
 
@@ -66,7 +70,8 @@ class SpeakingGraph(nn.Module):
         self.rank = rank
 
     def forward(self, tokens: Tensor, style: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens int64 [1,T] with pads, style [1,256], speed fp32 [1] -> audio fp32 [600F], durations int64 [T]."""
+        """tokens int64 [1,T] with pads, style [1,256], speed fp32 [1] -> audio fp32 [600F], durations int64
+        [T]."""
         model = self.model
         seed = tokens[0, :1] // SEED_UNIT
         tokens = tokens % SEED_UNIT
@@ -79,6 +84,8 @@ class SpeakingGraph(nn.Module):
         frames = torch.arange(ends[-1], device=tokens.device)
         owner = (ends[None] <= frames[:, None]).sum(1)
         f0, energy = model.f0_energy(d.transpose(1, 2).index_select(2, owner), prosodic)
+        if model.config.voicewright.pitch_edges:
+            f0 = clean_edges(f0)
         asr = model.encode_text(tokens).index_select(2, owner)
         generator = model.decoder.generator
         features = model.decoder.front(asr, f0, energy, acoustic)
@@ -185,7 +192,8 @@ def trace(model: TTSModel, convention: str = "kokoro-onnx") -> ModelProto:
 
 
 def _copy(model: TTSModel) -> TTSModel:
-    """The model again, folded and with norms that can be traced (a deep copy would share parametrisations)."""
+    """The model again, folded and with norms that can be traced (a deep copy would share
+    parametrisations)."""
     ready = TTSModel(model.config)
     state = {key: value.detach().float().cpu() for key, value in model.state_dict().items()}
     ready.load_state_dict(conform(state, ready.state_dict()))
@@ -268,7 +276,9 @@ def _running(operator: str, neutral: int) -> Any:
         length = g.op("Gather", g.op("Shape", x), _whole(g, 1))
         held, step = x, 1
         while step < LONGEST_SCAN:
-            shifted = g.op("Pad", held, _whole(g, 0, step, 0, 0), g.op("Constant", value_t=torch.tensor(neutral)))
+            shifted = g.op(
+                "Pad", held, _whole(g, 0, step, 0, 0), g.op("Constant", value_t=torch.tensor(neutral))
+            )
             shifted = g.op("Slice", shifted, _whole(g, 0), length, _whole(g, 1))
             held = g.op(operator, held, shifted)
             step *= 2
@@ -278,7 +288,8 @@ def _running(operator: str, neutral: int) -> Any:
 
 
 def _nanmedian(g: Any, x: Any, dim: Any, keepdim: Any) -> tuple[Any, Any]:
-    """The lower median of the numbers of [B,T] along axis 1, [B,1]; NaN without any. Its place is not given."""
+    """The lower median of the numbers of [B,T] along axis 1, [B,1]; NaN without any. Its place is not
+    given."""
     if x.type().dim() != 2 or _number(dim) != 1 or not _number(keepdim):
         raise torch.onnx.errors.SymbolicValueError("only along the second of two axes, which is kept", x)
     infinite = g.op("Constant", value_t=torch.tensor(float("inf")))

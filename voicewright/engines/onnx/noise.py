@@ -2,8 +2,8 @@
 
 ONNX's own RandomNormal keeps a state in the session, so the second call of a file never sounds as its first;
 and no consumer of Kokoro files can hand noise in. These numbers come from whole-number arithmetic modulo the
-prime 2³¹ - 1 (additions, products and remainders of int64, exact on every runtime), and are made normal by the
-Box-Muller formula. Torch and ONNX give the same ones, so that an export can be compared sample by sample.
+prime 2³¹ - 1 (additions, products and remainders of int64, exact on every runtime), and are made normal by
+the Box-Muller formula. Torch and ONNX give the same ones, so that an export can be compared sample by sample.
 """
 
 from __future__ import annotations
@@ -21,8 +21,9 @@ _ROUNDS = (1_664_525, 1_103_515_245, 742_938_285)
 class HashNoise:
     """Draws for `Source`: `seed` int64 [1]; `mix` the weight [1,C] with which the source sums its channels.
 
-    C independent channels, summed with weights w, are as noisy as one channel times |w|; so one channel is drawn
-    and handed to each in proportion to its weight: the sum has the same distribution at 1/C of the cost.
+    C independent channels, summed with weights w, are as noisy as one channel times |w|; so one channel is
+    drawn and handed to each in proportion to its weight: the sum has the same distribution at 1/C of the
+    cost.
     """
 
     def __init__(self, seed: Tensor, mix: Tensor) -> None:

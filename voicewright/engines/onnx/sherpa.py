@@ -1,10 +1,10 @@
 """The files beside the graph that sherpa-onnx reads.
 
-Facts, from its sources and its wheel 2.0.1: inputs go in by order (tokens with pads, style, speed) and the first
-output is the audio. A text of n tokens uses row n of a voice, one more than everybody else's, and a row that is not
-there ends the process: so the table is written with its first row doubled. tokens.txt has a symbol and its id a line.
-Since 2.0 it reads words from a lexicon, or phonemes that the caller brings (GenerationConfig.phoneme_codepoints);
-espeak-ng is gone from it.
+Facts, from its sources and its wheel 2.0.1: inputs go in by order (tokens with pads, style, speed) and the
+first output is the audio. A text of n tokens uses row n of a voice, one more than everybody else's, and a
+row that is not there ends the process: so the table is written with its first row doubled. tokens.txt has a
+symbol and its id a line. Since 2.0 it reads words from a lexicon, or phonemes that the caller brings
+(GenerationConfig.phoneme_codepoints); espeak-ng is gone from it.
 """
 
 from __future__ import annotations
