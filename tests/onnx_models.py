@@ -18,7 +18,9 @@ from voicewright.model.tts.model import TTSModel, Utterance
 CASES: dict[str, Callable[[], ModelConfig]] = {
     "kokoro": small_models.kokoro_like,
     "pulse": small_models.small,
-    "gain and edges": lambda: small_models.small(source_gain=True, pitch_edges=True),
+    "gain, lead and edges": lambda: small_models.small(
+        source_gain=True, source_phase_from=3000.0, pitch_edges=True
+    ),
 }
 
 

@@ -102,6 +102,10 @@ class Extension(Strict):
     """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics then
     come in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs
     `source_stft: cartesian`."""
+    source_phase_from: float | None = None
+    """Hz from which the output's phase is counted from the excitation's own instead of from zero. Harmonics
+    up there are then as regular, and hiss as irregular, as the excitation; the network shapes their
+    magnitude. Needs `source_stft: cartesian`."""
     pitch_edges: bool = False
     """Predicted F0 is a mean of voiced and unvoiced cases, so it ramps through pitches that nobody speaks at
     where voicing begins and ends. On: such frames take the pitch of voiced frames beside them, or none."""
@@ -137,8 +141,10 @@ class ModelConfig(Strict):
             raise ValueError("hidden_dim must be even, as each LSTM direction has half of it")
         if self.voicewright.noise_kernel % 2 == 0:
             raise ValueError("voicewright.noise_kernel must be odd")
-        if self.voicewright.source_gain and self.voicewright.source_stft != "cartesian":
-            raise ValueError("voicewright.source_gain needs voicewright.source_stft: cartesian")
+        if self.voicewright.source_stft != "cartesian":
+            for name in ("source_gain", "source_phase_from"):
+                if getattr(self.voicewright, name) not in (False, None):
+                    raise ValueError(f"voicewright.{name} needs voicewright.source_stft: cartesian")
         return self
 
     @classmethod

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from voicewright.config import SAMPLE_RATE
 from voicewright.corpus.features import Features
 from voicewright.errors import VoicewrightError
+from voicewright.model.checkpoint import compare
 from voicewright.model.discriminators import ContourDiscriminator, Discriminators
 from voicewright.model.losses import SpectralLoss, discriminator_loss, feature_loss, generator_loss
 from voicewright.train.batches import Batch, Sampler, prefetch
@@ -144,6 +145,17 @@ class Trainer:
                 critic = self.critics[STAGES[self.stage.stage].critic]
                 restore_optimizer("critic", self.critic_optimizer, critic, tensors)
         return True
+
+    def take_critics(self, run: Path) -> None:
+        """Begin with the discriminators of another run's newest checkpoint. Raises VoicewrightError."""
+        loaded = Checkpoints(run / "checkpoints").load()
+        if loaded is None:
+            raise VoicewrightError(f"{run} holds no checkpoint to take discriminators from.")
+        for name, critic in self.critics.items():
+            mark = f"{name}|"
+            found = {k.removeprefix(mark): v for k, v in loaded[0].items() if k.startswith(mark)}
+            compare(found, critic.state_dict(), run)
+            critic.load_state_dict(found)
 
     # ── stages ────────────────────────────────────────────────────────────────────────────────────────────
 

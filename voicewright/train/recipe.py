@@ -27,6 +27,8 @@ class DiscriminatorSizes(Strict):
     period_channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)
     resolutions: tuple[tuple[int, int], ...] = ((2048, 512), (1024, 256), (512, 128))
     spectrogram_channels: int = 32
+    start: str | None = None
+    """A run folder (of the same sizes) whose discriminators to begin with."""
     per_step: int | None = None
     """Train against this many randomly picked discriminators a step; all of them when absent."""
 

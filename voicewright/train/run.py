@@ -98,6 +98,8 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
     compare(state, networks.tts.state_dict(), folder)
     networks.tts.load_state_dict(state)
     networks.styles.load_state_dict(styles.state_dict())
+    if recipe.switches.get("source_phase_from") is not None and config.voicewright.source_phase_from is None:
+        networks.tts.decoder.generator.follow_source()
     return networks
 
 
@@ -188,6 +190,8 @@ def train_features(
         export=export,
         should_stop=lambda: bool(asked),
     )
+    if recipe.discriminators.start:
+        trainer.take_critics(Path(recipe.discriminators.start))
     _claim(out, trainer, recipe, resume)
 
     def stop(number: int, frame: FrameType | None) -> None:

@@ -9,12 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from voicewright.config import Extension, IstftNet
+from voicewright.config import SAMPLE_RATE, Extension, IstftNet
 from voicewright.model.layers import AdaINSnakeBlock
 from voicewright.model.tts.source import Rng, Source
 
 PHASE_FLOOR = 1e-4
 """Added to |z|² in the phase's gradient, which otherwise has no bound where the source is silent."""
+COHERENCE = 0.45
+"""Natural log of how much louder speech came out, on one voice, when its frames began to agree in phase."""
 LOG_CEILING = 20.0
 """The largest log magnitude; only a diverging training gets there, and inf would end it."""
 
@@ -84,6 +86,10 @@ class Generator(nn.Module):
         self.kernels = len(config.resblock_kernel_sizes)
         self.phase_scale = extension.phase_scale
         self.cartesian = extension.source_stft == "cartesian"
+        self.led = self.bins
+        """First bin whose phase is led by the excitation."""
+        if extension.source_phase_from is not None:
+            self.led = min(self.bins, math.ceil(extension.source_phase_from * n_fft / SAMPLE_RATE))
         plain = self.cartesian or extension.excitation == "pulse"
         self.m_source = Source(extension.harmonics, extension.excitation, plain)
         self.ups = nn.ModuleList()
@@ -156,10 +162,32 @@ class Generator(nn.Module):
             magnitude = torch.exp(post[:, : self.bins].clamp(max=LOG_CEILING))
             phase = torch.sin(post[:, self.bins :]) * self.phase_scale
             real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
+            if self.led < self.bins:
+                real, imaginary = self._lead(real, imaginary, harmonics)
             if gain is not None:
                 real = real + gain.float() * harmonics[:, : self.bins]
                 imaginary = imaginary + gain.float() * harmonics[:, self.bins :]
             return self.stft.inverse(real, imaginary)
+
+    def _lead(self, real: Tensor, imaginary: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
+        """Turn the bins from `led` on by the excitation's phase."""
+        cosine, sine = harmonics[:, self.led : self.bins], harmonics[:, self.bins + self.led :]
+        level = torch.rsqrt(cosine.square() + sine.square() + 1e-12)
+        cosine, sine = cosine * level, sine * level
+        x, y = real[:, self.led :], imaginary[:, self.led :]
+        real = torch.cat([real[:, : self.led], x * cosine - y * sine], dim=1)
+        imaginary = torch.cat([imaginary[:, : self.led], x * sine + y * cosine], dim=1)
+        return real, imaginary
+
+    @torch.no_grad()
+    def follow_source(self) -> None:
+        """Ready weights that drew their own phases for `source_phase_from`: no turn of their own at first,
+        and magnitudes lower, as frames that agree in phase add up to more."""
+        gain, bias = self.conv_post.parametrizations.weight.original0, self.conv_post.bias
+        assert isinstance(gain, Tensor) and isinstance(bias, Tensor)
+        gain[self.bins + self.led :] = 0
+        bias[self.bins + self.led :] = 0
+        bias[self.led : self.bins] -= COHERENCE
 
     def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: Rng = None) -> Tensor:
         """x [B,C,2F] (from `Decoder.front`), acoustic style [B,128], f0 [B,2F] in Hz -> audio [B,600F].

@@ -1,0 +1,72 @@
+"""One pass of the discriminator over what was made gives both sides the gradients that two passes would."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from fakes import small_recipe, tone_features
+
+from voicewright.model.losses import discriminator_loss, feature_loss, generator_loss
+from voicewright.train.loop import Trainer
+from voicewright.train.stages import Networks, Output
+
+WEIGHTS = {"adversarial": 0.7, "features": 1.3}
+
+
+def trainer(folder: Path, update: dict[str, object]) -> Trainer:
+    recipe = small_recipe()
+    recipe = recipe.model_copy(update={"discriminators": recipe.discriminators.model_copy(update=update)})
+    assert recipe.model is not None
+    made = Trainer(
+        recipe,
+        Networks(recipe.model),
+        [tone_features(0), tone_features(1)],
+        [],
+        folder,
+        torch.device("cpu"),
+        fingerprint="x",
+        line=print,
+    )
+    made._enter_stage()
+    return made
+
+
+@pytest.mark.parametrize("update_critic", [True, False])
+def test_gradients_are_those_of_two_passes_and_the_discriminator_steps_only_when_asked(
+    tmp_path: Path, update_critic: bool
+) -> None:
+    loop = trainer(tmp_path, {"per_step": None})
+    critic = loop.critics["waveform"]
+    rng = torch.Generator().manual_seed(0)
+    fake, real = (0.1 * torch.randn(2, 4800, generator=rng) for _ in range(2))
+
+    alone = fake.clone().requires_grad_()
+    _, theirs_maps = critic(real)
+    ours, ours_maps = critic(alone)
+    expected = WEIGHTS["adversarial"] * generator_loss(ours)
+    expected = expected + WEIGHTS["features"] * feature_loss(theirs_maps, ours_maps)
+    (slope,) = torch.autograd.grad(expected, alone)
+    loss = discriminator_loss(*(critic(x)[0] for x in (real, fake)))
+    parameters = list(critic.parameters())
+    own = torch.autograd.grad(loss, parameters)
+    before = [p.detach().clone() for p in parameters]
+
+    made = fake.clone().requires_grad_()
+    scalar, logged = loop._adversarial(Output({}, fake=made, real=real), critic, WEIGHTS, update_critic, 3)
+    scalar.backward()
+    assert made.grad is not None
+    torch.testing.assert_close(made.grad, slope)
+    torch.testing.assert_close(logged["discriminator"], loss.detach())
+    assert all(p.grad is None for p in parameters)
+    moved = [not torch.equal(p.detach(), old) for p, old in zip(parameters, before, strict=True)]
+    assert all(moved) if update_critic else not any(moved)
+    if update_critic:
+        # AdamW's first step goes against the gradient's sign, whatever its size.
+        against = [
+            ((old - p.detach()).sign() == g.sign())[g.abs() > 1e-6].float().mean()
+            for p, old, g in zip(parameters, before, own, strict=True)
+            if bool((g.abs() > 1e-6).any())
+        ]
+        assert torch.stack(against).mean() > 0.95
