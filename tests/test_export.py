@@ -49,8 +49,11 @@ def test_our_engine_speaks_the_export_as_torch_does(model: Path, exported: Expor
     assert theirs.name == ours.name and theirs.config.vocab == ours.config.vocab
     for speed in (1.0, 1.3):
         one, two = ours.speak(TEXT, speed=speed), theirs.speak(TEXT, speed=speed)
-        assert one.chunks[0].words == two.chunks[0].words
-        assert len(one.samples) == len(two.samples)
+        # The noise is another, so that edges may be cut a little elsewhere.
+        assert abs(one.seconds - two.seconds) < 0.1
+        assert [word.text for word in one.chunks[0].words] == [word.text for word in two.chunks[0].words]
+        for mine, its in zip(one.chunks[0].words, two.chunks[0].words, strict=True):
+            assert its.end - its.start == pytest.approx(mine.end - mine.start, abs=0.06)
     assert not two.warnings
     assert np.array_equal(two.samples, theirs.speak(TEXT, speed=1.3).samples)
     assert not np.array_equal(two.samples, theirs.speak(TEXT, speed=1.3, seed=1).samples)
@@ -138,7 +141,8 @@ def test_a_kokoro_export_needs_kokoros_graph(
 ) -> None:
     assert main(["export", str(model), "-o", str(tmp_path / "out"), "--format", "kokoro"]) == 1
     error = capsys.readouterr().err
-    assert "voicewright.excitation" in error and "hidden_dim" in error and error.count("\n") == 1
+    assert "hidden_dim" in error and "decoder_channels" in error and error.count("\n") == 1
+    assert not (tmp_path / "out").exists()
 
 
 def test_kokoro_folder(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,6 +30,8 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "prepare": ("silero-vad", "pocketsphinx"),
     "judge": ("jiwer", "matplotlib", "pocketsphinx", "resemblyzer"),
     "train": ("tensorboard", "matplotlib"),
+    "onnx": ("onnxruntime",),
+    "export": ("onnx",),
     "whisper": ("faster-whisper",),
 }
 """Package extra → what it brings."""

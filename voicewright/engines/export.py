@@ -83,7 +83,6 @@ def export(
     """
     _check(out, format, precision, convention)
     source = _open(model, voices)
-    out.mkdir(parents=True, exist_ok=True)
     write = {"kokoro": _kokoro, "onnx": _onnx, "sherpa": _sherpa}[format]
     files = write(source, out, precision, convention)
     files += _write_json(out / CARD, {**source.card, "exported": _facts(source, precision)})
@@ -153,7 +152,7 @@ def _write_json(path: Path, content: Mapping[str, object]) -> list[Path]:
 
 
 def _write_pack(path: Path, pack: Voicepack) -> list[Path]:
-    path.parent.mkdir(exist_ok=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
     pack.write(path)
     return [path]
 
