@@ -39,5 +39,5 @@ def words(language: str) -> Iterator[tuple[str, str]]:
         entry = known[word]
         sound = weak.get(word) or (entry.get("DEFAULT") if isinstance(entry, Mapping) else entry)
         plain = word.replace("'", "").replace("-", "")
-        if sound and word == word.lower() and plain.isascii() and plain.isalpha():
+        if isinstance(sound, str) and sound and word == word.lower() and plain.isascii() and plain.isalpha():
             yield word, sound.replace("ɾ", "T").replace("ʔ", "t")

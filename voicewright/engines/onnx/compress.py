@@ -11,7 +11,7 @@ fp16 (`SENSITIVE`).
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -123,7 +123,7 @@ def _eight(
         numpy_helper.from_array(np.array(turned.shape, np.int64), f"{name}.shape"),
     ]
 
-    def node(operator: str, inputs: list[str], output: str, **attributes: object) -> None:
+    def node(operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
         nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}.{operator}", **attributes))
 
     node("Cast", [f"{name}.int8"], f"{name}.float", to=TensorProto.FLOAT)
