@@ -186,7 +186,7 @@ class OnnxModel:
         given = ids.copy()
         if self._seeded and generator is not None:
             given[0, 0] += SEED_UNIT * (generator.initial_seed() % 2**31)
-        feed = {
+        feed: dict[str, NDArray[Any]] = {
             ends.tokens: given.astype(ends.tokens_type),
             ends.style: style.cpu().numpy().astype(ends.style_type),
             ends.speed: np.array([speed], dtype=ends.speed_type),
@@ -290,7 +290,7 @@ def _config(path: Path, metadata: Mapping[str, str]) -> ModelConfig:
     held = metadata.get("kokoro_config")
     try:
         if held:
-            return ModelConfig(vocab=_vocab(json.loads(held)) or KOKORO)
+            return ModelConfig(vocab=_vocab(json.loads(held)) or dict(KOKORO))
         for folder in (path.parent, path.parent.parent):
             for name in ("config.json", "tokenizer.json"):
                 beside = folder / name

@@ -32,12 +32,18 @@ def words(language: str) -> Iterator[tuple[str, str]]:
     from kokorog2p.en.lexicon import Lexicon
 
     lexicon = Lexicon(british=pronouncer.british)
-    known = {**lexicon.silvers, **lexicon.golds}
     consonant = Piece(Kind.WORD, 0, 3, "dog")
     weak = {word: pronouncer.pronounce([Piece(Kind.WORD, 0, len(word), word), consonant])[0] for word in WEAK}
-    for word in sorted(known):
-        entry = known[word]
+    for word in sorted(
+        {word for layer in (lexicon.golds, lexicon.silvers) for word in layer if _plain(word)}
+    ):
+        # Entries are decoded one by one, which is what takes the time: only those that are asked for.
+        entry = lexicon.golds.get(word) or lexicon.silvers.get(word)
         sound = weak.get(word) or (entry.get("DEFAULT") if isinstance(entry, Mapping) else entry)
-        plain = word.replace("'", "").replace("-", "")
-        if isinstance(sound, str) and sound and word == word.lower() and plain.isascii() and plain.isalpha():
+        if isinstance(sound, str) and sound:
             yield word, sound.replace("ɾ", "T").replace("ʔ", "t")
+
+
+def _plain(word: str) -> bool:
+    letters = word.replace("'", "").replace("-", "")
+    return word == word.lower() and letters.isascii() and letters.isalpha()

@@ -81,7 +81,8 @@ class SpeakingGraph(nn.Module):
         expected = torch.sigmoid(model.duration_logits(d)).sum(2) / speed
         durations = expected.round().clamp(min=1).long()
         ends = torch.cumsum(durations, dim=1)[0]
-        frames = torch.arange(ends[-1], device=tokens.device)
+        total: Any = ends[-1]  # a number while tracing too
+        frames = torch.arange(total, device=tokens.device)
         owner = (ends[None] <= frames[:, None]).sum(1)
         f0, energy = model.f0_energy(d.transpose(1, 2).index_select(2, owner), prosodic)
         if model.config.voicewright.pitch_edges:
