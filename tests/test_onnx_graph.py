@@ -187,13 +187,13 @@ def test_smaller_files_sound_the_same(pulse: Any, figure: Callable[[str], None])
             got, frames = say(run, sample)
             # These durations are random sums; one that lies next to a half may fall to the other side.
             assert np.abs(frames - durations).sum() <= 2
-            if len(got) == len(audio):
+            if np.array_equal(frames, durations):
                 distances.append(log_spectral_distance(audio, got))
         worst[precision] = max(distances)
         figure(
             f"{precision}: {size[precision]} of {size['fp32']} bytes, distance up to {max(distances):.3f} dB"
         )
-        assert len(distances) > 2
+        assert len(distances) >= 2
     assert size["int8"] < size["fp16"] < 0.75 * size["fp32"]
     assert worst["fp16"] < 1.0
     assert worst["int8"] < 2.0
