@@ -32,6 +32,8 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "train": ("tensorboard", "matplotlib"),
     "ja": ("fugashi", "jaconv", "mojimoji", "unidic-lite"),
     "zh": ("cn2an", "jieba", "ordered-set", "pypinyin"),
+    "onnx": ("onnxruntime",),
+    "export": ("onnx",),
     "whisper": ("faster-whisper",),
 }
 """Package extra → what it brings."""

@@ -153,9 +153,9 @@ def _engine(order: Order) -> TorchEngine:
         bound_caches()
         gc.disable()
     try:
-        from voicewright.engines.torch_engine import TorchEngine
+        from voicewright.engines.onnx_engine import open_engine
 
-        return TorchEngine(order.model, lexicon=order.lexicon)
+        return open_engine(order.model, order.lexicon)
     finally:
         if fresh:
             gc.enable()

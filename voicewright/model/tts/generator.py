@@ -11,7 +11,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from voicewright.config import SAMPLE_RATE, Extension, IstftNet
 from voicewright.model.layers import AdaINSnakeBlock
-from voicewright.model.tts.source import Source
+from voicewright.model.tts.source import Rng, Source
 
 PHASE_FLOOR = 1e-4
 """Added to |z|² in the phase's gradient, which otherwise has no bound where the source is silent."""
@@ -128,7 +128,7 @@ class Generator(nn.Module):
             self.gain_post = gain
         self.stft = STFT(n_fft, config.gen_istft_hop_size)
 
-    def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def harmonics(self, f0: Tensor, rng: Rng = None) -> Tensor:
         """The source's spectrum as the generator reads it: f0 [B,2F] -> [B, n_fft+2, 600F/hop+1], fp32."""
         source = self.m_source(f0, rng)
         with torch.autocast(f0.device.type, enabled=False):
@@ -193,7 +193,7 @@ class Generator(nn.Module):
         bias[self.bins + self.led :] = 0
         bias[self.led : self.bins] -= COHERENCE
 
-    def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: Rng = None) -> Tensor:
         """x [B,C,2F] (from `Decoder.front`), acoustic style [B,128], f0 [B,2F] in Hz -> audio [B,600F].
 
         `rng` seeds the noise and the start phase; None uses torch's own generator.

@@ -15,7 +15,7 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from voicewright.config import Extension, IstftNet
 from voicewright.model.layers import AdaINSnakeBlock, snake
-from voicewright.model.tts.source import Source
+from voicewright.model.tts.source import Rng, Source
 
 TAIL = 50
 """Samples at the very end that are noise in every utterance; upstream's notebook cuts them off."""
@@ -55,7 +55,7 @@ class HifiGan(nn.Module):
             self.noise_res.append(AdaINSnakeBlock(width, size, (1, 3, 5), style))
         self.conv_post = weight_norm(nn.Conv1d(top >> len(rates), 1, 7, padding=3))
 
-    def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def harmonics(self, f0: Tensor, rng: Rng = None) -> Tensor:
         """The excitation as every stage reads it: f0 [B,2F] -> [B,1,600F], fp32."""
         wave: Tensor = self.m_source(f0, rng)
         return wave[:, None]
@@ -83,6 +83,6 @@ class HifiGan(nn.Module):
         """Last features [B, C, 600F] -> audio [B,600F], fp32. The excitation is in the features already."""
         return torch.tanh(self.conv_post(x).float())[:, 0]
 
-    def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: Rng = None) -> Tensor:
         """x [B,C,2F] (from `Decoder.front`), acoustic style [B,128], f0 [B,2F] in Hz -> audio [B,600F]."""
         return self.synthesise(x, style, self.harmonics(f0, rng))

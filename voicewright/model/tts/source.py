@@ -6,7 +6,8 @@ so that a long utterance is as exact as a short one.
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -23,8 +24,15 @@ PULSE_TOP = 11_000.0
 """Hz; the pulse train holds every harmonic up to here."""
 
 
-def random_like(shape: torch.Size, device: torch.device, rng: torch.Generator | None, normal: bool) -> Tensor:
+Rng: TypeAlias = torch.Generator | Callable[[torch.Size, bool], Tensor] | None
+"""Where random numbers come from: a generator, a function of (shape, normal or uniform), or torch's own
+state."""
+
+
+def random_like(shape: torch.Size, device: torch.device, rng: Rng, normal: bool) -> Tensor:
     """Normal or uniform fp32 numbers, drawn where the generator lives: a CPU seed serves any device."""
+    if rng is not None and not isinstance(rng, torch.Generator):
+        return rng(shape, normal)
     draw = torch.randn if normal else torch.rand
     if rng is None:
         return draw(shape, device=device)
@@ -53,7 +61,7 @@ def sines(f0: Tensor, overtones: int) -> Tensor:
     return waves
 
 
-def pulses(f0: Tensor, rng: torch.Generator | None) -> Tensor:
+def pulses(f0: Tensor, rng: Rng) -> Tensor:
     """A band-limited pulse train of about unit RMS: f0 [B,T] in Hz at hop 300 -> [B,300T,1], not yet gated.
 
     The sum of cos(kφ), k = 1..K with K = 11 kHz / F0, by the closed Dirichlet kernel. F0 moves linearly
@@ -90,7 +98,7 @@ class Source(nn.Module):
             nn.init.constant_(self.l_linear.weight, 0.5)
             nn.init.zeros_(self.l_linear.bias)
 
-    def forward(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def forward(self, f0: Tensor, rng: Rng = None) -> Tensor:
         with torch.autocast(f0.device.type, enabled=False):
             with torch.no_grad():
                 f0 = f0.float()

@@ -1,0 +1,254 @@
+"""A model and its voices in the files that the Kokoro world plays: `kokoro`, `onnx`, `sherpa`.
+
+`kokoro`   model.pth, config.json, voices/NAME.pt: what the kokoro package opens.
+`onnx`     model.onnx, voices.bin (npz) and voices/NAME.bin (raw): kokoro-onnx, onnxruntime, kokoro.js.
+`sherpa`   model.onnx, tokens.txt, voices.bin (raw, all voices), lexicon.txt: sherpa-onnx.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from voicewright import __version__
+from voicewright.artifacts import CARD, CONFIG, VOICES, WEIGHTS, read_card, resolve_model, voice_files
+from voicewright.config import SAMPLE_RATE, ModelConfig
+from voicewright.engines.onnx.compress import PRECISIONS, Precision, compress
+from voicewright.engines.onnx.graph import CONVENTIONS, SEED_UNIT, trace
+from voicewright.engines.onnx.sherpa import PACK_ROWS, lexicon, tokens, voices
+from voicewright.errors import UsageError, VoicewrightError
+from voicewright.model.checkpoint import export_kokoro, load_model, write_atomically
+from voicewright.model.tts.model import TTSModel
+from voicewright.voices.pack import WIDTH, Voicepack
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
+
+Format = Literal["kokoro", "onnx", "sherpa"]
+FORMATS: tuple[Format, ...] = ("kokoro", "onnx", "sherpa")
+
+
+@dataclass(frozen=True)
+class Export:
+    """What was written: file names within `folder`, with their bytes."""
+
+    folder: Path
+    format: str
+    precision: str
+    convention: str | None
+    voices: tuple[str, ...]
+    files: Mapping[str, int]
+
+
+@dataclass(frozen=True)
+class _Source:
+    """A model as it was found, and the voices that go along."""
+
+    name: str
+    model: TTSModel
+    config: ModelConfig
+    card: Mapping[str, Any]
+    digest: str
+    packs: Mapping[str, Voicepack]
+
+    @property
+    def language(self) -> str:
+        named = self.card.get("language")
+        return named if isinstance(named, str) else "en-us"
+
+    @property
+    def licence(self) -> str:
+        return str(self.card.get("licence") or "not stated")
+
+
+def export(
+    model: str | Path | None,
+    out: Path,
+    format: str = "onnx",
+    precision: str = "fp32",
+    voices: Sequence[str] = (),
+    convention: str = "kokoro-onnx",
+) -> Export:
+    """Write a model folder or weights file in another format, into the folder `out` (made when missing).
+
+    voices: names of the model's voices, or voicepack files; all of the model's when empty. convention: tensor
+    names of `onnx`, one of CONVENTIONS. Raises UsageError for arguments that do not fit each other,
+    VoicewrightError when the model cannot be said in that format.
+    """
+    _check(out, format, precision, convention)
+    source = _open(model, voices)
+    if source.config.voicewright.decoder != "istftnet":
+        raise VoicewrightError(
+            f"{source.name} has a {source.config.voicewright.decoder} decoder; exports are made of models with an "
+            "iSTFTNet one, as Kokoro has."
+        )
+    write = {"kokoro": _kokoro, "onnx": _onnx, "sherpa": _sherpa}[format]
+    files = write(source, out, precision, convention)
+    files += _write_json(out / CARD, {**source.card, "exported": _facts(source, precision)})
+    sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
+    used = convention if format == "onnx" else None
+    return Export(out, format, precision, used, tuple(source.packs), sizes)
+
+
+def _check(out: Path, format: str, precision: str, convention: str) -> None:
+    for value, known, what in (
+        (format, FORMATS, "format"),
+        (precision, PRECISIONS, "precision"),
+        (convention, tuple(CONVENTIONS), "convention"),
+    ):
+        if value not in known:
+            raise UsageError(f"there is no {what} {value!r}; choose one of {', '.join(known)}.")
+    if format == "kokoro" and precision != "fp32":
+        raise UsageError(
+            f"the kokoro package reads fp32 only, not {precision}; use --format onnx for smaller files."
+        )
+    if format != "onnx" and convention != "kokoro-onnx":
+        raise UsageError(f"a convention of tensor names is a choice of --format onnx, not of {format}.")
+    if out.exists() and not out.is_dir():
+        raise UsageError(f"{out} is a file; name a folder to export to.")
+    if out.suffix in (".onnx", ".pth"):
+        raise UsageError(f"{out} looks like a file; an export is several files: name a folder for them.")
+    if format != "kokoro":
+        import importlib.util
+
+        if importlib.util.find_spec("onnx") is None:
+            raise VoicewrightError("the package onnx is not installed: pip install 'voicewright[export]'.")
+
+
+def _open(model: str | Path | None, voices: Sequence[str]) -> _Source:
+    path = resolve_model(model)
+    network, config, _ = load_model(path)
+    card = read_card(path)
+    available = voice_files(path)
+    chosen: dict[str, Path] = {}
+    for name in voices or available:
+        if name in available:
+            chosen[name] = available[name]
+        elif Path(name).suffix and Path(name).is_file():
+            chosen[Path(name).stem] = Path(name)
+        else:
+            raise UsageError(
+                f"there is no voice {name!r}: the model has {', '.join(available) or 'none'}, and no such "
+                "voicepack file is there."
+            )
+    packs = {name: Voicepack.read(file) for name, file in chosen.items()}
+    weights = path / WEIGHTS if path.is_dir() else path
+    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+    return _Source(str(card.get("name") or path.stem), network, config, card, digest, packs)
+
+
+def _facts(source: _Source, precision: str) -> dict[str, object]:
+    return {"by": f"voicewright {__version__}", "precision": precision, "weights_sha256": source.digest}
+
+
+def _write_bytes(path: Path, content: bytes) -> list[Path]:
+    write_atomically(path, lambda temporary: temporary.write_bytes(content))
+    return [path]
+
+
+def _write_json(path: Path, content: Mapping[str, object]) -> list[Path]:
+    return _write_bytes(path, (json.dumps(content, ensure_ascii=False, indent=1) + "\n").encode())
+
+
+def _write_pack(path: Path, pack: Voicepack) -> list[Path]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pack.write(path)
+    return [path]
+
+
+def _kokoro(source: _Source, out: Path, precision: str, convention: str) -> list[Path]:
+    weights = out / "model.pth"
+    export_kokoro(source.model, weights)
+    files = [weights, *_write_json(out / CONFIG, source.config.model_dump(exclude={"voicewright"}))]
+    for name, pack in source.packs.items():
+        files += _write_pack(out / VOICES / f"{name}.pt", pack)
+    return files
+
+
+def _onnx(source: _Source, out: Path, precision: str, convention: str) -> list[Path]:
+    metadata = _metadata(source, precision, convention)
+    files = _write_graph(source, out, precision, convention, metadata)
+    files += _write_json(out / CONFIG, source.config.model_dump())
+    if source.packs:
+        rows = {name: pack.rows for name, pack in source.packs.items()}
+
+        def save(temporary: Path) -> None:
+            with temporary.open("wb") as file:  # by name, numpy would add a suffix
+                np.savez(file, allow_pickle=False, **rows)
+
+        write_atomically(out / "voices.bin", save)
+        files.append(out / "voices.bin")
+    for name, pack in source.packs.items():
+        files += _write_pack(out / VOICES / f"{name}.bin", pack)
+    return files
+
+
+def _sherpa(source: _Source, out: Path, precision: str, convention: str) -> list[Path]:
+    if not source.packs:
+        raise UsageError(
+            "sherpa-onnx needs at least one voice; the model has none: name voicepack files by --voices."
+        )
+    names = list(source.packs)
+    metadata = _metadata(source, precision, convention) | {
+        "model_type": "kokoro",
+        "version": "2",
+        "has_espeak": "1",  # required by sherpa-onnx before 2.0, which then wants its espeak-ng-data
+        "sample_rate": str(SAMPLE_RATE),
+        "voice": source.language,
+        "language": source.language,
+        "style_dim": f"{PACK_ROWS},1,{WIDTH}",
+        "n_speakers": str(len(names)),
+        "speaker_names": ",".join(names),
+        "speaker2id": ",".join(f"{name}->{number}" for number, name in enumerate(names)),
+        "id2speaker": ",".join(f"{number}->{name}" for number, name in enumerate(names)),
+        "maintainer": "voicewright",
+    }
+    files = _write_graph(source, out, precision, convention, metadata)
+    texts: dict[str, Callable[[], bytes]] = {
+        "tokens.txt": lambda: tokens(source.config.vocab),
+        "voices.bin": lambda: voices(source.packs.values()),
+        "lexicon.txt": lambda: lexicon(source.language, source.config.vocab),
+    }
+    for name, content in texts.items():
+        if made := content():
+            files += _write_bytes(out / name, made)
+    return files
+
+
+def _metadata(source: _Source, precision: str, convention: str) -> dict[str, str]:
+    """Facts of the file itself; kokoro-onnx reads its vocabulary from `kokoro_config`, our engine all of
+    it."""
+    return {
+        "kokoro_config": source.config.model_dump_json(),
+        "voicewright": __version__,
+        "name": source.name,
+        "licence": source.licence,
+        "language": source.language,
+        "voices": ",".join(source.packs),
+        "default_voice": str(source.card.get("voice") or next(iter(source.packs), "")),
+        "precision": precision,
+        "convention": convention,
+        "weights_sha256": source.digest,
+        "seed": f"tokens[0] div {SEED_UNIT}",
+    }
+
+
+def _write_graph(
+    source: _Source, out: Path, precision: str, convention: str, metadata: Mapping[str, str]
+) -> list[Path]:
+    import onnx
+
+    proto: ModelProto = trace(source.model, convention)
+    kind: Precision = precision  # type: ignore[assignment]
+    compress(proto, kind)
+    onnx.helper.set_model_props(proto, dict(metadata))
+    onnx.checker.check_model(proto)
+    path = out / "model.onnx"
+    write_atomically(path, lambda temporary: onnx.save(proto, str(temporary)))
+    return [path]
