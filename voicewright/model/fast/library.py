@@ -1,0 +1,65 @@
+"""The compiled kernels, through ctypes: found beside the package when a compiler was there at installation."""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.machinery
+from functools import cache
+from pathlib import Path
+
+from torch import Tensor
+
+from voicewright.errors import VoicewrightError
+
+PLAIN, LEAKY, SNAKE = 0, 1, 2
+"""Activations in front of a convolution, as `native/kernels.h` numbers them."""
+_POINTERS = "x out weight bias input output mean var gain shift alpha add1 add2 stats"
+_LONGS = "rows_in rows_out x_stride out_stride stat_from stat_to"
+_INTS = "cin cout center dilation m r points subs activation threads"
+
+
+class ConvArguments(ctypes.Structure):
+    """vw_conv_args of `native/kernels.h`, field by field."""
+
+    _fields_ = (
+        [(name, ctypes.c_void_p) for name in _POINTERS.split()]
+        + [(name, ctypes.c_longlong) for name in _LONGS.split()]
+        + [(name, ctypes.c_int) for name in _INTS.split()]
+        + [("slope", ctypes.c_float), ("eps", ctypes.c_float)]
+    )
+
+
+class StatsArguments(ctypes.Structure):
+    """vw_stats_args of `native/kernels.h`, field by field."""
+
+    _fields_ = (
+        [(name, ctypes.c_void_p) for name in ("a", "b", "out", "stats")]
+        + [(name, ctypes.c_longlong) for name in ("rows", "stride", "stat_from", "stat_to")]
+        + [(name, ctypes.c_int) for name in ("channels", "threads")]
+    )
+
+
+@cache
+def library() -> ctypes.CDLL | None:
+    """The compiled kernels, or None where they were not built (the torch implementation then does the work)."""
+    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
+        path = Path(__file__).with_name(f"_kernels{suffix}")
+        if path.is_file():
+            try:
+                found = ctypes.CDLL(str(path))
+            except OSError:  # built for another machine, or its OpenMP is missing here
+                continue
+            for name in ("vw_conv", "vw_stats", "vw_best", "vw_vector"):
+                getattr(found, name).restype = ctypes.c_int
+            return found
+    return None
+
+
+def pointer(tensor: Tensor | None) -> int | None:
+    return None if tensor is None else tensor.data_ptr()
+
+
+def checked(status: int) -> None:
+    """Raise VoicewrightError when a kernel says that memory ran out."""
+    if status:
+        raise VoicewrightError("There is not enough memory to speak; close other programs or speak less at a time.")
