@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from voicewright.model.fast.convolution import Backend, Before, Conv
 from voicewright.model.fast.library import LEAKY, SNAKE
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
-from voicewright.model.tts.generator import LOG_CEILING, Generator
+from voicewright.model.tts.generator import LOG_CEILING, Generator, polar
 
 
 def plain_weight(module: nn.Module) -> Tensor:
@@ -216,8 +216,9 @@ class FastGenerator:
         self.affine = Affine()
         self._kernels = generator.kernels
         self.bins, self.stft = generator.bins, generator.stft
-        self.phase_scale = generator.phase_scale
-        self._source = generator
+        self._phase_scale, self._cartesian = generator.phase_scale, generator.cartesian
+        self._source = generator.m_source
+        self.context = context_rows(generator)
         self._ups: list[Upsample] = []
         self._noise: list[tuple[Conv, int, int]] = []
         self._noise_blocks: list[SnakeBlock] = []
@@ -237,7 +238,11 @@ class FastGenerator:
             bias = torch.cat([bias, generator.gain_post.bias])
         self._gains = generator.gain_post is not None
         self._post = backend.conv(post / self._kernels, bias, minimal=False)
-        self.rates = tuple(up.rate for up in self._ups)
+        self.scale = math.prod(up.rate for up in self._ups)
+        """Rows of the spectrum in a row of features."""
+        self.post_reach = post.shape[2] // 2
+        self.overlap = -(-self.stft.n_fft // (2 * self.stft.hop))
+        """Rows of the spectrum on either side that overlap a sample."""
 
     def _noise_conv(self, module: nn.Module) -> tuple[Conv, int, int]:
         """A strided convolution over rows of several steps each: (conv, stride, padding)."""
@@ -251,7 +256,8 @@ class FastGenerator:
 
     def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2]."""
-        return self._source.harmonics(f0[None], rng)[0].T.contiguous()
+        parts = self.stft(self._source(f0[None], rng))
+        return torch.cat(parts if self._cartesian else polar(*parts), dim=1)[0].T.contiguous()
 
     def body(self, segments: list[Segment], policy: Statistics) -> list[Tensor]:
         """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each.
@@ -273,7 +279,7 @@ class FastGenerator:
             for n, x in enumerate(xs):
                 pad = 1 if last else 0
                 buffer = buffers[n].get(f"up{i}", up.rows(len(x)) + pad, up.cout)
-                y = up(x, buffer[pad:], 0.1 if i == 0 else 0.1)
+                y = up(x, buffer[pad:], 0.1)
                 if last:
                     # one row more in front, the mirror of the second
                     start = buffer[pad:].storage_offset()
@@ -329,31 +335,21 @@ class FastGenerator:
         self._post(x, post, Before(activation=LEAKY, slope=0.01))
         bins = self.bins
         magnitude = torch.exp(post[:, :bins].clamp(max=LOG_CEILING))
-        phase = torch.sin(post[:, bins : 2 * bins]) * self.phase_scale
+        phase = torch.sin(post[:, bins : 2 * bins]) * self._phase_scale
         parts = torch.cat([magnitude * torch.cos(phase), magnitude * torch.sin(phase)], dim=1)
         if self._gains:
             parts = torch.addcmul(parts, post[:, 2 * bins :].repeat(1, 2), harmonics)
         return parts
 
-    def inverse(self, parts: Tensor, first: int, last: int, total: int) -> Tensor:
-        """Rows first.. of a spectrum of `total` rows [M, n_fft + 2] → samples of the rows up to `last`.
+    def __call__(self, features: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
+        """One utterance: features [2F, C], acoustic style [128], harmonics as above → audio [600F], fp32."""
+        segment = Segment(features, harmonics, self.affine(style))
+        return self.wave(self.body([segment], Statistics())[0], harmonics)
 
-        Sample t of the utterance is overlapped by n_fft / hop rows about t / hop. Returns samples
-        first' · hop .. last · hop, where first' is `first` plus the half window unless it is the start.
-        """
-        raise NotImplementedError
-
-    def __call__(self, x: Tensor, style: Tensor, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """x [1, C, 2F] (from `Decoder.front`), acoustic style [1, 128], f0 [1, 2F] in Hz → audio [1, 600F]."""
-        return self.synthesise(x, style, self._source.harmonics(f0, rng))
-
-    def synthesise(self, x: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
-        """As `Generator.synthesise`, for one utterance."""
-        rows = harmonics[0].T.contiguous()
-        segment = Segment(x[0].T.contiguous(), rows, self.affine(style[0]))
-        total = self.body([segment], Statistics())[0]
-        parts = self.spectrum(total, rows)
-        return self.stft.inverse(*(part.T[None] for part in parts.chunk(2, dim=1)))
+    def wave(self, total: Tensor, harmonics: Tensor) -> Tensor:
+        """Sums of the last blocks [M, C] and the source's rows → samples [(M - 1) · hop]."""
+        parts = self.spectrum(total, harmonics)
+        return self.stft.inverse(*(part.T[None] for part in parts.chunk(2, dim=1)))[0]
 
 
 def context_rows(generator: Generator) -> int:
