@@ -98,8 +98,8 @@ class Frozen(Statistics):
 
 @dataclass
 class Segment:
-    """A stretch of an utterance: features [L, C] at 80 Hz, the source's spectrum [bins, 2 parts] for all of its
-    rows, and the columns that count for statistics, in rows of 80 Hz from its own start (None: all).
+    """A stretch of an utterance: features [L, C] at 80 Hz, the source's spectrum [scale · L + 1, n_fft + 2],
+    gain and shift of every norm, and the feature rows that count for statistics (None: all).
 
     head: whether the stretch begins where the utterance does.
     """
@@ -109,7 +109,6 @@ class Segment:
     affine: list[Tensor]
     counted: tuple[int, int] | None = None
     head: bool = True
-    tail: bool = True
 
 
 class Buffers:

@@ -2,8 +2,9 @@
 
 Convolutions reach about a tenth of a second, so a window with that much context on either side gives exactly the
 samples of the whole, if only AdaIN normalises alike. AdaIN's statistics span the utterance: they are taken once,
-from the first window and a few probes spread over the rest, weighted by the time that each stands for, and then
-held for all windows. Whatever error that estimate has is the same everywhere, so windows fit each other to rounding.
+from the first window and short probes spread over the rest, and then held for all windows. Whatever error that
+estimate has is the same everywhere, so windows fit each other to rounding. Probes are weighted so that they have
+the mean and the power that the decoder's features, known for the whole utterance, have there.
 """
 
 from __future__ import annotations
@@ -19,6 +20,10 @@ from voicewright.model.fast.generator import FastGenerator, Frozen, Pooled, Segm
 
 _RATE = SAMPLE_RATE // HOP
 """Feature rows a second."""
+_HOLD = 0.01
+"""How strongly weights are held to the time that each part stands for."""
+_SUM = 1000.0
+"""How strongly they are held to a sum of 1."""
 _EDGE = 2
 """Rows at a probe's cut edges that do not count: the zeros outside reach into them most."""
 
@@ -26,13 +31,14 @@ _EDGE = 2
 @dataclass(frozen=True)
 class Windows:
     """How an utterance is cut. Seconds of the first window, by how much windows grow, and their largest length;
-    number and seconds of the probes that statistics are taken from."""
+    seconds between the middles of probes (0: none), their length, and how many there are at most."""
 
     first: float = 0.5
     growth: float = 2.0
     largest: float = 2.0
-    probes: int = 8
+    every: float = 0.75
     probe: float = 0.25
+    most: int = 16
 
     def cuts(self, rows: int) -> list[int]:
         """Ends of the windows in rows; none but a lone one is shorter than half of the first."""
@@ -43,18 +49,48 @@ class Windows:
             size = min(size * self.growth, self.largest)
         return ends[1:]
 
-    def probed(self, start: int, rows: int) -> list[tuple[int, int, float]]:
-        """First row, end, and share of time of each probe in rows start..rows, evenly spread."""
-        left = rows - start
-        size = round(self.probe * _RATE)
-        count = min(self.probes, left // size) if size else 0
-        if count == 0:
-            return [(start, rows, left / rows)] if left and self.probes else []
-        if count < self.probes or count * size >= left:  # so short that probing it is making it
-            return [(start, rows, left / rows)]
+    def probed(self, start: int, rows: int) -> list[tuple[int, int]]:
+        """First row and end of each probe in rows start..rows, evenly spread."""
+        left, size = rows - start, max(1, round(self.probe * _RATE))
+        if left <= 0 or self.every <= 0:
+            return []
+        count = min(self.most, max(1, round(left / (self.every * _RATE))))
+        if count * size >= left:  # so short that probing it is making it
+            return [(start, rows)]
         stride = left / count
         starts = [start + int(i * stride + (stride - size) / 2) for i in range(count)]
-        return [(at, at + size, left / rows / count) for at in starts]
+        return [(at, at + size) for at in starts]
+
+
+def weigh(features: Tensor, parts: list[tuple[int, int]], prior: list[float]) -> list[float]:
+    """Weights of the parts of an utterance (rows from..to of features [L, C]) by which their mean and power come
+    nearest to the whole's, held near their prior shares; not negative, their sum is 1."""
+    mean, spread = features.mean(0), features.std(0) + 1e-3
+
+    def moments(x: Tensor) -> Tensor:
+        z = ((x - mean) / spread).double()
+        return torch.cat([z.mean(0), z.square().mean(0)])
+
+    shares = torch.tensor(prior, dtype=torch.float64)
+    shares /= shares.sum()
+    wanted = moments(features)
+    have = torch.stack([moments(features[first:end]) for first, end in parts], dim=1)
+    # ridge regression by the normal equations, relative to the shares; negative weights leave one round at a time
+    scale = shares * have
+    gram = scale.T @ scale / len(wanted) + (_HOLD / len(parts)) * torch.eye(len(parts), dtype=torch.float64)
+    right = scale.T @ wanted / len(wanted) + _HOLD / len(parts)
+    sums = _SUM * shares
+    gram, right = gram + torch.outer(sums, shares), right + sums
+    keep = torch.ones(len(parts), dtype=torch.bool)
+    factors = torch.zeros(len(parts), dtype=torch.float64)
+    for _ in parts:
+        factors.zero_()
+        factors[keep] = torch.linalg.solve(gram[keep][:, keep], right[keep])
+        if not (factors < 0).any():
+            break
+        keep &= factors >= 0
+    weights = (factors * shares).clamp(min=0)
+    return [float(weight) for weight in weights / weights.sum()]
 
 
 def pieces(
@@ -84,16 +120,17 @@ def pieces(
         return _samples(generator, total, harmonics, low, start, end, rows)
 
     first = cut(0, ends[0])
-    segments, shares = [first], [ends[0] / rows]
-    for start, end, share in windows.probed(ends[0], rows):
-        scale = generator.scale
-        inner = (min(_EDGE, (end - start) // 4), end - start - min(_EDGE, (end - start) // 4))
+    segments, parts = [first], [(0, ends[0])]
+    probed = windows.probed(ends[0], rows)
+    for start, end in probed:
+        scale, edge = generator.scale, min(_EDGE, (end - start) // 4)
+        inner = (edge, end - start - edge)
         segments.append(
             Segment(features[start:end], harmonics[start * scale : end * scale + 1], affine, inner, False)
         )
-        shares.append(share)
-    total_share = sum(shares)
-    pool = Pooled([share / total_share for share in shares])
+        parts.append((start + edge, end - edge))
+    shares = [ends[0] / rows] + [(rows - ends[0]) / rows / max(1, len(probed))] * len(probed)
+    pool = Pooled(weigh(features, parts, shares))
     totals = generator.body(segments, pool)
     yield audible(totals[0], 0, ends[0])
     del totals, segments
