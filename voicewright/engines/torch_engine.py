@@ -18,6 +18,9 @@ from voicewright.engines.joins import TAIL, limit, pause_after, trim
 from voicewright.engines.protocol import Chunk, Speech, TokenTime, Voice, WordTime, join
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
+from voicewright.model.fast.choice import choose
+from voicewright.model.fast.model import FastModel
+from voicewright.model.tts.model import TTSModel
 from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES
 from voicewright.text.vocab import PAD
@@ -44,18 +47,29 @@ class _Part:
 class TorchEngine:
     """Speaks with a model folder (None: the one inside the package) on `device`.
 
-    lexicon: a pronunciation file for the front end. Raises VoicewrightError when the model cannot be opened.
+    lexicon: a pronunciation file for the front end. implementation: of the graph on a CPU, one of
+    `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. Raises VoicewrightError when the model
+    cannot be opened, UsageError for another implementation.
     """
 
     def __init__(
-        self, model: Path | str | None = None, lexicon: Path | None = None, device: str = "cpu"
+        self,
+        model: Path | str | None = None,
+        lexicon: Path | None = None,
+        device: str = "cpu",
+        implementation: str = "auto",
     ) -> None:
         self.model_path = resolve_model(model)
         self.card = read_card(self.model_path)
         self._files = voice_files(self.model_path)
         network, self.config, _ = load_model(self.model_path)
         self._device = torch.device(device)
-        self._model = network.float().eval().requires_grad_(False).fold().to(self._device)
+        network = network.float().eval().requires_grad_(False).fold()
+        self._model: TTSModel | FastModel
+        if implementation == "plain" or self._device.type != "cpu":
+            self._model = network.to(self._device)
+        else:
+            self._model = FastModel(network, choose(implementation))
         self._lexicon = lexicon
         self._frontends: dict[str, Frontend] = {}
         self._packs: dict[Path, Voicepack] = {}

@@ -108,5 +108,7 @@ def pack(weight: Tensor, plan: Plan, vector: int) -> Tensor:
         taken = torch.zeros(plan.subs * plan.r, cin, panel, dtype=torch.float64)
         taken[:taps, :, : len(part)] = part.permute(2, 1, 0)
         shaped = taken.view(plan.subs, plan.r, cin * panel)
-        packed[index, :, :, :cin] = torch.matmul(filters, shaped).view(plan.subs, -1, cin, panel).transpose(0, 1)
+        packed[index, :, :, :cin] = (
+            torch.matmul(filters, shaped).view(plan.subs, -1, cin, panel).transpose(0, 1)
+        )
     return packed

@@ -109,7 +109,8 @@ class FastFront:
         assert isinstance(residual, nn.Conv1d)
         self._residual = backend.conv(plain_weight(residual), residual.bias, minimal=False)
         self._curves = [
-            (plain_weight(conv).clone(), conv.bias.detach().clone()) for conv in (decoder.F0_conv, decoder.N_conv)
+            (plain_weight(conv).clone(), conv.bias.detach().clone())
+            for conv in (decoder.F0_conv, decoder.N_conv)
         ]
 
     def __call__(self, asr: Tensor, f0: Tensor, energy: Tensor, style: Tensor) -> Tensor:

@@ -361,7 +361,9 @@ def context_rows(generator: Generator) -> int:
         widest = 0
         own = generator.resblocks[i * generator.kernels : (i + 1) * generator.kernels]
         for block in [*own, generator.noise_res[i]]:
-            size = sum((conv.kernel_size[0] - 1) * conv.dilation[0] // 2 for conv in [*block.convs1, *block.convs2])
+            size = sum(
+                (conv.kernel_size[0] - 1) * conv.dilation[0] // 2 for conv in [*block.convs1, *block.convs2]
+            )
             widest = max(widest, size)
         rows += (widest + 1) / here
         here //= generator.ups[i].stride[0]

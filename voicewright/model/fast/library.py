@@ -62,4 +62,6 @@ def pointer(tensor: Tensor | None) -> int | None:
 def checked(status: int) -> None:
     """Raise VoicewrightError when a kernel says that memory ran out."""
     if status:
-        raise VoicewrightError("There is not enough memory to speak; close other programs or speak less at a time.")
+        raise VoicewrightError(
+            "There is not enough memory to speak; close other programs or speak less at a time."
+        )

@@ -48,7 +48,7 @@ class FastModel:
     def __init__(self, model: TTSModel, backend: Backend) -> None:
         self.config, self.backend = model.config, backend
         with torch.inference_mode():
-            model = model.eval().fold()
+            model = model.eval().requires_grad_(False).fold()
             self._bert, self._bert_encoder = model.bert, model.bert_encoder
             self._text_encoder = model.text_encoder
             predictor = model.predictor
@@ -105,9 +105,7 @@ class FastModel:
         _, prosody, asr = self._prepare([request])[0]
         return prosody, self._pieces(request, prosody, asr, windows or Windows())
 
-    def _pieces(
-        self, request: Request, prosody: Prosody, asr: Tensor, windows: Windows
-    ) -> Iterator[Tensor]:
+    def _pieces(self, request: Request, prosody: Prosody, asr: Tensor, windows: Windows) -> Iterator[Tensor]:
         # inference mode must not span a yield: it would leak into the caller
         with torch.inference_mode():
             features, acoustic = self._features(request, prosody, asr)
@@ -170,7 +168,10 @@ class FastModel:
             shared = run_lstm(self._shared, expanded, frames)
         for i, (request, own) in enumerate(zip(requests, durations, strict=True)):
             curves = []
-            for name, curve, stack in (("f0", request.f0, self._f0), ("energy", request.energy, self._energy)):
+            for name, curve, stack in (
+                ("f0", request.f0, self._f0),
+                ("energy", request.energy, self._energy),
+            ):
                 if curve is None:
                     assert shared is not None
                     curves.append(stack(shared[i, : frames[i]], style[i]))

@@ -36,9 +36,9 @@ class Windows:
     first: float = 0.5
     growth: float = 2.0
     largest: float = 2.0
-    every: float = 0.75
+    every: float = 0.5
     probe: float = 0.25
-    most: int = 16
+    most: int = 24
 
     def cuts(self, rows: int) -> list[int]:
         """Ends of the windows in rows; none but a lone one is shorter than half of the first."""
@@ -148,7 +148,9 @@ def _samples(
     # rows of the spectrum that the samples need, then those that these need in turn
     first, last = max(0, start * scale - overlap), min(rows * scale, end * scale + overlap)
     begin, stop = max(0, first - reach), min(rows * scale, last + reach)
-    parts = generator.spectrum(total[begin - low * scale : stop + 1 - low * scale], harmonics[begin : stop + 1])
+    parts = generator.spectrum(
+        total[begin - low * scale : stop + 1 - low * scale], harmonics[begin : stop + 1]
+    )
     parts = parts[first - begin : len(parts) - (stop - last)]
     wave = generator.stft.inverse(*(part.T[None] for part in parts.chunk(2, dim=1)))[0]
     hop = generator.stft.hop
