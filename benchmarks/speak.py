@@ -3,11 +3,12 @@
     python benchmarks/speak.py [--lengths 2 6 20] [--repetitions 5] [--threads 2] [--engines ...] [--json]
     python benchmarks/speak.py --tiny
 
-Full width, random weights, the same ones for every engine, whose duration head says two frames for every token:
-all engines do the same work. Each engine is a process of its own; they take turns, one utterance at a time, so that a
-busy machine slows all alike. Wall time and processor time (which a busy machine disturbs less) are medians after
-a warm-up of each length. `bound`: the graph's 55.9 GFLOP for a second of audio, done as plain sums at the rate of this
-machine's own fp32 matrix product, measured by the first engine in the same turns.
+Full width, random weights, the same ones for every engine, whose duration head says two frames for every
+token: all engines do the same work. Each engine is a process of its own; they take turns, one utterance at a
+time, so that a busy machine slows all alike. Wall time and processor time (which a busy machine disturbs
+less) are medians after a warm-up of each length. `bound`: the graph's 55.9 GFLOP for a second of audio, done
+as plain sums at the rate of this machine's own fp32 matrix product, measured by the first engine in the same
+turns.
 """
 
 from __future__ import annotations
@@ -166,8 +167,8 @@ def speaker(
 
     model = load_model(resolve_model(None) if tiny else folder)[0].float().eval()
     if engine == "eager":
-        model.fold()
-        return lambda tokens, style, given: timed(lambda: model.speak(tokens, style, durations=given).audio)
+        say = model.fold().speak
+        return lambda tokens, style, given: timed(lambda: say(tokens, style, durations=given).audio)
     from voicewright.model.fast.choice import choose
     from voicewright.model.fast.model import FastModel
 
@@ -261,8 +262,8 @@ def report(results: dict[str, Any], tiny: bool) -> None:
     print(f"{results['threads']} threads, fp32 matrix product {results['gflops']:.0f} GFLOP/s", end="")
     print("" if tiny else f", bound of plain sums RTF {bound:.3f}")
     print(
-        "| speech | engine | RTF | CPU s per s | × kokoro | × onnxruntime | × eager | × bound | first audio ms "
-        "| peak MB |"
+        "| speech | engine | RTF | CPU s per s | × kokoro | × onnxruntime | × eager | × bound "
+        "| first audio ms | peak MB |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     rows = results["rows"]

@@ -1,4 +1,5 @@
-"""The restructured graph says what the plain graph says, in every implementation, in windows and in batches."""
+"""The restructured graph says what the plain graph says, in every implementation, in windows and in
+batches."""
 
 from __future__ import annotations
 
@@ -187,7 +188,8 @@ def test_a_batch_is_its_single_runs(name: str) -> None:
 
 @pytest.mark.parametrize("graph", GRAPHS)
 def test_windows_with_the_right_statistics_are_the_whole(graph: str) -> None:
-    """One probe that covers everything but its edges: what differs is the statistics' last digits, never a join."""
+    """One probe that covers everything but its edges: what differs is the statistics' last digits, never a
+    join."""
     backend = BACKENDS[list(BACKENDS)[-1]]
     fast = FastModel(model_of(GRAPHS[graph]), backend)
     tokens, style, given = spoken(fast.config, 40)

@@ -48,8 +48,8 @@ class TorchEngine:
     """Speaks with a model folder (None: the one inside the package) on `device`.
 
     lexicon: a pronunciation file for the front end. implementation: of the graph on a CPU, one of
-    `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. Raises VoicewrightError when the model
-    cannot be opened, UsageError for another implementation.
+    `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. Raises VoicewrightError when the
+    model cannot be opened, UsageError for another implementation.
     """
 
     def __init__(

@@ -16,13 +16,14 @@ KINDS = ("auto", "native", "exact", "torch", "bf16")
 
 
 def amx() -> bool:
-    """Whether bf16 products run on the matrix unit: everywhere else the minimal filters in fp32 are as fast."""
+    """Whether bf16 products run on the matrix unit: everywhere else the minimal filters in fp32 are as
+    fast."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 
 def choose(kind: str = "auto") -> Backend:
-    """auto: by the processor. native: compiled kernels in fp32 with minimal filters; exact: the same with plain sums;
-    torch: no compiled code; bf16: oneDNN's bf16 for the generator's convolutions.
+    """auto: by the processor. native: compiled kernels in fp32 with minimal filters; exact: the same with
+    plain sums; torch: no compiled code; bf16: oneDNN's bf16 for the generator's convolutions.
 
     Raises UsageError for another name, and where kernels are asked for that were not built.
     """
@@ -30,10 +31,7 @@ def choose(kind: str = "auto") -> Backend:
         raise UsageError(f"there is no implementation {kind!r}; there are {', '.join(KINDS)}.")
     found = library()
     if kind == "auto":
-        if amx():
-            kind = "bf16"
-        else:
-            kind = "torch" if found is None else "native"
+        kind = "bf16" if amx() else "torch" if found is None else "native"
     if kind in ("torch", "bf16"):
         return Backend(None, {}, torch.bfloat16 if kind == "bf16" else torch.float32)
     if found is None:

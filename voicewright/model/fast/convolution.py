@@ -1,7 +1,8 @@
-"""Convolutions over rows of channels [L, C], with AdaIN and activation before, residuals and statistics after.
+"""Convolutions over rows of channels [L, C], with AdaIN and activation before, residuals and statistics
+after.
 
-Two implementations with one contract: `NativeConv` is one compiled pass; `TorchConv` says the same in torch and
-serves where no compiler was at hand, and where oneDNN's bf16 on AMX is the faster product.
+Two implementations with one contract: `NativeConv` is one compiled pass; `TorchConv` says the same in torch
+and serves where no compiler was at hand, and where oneDNN's bf16 on AMX is the faster product.
 """
 
 from __future__ import annotations
@@ -32,8 +33,8 @@ EPS = 1e-5
 
 @dataclass(frozen=True)
 class Before:
-    """What happens to a convolution's input: AdaIN (stats [2, C] mean and variance, affine [2, C] gain and shift),
-    then an activation: LEAKY with `slope`, or SNAKE with `alpha` [C]."""
+    """What happens to a convolution's input: AdaIN (stats [2, C] mean and variance, affine [2, C] gain and
+    shift), then an activation: LEAKY with `slope`, or SNAKE with `alpha` [C]."""
 
     stats: Tensor | None = None
     affine: Tensor | None = None
@@ -65,7 +66,8 @@ class Conv(Protocol):
 
 
 class NativeConv:
-    """The compiled kernel. weight [cout, cin, K], bias [cout] or None; `center`: the tap at an output's own row."""
+    """The compiled kernel. weight [cout, cin, K], bias [cout] or None; `center`: the tap at an output's own
+    row."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, dilation: int, center: int, plan: Plan | None, level: int
@@ -115,7 +117,8 @@ class NativeConv:
 
 
 class TorchConv:
-    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual stream stays fp32)."""
+    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual stream stays
+    fp32)."""
 
     def __init__(
         self, weight: Tensor, bias: Tensor | None, dilation: int, center: int, dtype: torch.dtype
@@ -174,8 +177,8 @@ def moments(x: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Backend:
-    """Which implementation makes convolutions. level: instruction set of the kernels (None: torch), `plans`: the
-    minimal filter for each number of taps, dtype: torch's."""
+    """Which implementation makes convolutions. level: instruction set of the kernels (None: torch), `plans`:
+    the minimal filter for each number of taps, dtype: torch's."""
 
     level: int | None
     plans: dict[int, Plan]
@@ -189,7 +192,8 @@ class Backend:
         center: int | None = None,
         minimal: bool = True,
     ) -> Conv:
-        """weight [cout, cin, K]. minimal: whether a minimal filter may serve (it costs memory for the weights)."""
+        """weight [cout, cin, K]. minimal: whether a minimal filter may serve (it costs memory for the
+        weights)."""
         weight, bias = weight.detach().float(), None if bias is None else bias.detach().float()
         center = (weight.shape[2] - 1) // 2 if center is None else center
         if self.level is None:
@@ -199,7 +203,8 @@ class Backend:
         return NativeConv(weight, bias, dilation, center, plan, self.level)
 
     def add(self, a: Tensor, b: Tensor | None, out: Tensor | None, counted: tuple[int, int]) -> Tensor:
-        """out = a + b (each [L, C] of one layout; no b: a alone), and the moments [2, C] of the rows counted."""
+        """out = a + b (each [L, C] of one layout; no b: a alone), and the moments [2, C] of the rows
+        counted."""
         found = library()
         if self.level is None or found is None:
             total = a if b is None else a + b

@@ -1,9 +1,9 @@
 """Toom-Cook (Winograd) minimal filtering: m outputs of an r-tap filter by m + r - 1 products.
 
-Facts: A. L. Toom 1963, S. Winograd 1980, A. Lavin and S. Gray 2016. Point sets are 0 with pairs ±p, and infinity where
-the number of products is even: then the rows of +p and -p share their even and odd parts. The matrices are
-derived here in exact fractions; the signal-to-noise ratio that each plan keeps in fp32 was measured over 128
-channels of noise (a plain sum keeps 133 dB).
+Facts: A. L. Toom 1963, S. Winograd 1980, A. Lavin and S. Gray 2016. Point sets are 0 with pairs ±p, and
+infinity where the number of products is even: then the rows of +p and -p share their even and odd parts. The
+matrices are derived here in exact fractions; the signal-to-noise ratio that each plan keeps in fp32 was
+measured over 128 channels of noise (a plain sum keeps 133 dB).
 """
 
 from __future__ import annotations
@@ -43,7 +43,8 @@ FAST = {3: Plan(6, 3, 1), 7: Plan(6, 7, 1), 11: Plan(6, 6, 2)}
 
 @cache
 def matrices(m: int, r: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Output [m, n], filter [n, r] and input [n, n] transforms in fp64: y = out · ((filter · g) * (input · d))."""
+    """Output [m, n], filter [n, r] and input [n, n] transforms in fp64: y = out · ((filter · g) * (input ·
+    d))."""
     n = m + r - 1
     if n == 1:
         one = torch.ones(1, 1, dtype=torch.float64)
@@ -97,7 +98,8 @@ def _inverse(rows: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 def pack(weight: Tensor, plan: Plan, vector: int) -> Tensor:
-    """Weights [cout, cin, taps] -> [panels, points, subs * padded cin, 2 * vector], as the kernels read them."""
+    """Weights [cout, cin, taps] -> [panels, points, subs * padded cin, 2 * vector], as the kernels read
+    them."""
     cout, cin, taps = weight.shape
     panel = 2 * vector
     panels, padded = -(-cout // panel), -(-cin // vector) * vector

@@ -1,7 +1,7 @@
 """AdaIN residual blocks at 40 and 80 Hz, restructured: the decoder's front and the predictor's curves.
 
-Rows of channels [L, C], as in `generator.py`; plain sums only, as these layers are wide and short: minimal filters
-would double their weights' memory for a few milliseconds.
+Rows of channels [L, C], as in `generator.py`; plain sums only, as these layers are wide and short: minimal
+filters would double their weights' memory for a few milliseconds.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """The iSTFTNet generator, restructured for inference: the same numbers as `model/tts/generator.py`, sooner.
 
-Everything is rows of channels [L, C]; weight norm is folded; a transposed convolution is one plain convolution
-whose output rows hold a whole stride of samples; AdaIN, Snake, convolution, residual and the statistics of the next
-AdaIN are one pass. Work is a list of segments: whole utterances with their own statistics, or pieces of one
-utterance that share them.
+Everything is rows of channels [L, C]; weight norm is folded; a transposed convolution is one plain
+convolution whose output rows hold a whole stride of samples; AdaIN, Snake, convolution, residual and the
+statistics of the next AdaIN are one pass. Work is a list of segments: whole utterances with their own
+statistics, or pieces of one utterance that share them.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +28,12 @@ def plain_weight(module: nn.Module) -> Tensor:
     weight = module.weight
     assert isinstance(weight, Tensor)
     return weight.detach()
+
+
+def plain_bias(module: nn.Module) -> Tensor | None:
+    bias = module.bias
+    assert bias is None or isinstance(bias, Tensor)
+    return None if bias is None else bias.detach()
 
 
 class Affine:
@@ -59,7 +66,8 @@ class Affine:
 
 
 class Statistics:
-    """Mean and variance at every norm. This one: each segment has its own, as the whole graph computes them."""
+    """Mean and variance at every norm. This one: each segment has its own, as the whole graph computes
+    them."""
 
     computes = True
 
@@ -69,7 +77,8 @@ class Statistics:
 
 
 class Pooled(Statistics):
-    """Segments are samples of one utterance, with weights that sum to 1; their statistics are pooled and kept."""
+    """Segments are samples of one utterance, with weights that sum to 1; their statistics are pooled and
+    kept."""
 
     def __init__(self, weights: Sequence[float]) -> None:
         self._weights = weights
@@ -129,19 +138,20 @@ class SnakeBlock:
 
     def __init__(self, block: AdaINSnakeBlock, backend: Backend, affine: Affine) -> None:
         self._layers: list[tuple[Conv, int, Tensor, Conv, int, Tensor]] = []
-        for i, (first, second) in enumerate(zip(block.convs1, block.convs2, strict=True)):
-            dilation = first.dilation[0]
-            assert isinstance(dilation, int)
-            self._layers.append(
-                (
-                    backend.conv(plain_weight(first), first.bias, dilation),
-                    affine.add(block.adain1[i]),
-                    block.alpha1[i].detach().float().flatten(),
-                    backend.conv(plain_weight(second), second.bias),
-                    affine.add(block.adain2[i]),
-                    block.alpha2[i].detach().float().flatten(),
-                )
-            )
+        convolutions = zip(block.convs1, block.convs2, strict=True)
+        norms = zip(block.adain1, block.adain2, strict=True)
+        alphas = zip(block.alpha1, block.alpha2, strict=True)
+        for pair, adain, alpha in zip(convolutions, norms, alphas, strict=True):
+            assert isinstance(pair[0], nn.Conv1d)
+            layer: list[Any] = []
+            for conv, norm, snake, dilation in zip(pair, adain, alpha, (pair[0].dilation[0], 1), strict=True):
+                assert isinstance(norm, AdaIN1d)
+                layer += [
+                    backend.conv(plain_weight(conv), plain_bias(conv), dilation),
+                    affine.add(norm),
+                    snake.detach().float().flatten(),
+                ]
+            self._layers.append(tuple(layer))
 
     def __call__(
         self,
@@ -154,7 +164,8 @@ class SnakeBlock:
         totals: list[Tensor],
         first: bool,
     ) -> None:
-        """xs [L, C] with their statistics → totals: written when `first`, else added to. xs stay as they are."""
+        """xs [L, C] with their statistics → totals: written when `first`, else added to. xs stay as they
+        are."""
         running, found = xs, stats
         for i, (conv1, site1, alpha1, conv2, site2, alpha2) in enumerate(self._layers):
             last = i + 1 == len(self._layers)
@@ -180,8 +191,8 @@ class SnakeBlock:
 
 
 class Upsample:
-    """A transposed convolution as a plain one: rows q of its output hold samples rate·q .. rate·q + rate - 1, shifted
-    by the padding, each a sum over ceil(kernel / rate) inputs."""
+    """A transposed convolution as a plain one: rows q of its output hold samples rate·q .. rate·q + rate - 1,
+    shifted by the padding, each a sum over ceil(kernel / rate) inputs."""
 
     def __init__(self, module: nn.ConvTranspose1d, scale: float, backend: Backend) -> None:
         weight = plain_weight(module).float() * scale  # [cin, cout, kernel]
@@ -208,7 +219,8 @@ class Upsample:
 
 
 class FastGenerator:
-    """`Generator` for inference. Give it a generator with or without folded weight norm; it keeps its own copies."""
+    """`Generator` for inference. Give it a generator with or without folded weight norm; it keeps its own
+    copies."""
 
     def __init__(self, generator: Generator, backend: Backend) -> None:
         self._backend = backend
@@ -228,13 +240,14 @@ class FastGenerator:
             scale = 1.0 if i == 0 else 1.0 / self._kernels
             self._ups.append(Upsample(up, scale, backend))
             self._noise.append(self._noise_conv(generator.noise_convs[i]))
-            self._noise_blocks.append(SnakeBlock(generator.noise_res[i], backend, self.affine))
+            self._noise_blocks.append(SnakeBlock(_snake(generator.noise_res[i]), backend, self.affine))
             own = generator.resblocks[i * self._kernels : (i + 1) * self._kernels]
-            self._blocks.append([SnakeBlock(block, backend, self.affine) for block in own])
-        post, bias = plain_weight(generator.conv_post), generator.conv_post.bias
+            self._blocks.append([SnakeBlock(_snake(block), backend, self.affine) for block in own])
+        post, bias = plain_weight(generator.conv_post), plain_bias(generator.conv_post)
         if generator.gain_post is not None:
-            post = torch.cat([post, plain_weight(generator.gain_post)])
-            bias = torch.cat([bias, generator.gain_post.bias])
+            more = plain_bias(generator.gain_post)
+            assert bias is not None and more is not None
+            post, bias = torch.cat([post, plain_weight(generator.gain_post)]), torch.cat([bias, more])
         self._gains = generator.gain_post is not None
         self._post = backend.conv(post / self._kernels, bias, minimal=False)
         self.scale = math.prod(up.rate for up in self._ups)
@@ -295,7 +308,8 @@ class FastGenerator:
         return xs
 
     def _counted(self, segment: Segment, scale: int, last: bool) -> tuple[int, int]:
-        """Rows of a stage that count: its own range at that stage's rate; the extra first row with the head."""
+        """Rows of a stage that count: its own range at that stage's rate; the extra first row with the
+        head."""
         first, end = segment.counted or (0, len(segment.features))
         extra = int(last)
         low = first * scale + (0 if segment.head and first == 0 else extra)
@@ -351,21 +365,31 @@ class FastGenerator:
         return self.stft.inverse(*(part.T[None] for part in parts.chunk(2, dim=1)))[0]
 
 
+def _snake(module: nn.Module) -> AdaINSnakeBlock:
+    assert isinstance(module, AdaINSnakeBlock)
+    return module
+
+
 def context_rows(generator: Generator) -> int:
     """Rows at 80 Hz on either side that reach an output, statistics apart."""
-    reach, rate = 3.0, math.prod(up.stride[0] for up in generator.ups)  # conv_post
-    reach += generator.stft.n_fft / 2 / generator.stft.hop
-    here = rate
+    rates = [int(up.stride[0]) for up in generator.ups if isinstance(up, nn.ConvTranspose1d)]
+    here = math.prod(rates)
+    reach = plain_weight(generator.conv_post).shape[2] // 2 + generator.stft.n_fft / 2 / generator.stft.hop
     rows = reach / here
-    for i in range(len(generator.ups) - 1, -1, -1):
-        widest = 0
+    for i in range(len(rates) - 1, -1, -1):
         own = generator.resblocks[i * generator.kernels : (i + 1) * generator.kernels]
-        for block in [*own, generator.noise_res[i]]:
-            size = sum(
-                (conv.kernel_size[0] - 1) * conv.dilation[0] // 2 for conv in [*block.convs1, *block.convs2]
-            )
-            widest = max(widest, size)
+        widest = max(_reach(_snake(block)) for block in [*own, generator.noise_res[i]])
+        # one more for the source's strided convolution, one for the transposed one, at its input's rate
         rows += (widest + 1) / here
-        here //= generator.ups[i].stride[0]
-        rows += 1.0 / max(here, 1)
+        here //= rates[i]
+        rows += 1.0 / here
     return math.ceil(rows)
+
+
+def _reach(block: AdaINSnakeBlock) -> int:
+    """Steps to either side that a block's output depends on."""
+    steps = 0
+    for conv in [*block.convs1, *block.convs2]:
+        assert isinstance(conv, nn.Conv1d)
+        steps += int(conv.dilation[0]) * (conv.kernel_size[0] - 1) // 2
+    return steps

@@ -1,4 +1,5 @@
-"""The compiled kernels, through ctypes: found beside the package when a compiler was there at installation."""
+"""The compiled kernels, through ctypes: found beside the package when a compiler was there at
+installation."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ class StatsArguments(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they were not built (the torch implementation then does the work)."""
+    """The compiled kernels, or None where they were not built (the torch implementation then does the
+    work)."""
     for suffix in importlib.machinery.EXTENSION_SUFFIXES:
         path = Path(__file__).with_name(f"_kernels{suffix}")
         if path.is_file():

@@ -1,4 +1,5 @@
-"""The whole graph for inference, restructured: what `TTSModel.speak` says, sooner, in windows, and in batches."""
+"""The whole graph for inference, restructured: what `TTSModel.speak` says, sooner, in windows, and in
+batches."""
 
 from __future__ import annotations
 
@@ -40,7 +41,8 @@ class Prosody:
 
 
 class FastModel:
-    """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may go.
+    """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may
+    go.
 
     Text encoders and the source compute as they do there. Raises nothing that `TTSModel` would not.
     """

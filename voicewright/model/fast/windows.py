@@ -1,16 +1,18 @@
 """The generator in windows: memory and delay are bounded by a window, and no join can click.
 
-Convolutions reach about a tenth of a second, so a window with that much context on either side gives exactly the
-samples of the whole, if only AdaIN normalises alike. AdaIN's statistics span the utterance: they are taken once,
-from the first window and short probes spread over the rest, and then held for all windows. Whatever error that
-estimate has is the same everywhere, so windows fit each other to rounding. Probes are weighted so that they have
-the mean and the power that the decoder's features, known for the whole utterance, have there.
+Convolutions reach about a tenth of a second, so a window with that much context on either side gives exactly
+the samples of the whole, if only AdaIN normalises alike. AdaIN's statistics span the utterance: they are
+taken once, from the first window and short probes spread over the rest, and then held for all windows.
+Whatever error that estimate has is the same everywhere, so windows fit each other to rounding. Probes are
+weighted so that they have the mean and the power that the decoder's features, known for the whole utterance,
+have there.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -30,8 +32,8 @@ _EDGE = 2
 
 @dataclass(frozen=True)
 class Windows:
-    """How an utterance is cut. Seconds of the first window, by how much windows grow, and their largest length;
-    seconds between the middles of probes (0: none), their length, and how many there are at most."""
+    """How an utterance is cut. Seconds of the first window, by how much windows grow, and their largest
+    length; seconds between the middles of probes (0: none), their length, and how many there are at most."""
 
     first: float = 0.5
     growth: float = 2.0
@@ -63,8 +65,8 @@ class Windows:
 
 
 def weigh(features: Tensor, parts: list[tuple[int, int]], prior: list[float]) -> list[float]:
-    """Weights of the parts of an utterance (rows from..to of features [L, C]) by which their mean and power come
-    nearest to the whole's, held near their prior shares; not negative, their sum is 1."""
+    """Weights of the parts of an utterance (rows from..to of features [L, C]) by which their mean and power
+    come nearest to the whole's, held near their prior shares; not negative, their sum is 1."""
     mean, spread = features.mean(0), features.std(0) + 1e-3
 
     def moments(x: Tensor) -> Tensor:
@@ -75,7 +77,8 @@ def weigh(features: Tensor, parts: list[tuple[int, int]], prior: list[float]) ->
     shares /= shares.sum()
     wanted = moments(features)
     have = torch.stack([moments(features[first:end]) for first, end in parts], dim=1)
-    # ridge regression by the normal equations, relative to the shares; negative weights leave one round at a time
+    # ridge regression by the normal equations, relative to the shares; negative weights leave one round at a
+    # time
     scale = shares * have
     gram = scale.T @ scale / len(wanted) + (_HOLD / len(parts)) * torch.eye(len(parts), dtype=torch.float64)
     right = scale.T @ wanted / len(wanted) + _HOLD / len(parts)
@@ -96,7 +99,8 @@ def weigh(features: Tensor, parts: list[tuple[int, int]], prior: list[float]) ->
 def pieces(
     generator: FastGenerator, features: Tensor, style: Tensor, harmonics: Tensor, windows: Windows
 ) -> Iterator[Tensor]:
-    """features [2F, C], acoustic style [128], harmonics [M, n_fft + 2] → pieces of the audio [600F], in order."""
+    """features [2F, C], acoustic style [128], harmonics [M, n_fft + 2] → pieces of the audio [600F], in
+    order."""
     rows = len(features)
     affine = generator.affine(style)
     ends = windows.cuts(rows)
@@ -135,7 +139,7 @@ def pieces(
     yield audible(totals[0], 0, ends[0])
     del totals, segments
     frozen = Frozen(pool.kept)
-    for start, end in zip(ends, ends[1:], strict=False):
+    for start, end in pairwise(ends):
         total = generator.body([cut(start, end)], frozen)[0]
         yield audible(total, start, end)
 
