@@ -268,7 +268,8 @@ def test_wrong_arguments_have_one_sentence() -> None:
 
 def test_the_processor_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "amx", lambda: True)
-    assert choice.choose("auto").dtype == torch.bfloat16
+    expected = LEVELS[-1] if LEVELS else None
+    assert choice.choose("auto") == Backend(expected, {}, torch.bfloat16)
     monkeypatch.setattr(choice, "amx", lambda: False)
     expected = LEVELS[-1] if LEVELS else None
     assert choice.choose("auto").level == expected
@@ -278,9 +279,31 @@ def test_the_processor_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
         choice.choose("native")
 
 
-def test_bf16_is_near() -> None:
-    model = model_of(small())
+@pytest.mark.parametrize("level", [None, *LEVELS])
+@pytest.mark.parametrize("graph", ["sines", "pulse"])
+def test_bf16_is_near(level: int | None, graph: str) -> None:
+    """What runs on AMX; here oneDNN emulates or does without."""
+    model = model_of(GRAPHS[graph])
     tokens, style, given = spoken(model.config)
     expected = model.speak(tokens, style, 1.0, seeded(), **given).audio
-    result = FastModel(model, choice.choose("bf16")).speak(tokens, style, 1.0, seeded(), **given).audio
+    fast = FastModel(model, Backend(level, {}, torch.bfloat16))
+    result = fast.speak(tokens, style, 1.0, seeded(), **given).audio
     assert 25 < ratio(result, expected) < 80
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_steps_around_bf16_equal_torch(level: int) -> None:
+    torch.manual_seed(1)
+    x, weight, bias = torch.randn(90, 24), torch.randn(40, 24, 3) / 8, torch.randn(40)
+    before = Before(torch.rand(2, 24) + 0.5, torch.randn(2, 24), SNAKE, alpha=torch.rand(24) + 0.5)
+    more = (torch.randn(90, 40), torch.randn(90, 40))
+    results, moments = [], []
+    for way in (level, None):
+        out = torch.empty(90, 40)
+        moments.append(TorchConv(weight, bias, 3, 1, torch.bfloat16, way)(x, out, before, more, (5, 80)))
+        results.append(out)
+    # a sine that differs in its last digit may round to the other bf16 number now and then
+    assert ratio(*results) > 50
+    assert moments[0] is not None and moments[1] is not None
+    assert torch.allclose(moments[0], moments[1], atol=1e-2)

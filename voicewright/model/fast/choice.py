@@ -32,8 +32,11 @@ def choose(kind: str = "auto") -> Backend:
     found = library()
     if kind == "auto":
         kind = "bf16" if amx() else "torch" if found is None else "native"
-    if kind in ("torch", "bf16"):
-        return Backend(None, {}, torch.bfloat16 if kind == "bf16" else torch.float32)
-    if found is None:
+    level = None if found is None else int(found.vw_best())
+    if kind == "torch":
+        return Backend(None, {})
+    if kind == "bf16":
+        return Backend(level, {}, torch.bfloat16)
+    if level is None:
         raise UsageError("the compiled kernels are not there; install a C compiler and the package again.")
-    return Backend(found.vw_best(), {} if kind == "exact" else FAST)
+    return Backend(level, {} if kind == "exact" else FAST)

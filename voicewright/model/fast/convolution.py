@@ -101,11 +101,7 @@ class NativeConv:
         stats = None if counted is None else torch.empty(2, self.cout)
         a = ConvArguments.from_buffer_copy(self._arguments)  # so that threads may share a layer
         a.x, a.out, a.stats = pointer(x), pointer(out), pointer(stats)
-        if before.stats is not None:
-            assert before.affine is not None
-            a.mean, a.var = pointer(before.stats[0]), pointer(before.stats[1])
-            a.gain, a.shift = pointer(before.affine[0]), pointer(before.affine[1])
-        a.activation, a.slope, a.alpha = before.activation, before.slope, pointer(before.alpha)
+        _fill(a, before)
         for name, more in zip(("add1", "add2"), add, strict=False):
             assert more.stride() == out.stride()
             setattr(a, name, pointer(more))
@@ -117,11 +113,19 @@ class NativeConv:
 
 
 class TorchConv:
-    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual stream stays
-    fp32)."""
+    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual stream stays fp32).
+
+    level: instruction set of the compiled steps before and after a bf16 convolution; None: torch does them too.
+    """
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, dilation: int, center: int, dtype: torch.dtype
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        dilation: int,
+        center: int,
+        dtype: torch.dtype,
+        level: int | None = None,
     ) -> None:
         self.cout, self.cin, taps = weight.shape
         wide = weight[:, :, None].to(dtype)
@@ -129,6 +133,7 @@ class TorchConv:
         self._bias = None if bias is None else bias.to(dtype)
         self._dilation, self._dtype = dilation, dtype
         self._before, self._after = center * dilation, (taps - 1 - center) * dilation
+        self._level = level if dtype == torch.bfloat16 else None
 
     def __call__(
         self,
@@ -138,7 +143,7 @@ class TorchConv:
         add: tuple[Tensor, ...] = (),
         counted: tuple[int, int] | None = None,
     ) -> Tensor | None:
-        x = activate(x[:, : self.cin], before).to(self._dtype)
+        x = self._narrow(x, before)
         after = self._after + len(out) - len(x)
         padding = self._before
         if after != padding:
@@ -146,11 +151,58 @@ class TorchConv:
         # [L, C] seen as [1, C, 1, L] is exactly channels-last: no copy
         seen = x[None, None].permute(0, 3, 1, 2)
         y = F.conv2d(seen, self._weight, self._bias, padding=(0, padding), dilation=(1, self._dilation))
-        result = y.permute(0, 2, 3, 1)[0, 0].float()
+        result = y.permute(0, 2, 3, 1)[0, 0]
+        if self._level is not None and result.stride(1) == 1:
+            return total((*add,), result, out, counted, self._level)
+        result = result.float()
         for more in add:
             result = result + more
         out.copy_(result)
         return None if counted is None else moments(result[counted[0] : counted[1]])
+
+    def _narrow(self, x: Tensor, before: Before) -> Tensor:
+        """x activated and in the type of the convolution, contiguous rows."""
+        found = library()
+        if self._level is None or found is None:
+            return activate(x[:, : self.cin], before).to(self._dtype)
+        narrow = torch.empty(len(x), self.cin, dtype=torch.bfloat16)
+        a = ConvArguments()
+        a.x, a.out, a.rows_in, a.cin = pointer(x), pointer(narrow), len(x), self.cin
+        a.x_stride, a.out_stride, a.eps, a.threads = x.stride(0), self.cin, EPS, torch.get_num_threads()
+        _fill(a, before)
+        checked(found.vw_narrow(ctypes.byref(a), self._level))
+        return narrow
+
+
+def _fill(a: ConvArguments, before: Before) -> None:
+    if before.stats is not None:
+        assert before.affine is not None
+        a.mean, a.var = pointer(before.stats[0]), pointer(before.stats[1])
+        a.gain, a.shift = pointer(before.affine[0]), pointer(before.affine[1])
+    a.activation, a.slope, a.alpha = before.activation, before.slope, pointer(before.alpha)
+
+
+def total(
+    given: tuple[Tensor, ...],
+    half: Tensor | None,
+    out: Tensor | None,
+    counted: tuple[int, int] | None,
+    level: int,
+) -> Tensor | None:
+    """The compiled sum of up to three fp32 tensors of one layout and one in bf16 into `out`; moments as asked."""
+    found = library()
+    assert found is not None
+    like = next(t for t in (*given, out, half) if t is not None)
+    stats = None if counted is None else torch.empty(2, like.shape[1])
+    g = StatsArguments()
+    for name, tensor in zip(("a", "b", "c"), given, strict=False):
+        setattr(g, name, pointer(tensor))
+    g.half, g.out, g.stats = pointer(half), pointer(out), pointer(stats)
+    g.rows, g.channels, g.threads = len(like), like.shape[1], torch.get_num_threads()
+    g.stride, g.half_stride = like.stride(0), 0 if half is None else half.stride(0)
+    g.stat_from, g.stat_to = counted or (0, 0)
+    checked(found.vw_stats(ctypes.byref(g), level))
+    return stats
 
 
 def activate(x: Tensor, before: Before) -> Tensor:
@@ -196,25 +248,21 @@ class Backend:
         weights)."""
         weight, bias = weight.detach().float(), None if bias is None else bias.detach().float()
         center = (weight.shape[2] - 1) // 2 if center is None else center
-        if self.level is None:
+        narrow = minimal and self.dtype == torch.bfloat16
+        if narrow or self.level is None:
             dtype = self.dtype if minimal else torch.float32
-            return TorchConv(weight, bias, dilation, center, dtype)
+            return TorchConv(weight, bias, dilation, center, dtype, self.level)
         plan = self.plans.get(weight.shape[2]) if minimal else None
         return NativeConv(weight, bias, dilation, center, plan, self.level)
 
     def add(self, a: Tensor, b: Tensor | None, out: Tensor | None, counted: tuple[int, int]) -> Tensor:
         """out = a + b (each [L, C] of one layout; no b: a alone), and the moments [2, C] of the rows
         counted."""
-        found = library()
-        if self.level is None or found is None:
-            total = a if b is None else a + b
+        if self.level is None:
+            result = a if b is None else a + b
             if out is not None:
-                out.copy_(total)
-            return moments(total[counted[0] : counted[1]])
-        stats = torch.empty(2, a.shape[1])
-        g = StatsArguments()
-        g.a, g.b, g.out, g.stats = pointer(a), pointer(b), pointer(out), pointer(stats)
-        g.rows, g.stride, g.channels, g.threads = len(a), a.stride(0), a.shape[1], torch.get_num_threads()
-        g.stat_from, g.stat_to = counted
-        checked(found.vw_stats(ctypes.byref(g), self.level))
+                out.copy_(result)
+            return moments(result[counted[0] : counted[1]])
+        stats = total((a,) if b is None else (a, b), None, out, counted, self.level)
+        assert stats is not None
         return stats

@@ -14,6 +14,8 @@ from voicewright.errors import VoicewrightError
 
 PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
+VERSION = 2
+"""Of the structures below; kernels that were built for others are not used."""
 _POINTERS = "x out weight bias input output mean var gain shift alpha add1 add2 stats"
 _LONGS = "rows_in rows_out x_stride out_stride stat_from stat_to"
 _INTS = "cin cout center dilation m r points subs activation threads"
@@ -34,8 +36,8 @@ class StatsArguments(ctypes.Structure):
     """vw_stats_args of `native/kernels.h`, field by field."""
 
     _fields_ = (
-        [(name, ctypes.c_void_p) for name in ("a", "b", "out", "stats")]
-        + [(name, ctypes.c_longlong) for name in ("rows", "stride", "stat_from", "stat_to")]
+        [(name, ctypes.c_void_p) for name in ("a", "b", "c", "half", "out", "stats")]
+        + [(name, ctypes.c_longlong) for name in ("rows", "stride", "half_stride", "stat_from", "stat_to")]
         + [(name, ctypes.c_int) for name in ("channels", "threads")]
     )
 
@@ -49,9 +51,12 @@ def library() -> ctypes.CDLL | None:
         if path.is_file():
             try:
                 found = ctypes.CDLL(str(path))
-            except OSError:  # built for another machine, or its OpenMP is missing here
+                version = found.vw_version()
+            except (OSError, AttributeError):  # built for another machine, without its OpenMP, or long ago
                 continue
-            for name in ("vw_conv", "vw_stats", "vw_best", "vw_vector"):
+            if version != VERSION:
+                continue
+            for name in ("vw_conv", "vw_narrow", "vw_stats", "vw_best", "vw_vector"):
                 getattr(found, name).restype = ctypes.c_int
             return found
     return None

@@ -7,6 +7,8 @@
 
 typedef float NAME(vf) __attribute__((vector_size(4 * V), aligned(4), may_alias));
 typedef int NAME(vi) __attribute__((vector_size(4 * V), aligned(4), may_alias));
+typedef unsigned NAME(vu) __attribute__((vector_size(4 * V), aligned(4), may_alias));
+typedef unsigned short NAME(vh) __attribute__((vector_size(2 * V), aligned(2), may_alias));
 #define vf NAME(vf)
 #define vi NAME(vi)
 
@@ -295,19 +297,48 @@ TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long t
     }
 }
 
+/* bf16 is the upper half of a float. */
+INLINE vf NAME(widen)(const unsigned short *from, int count) {
+    NAME(vh) narrow = {0};
+    memcpy(&narrow, from, sizeof(short) * (size_t)count);
+    NAME(vu) wide = __builtin_convertvector(narrow, NAME(vu)) << 16;
+    return (vf)wide;
+}
+
+/* Rows through AdaIN and the activation, rounded to bf16 (to the nearest, ties to even). */
+TARGET static void NAME(narrow_rows)(const vw_conv_args *g, long from, long to, float *row, int cinp,
+                                     const float *table) {
+    unsigned short *out = (unsigned short *)g->out;
+    for (long t = from; t < to; t++) {
+        NAME(activate_row)(g->x + t * g->x_stride, row, g->cin, cinp, table, g->activation, g->slope);
+        for (int c = 0; c < g->cin; c += V) {
+            const int left = g->cin - c < V ? g->cin - c : V;
+            NAME(vu) bits = (NAME(vu))NAME(load)(row + c);
+            bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+            NAME(vh) narrow = __builtin_convertvector(bits, NAME(vh));
+            memcpy(out + t * g->out_stride + c, &narrow, sizeof(short) * (size_t)left);
+        }
+    }
+}
+
 TARGET static void NAME(sum_rows)(const vw_stats_args *g, long from, long to, float *partial, long *count) {
     const int channels = g->channels;
     long low = from > g->stat_from ? from : g->stat_from, high = to < g->stat_to ? to : g->stat_to;
     *count = high > low ? high - low : 0;
     memset(partial, 0, sizeof(float) * 3 * (size_t)channels);
+    const float *given[3] = {g->a, g->b, g->c};
     for (long t = from; t < to; t++) {
-        const float *a = g->a + t * g->stride, *b = g->b ? g->b + t * g->stride : 0;
         float *out = g->out ? g->out + t * g->stride : 0;
         const int counts = g->stats && t >= low && t < high;
         for (int c = 0; c < channels; c += V) {
             const int left = channels - c < V ? channels - c : V;
-            vf y = left == V ? NAME(load)(a + c) : NAME(part)(a + c, left);
-            if (b) y += left == V ? NAME(load)(b + c) : NAME(part)(b + c, left);
+            vf y = {0};
+            for (int i = 0; i < 3; i++)
+                if (given[i]) {
+                    const float *x = given[i] + t * g->stride + c;
+                    y += left == V ? NAME(load)(x) : NAME(part)(x, left);
+                }
+            if (g->half) y += NAME(widen)(g->half + t * g->half_stride + c, left);
             if (out) memcpy(out + c, &y, sizeof(float) * (size_t)left);
             if (!counts) continue;
             const size_t bytes = sizeof(float) * (size_t)left;

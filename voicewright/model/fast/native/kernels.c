@@ -44,23 +44,28 @@
 #undef TARGET
 
 typedef void (*block_function)(const vw_conv_args *, long, long, long, float *, int, const float *, float *, long *);
+typedef void (*narrow_function)(const vw_conv_args *, long, long, float *, int, const float *);
 typedef void (*sum_function)(const vw_stats_args *, long, long, float *, long *);
 
 typedef struct {
     int vector, rows;
     block_function block;
+    narrow_function narrow;
     sum_function sum;
 } isa;
 
 /* 0: any processor, 1: AVX2 with FMA, 2: AVX-512. */
 static isa choose(int level) {
 #if defined(__x86_64__)
-    if (level == 2) return (isa){16, 14, block_avx512, sum_rows_avx512};
-    if (level == 1) return (isa){8, 6, block_avx2, sum_rows_avx2};
+    if (level == 2) return (isa){16, 14, block_avx512, narrow_rows_avx512, sum_rows_avx512};
+    if (level == 1) return (isa){8, 6, block_avx2, narrow_rows_avx2, sum_rows_avx2};
 #endif
     (void)level;
-    return (isa){4, 6, block_plain, sum_rows_plain};
+    return (isa){4, 6, block_plain, narrow_rows_plain, sum_rows_plain};
 }
+
+/* Changes with every change of the structures; `library.py` refuses another. */
+int vw_version(void) { return 2; }
 
 /* The best instruction set of this processor. */
 int vw_best(void) {
@@ -164,7 +169,30 @@ int vw_conv(const vw_conv_args *g, int level) {
     return failed;
 }
 
-/* out = a + b with the statistics of the sum. 0, or 1 when memory ran out. */
+/* AdaIN and activation of x [rows_in, cin], written as bf16 into `out`. 0, or 1 when memory ran out. */
+int vw_narrow(const vw_conv_args *g, int level) {
+    const isa set = choose(level);
+    const int cinp = padded(g->cin, set.vector), threads = g->threads > 0 ? g->threads : 1;
+    const long size = 64, blocks = (g->rows_in + size - 1) / size;
+    float *table = malloc(sizeof(float) * (size_t)(4 + threads) * (size_t)cinp);
+    if (!table) return 1;
+    fill_table(g, cinp, table);
+#ifdef _OPENMP
+#pragma omp parallel for schedule(static) num_threads(threads)
+#endif
+    for (long i = 0; i < blocks; i++) {
+        int thread = 0;
+#ifdef _OPENMP
+        thread = omp_get_thread_num();
+#endif
+        const long from = i * size, to = from + size < g->rows_in ? from + size : g->rows_in;
+        set.narrow(g, from, to, table + (4 + thread) * (long)cinp, cinp, table);
+    }
+    free(table);
+    return 0;
+}
+
+/* out = a + b + c + half with the statistics of the sum. 0, or 1 when memory ran out. */
 int vw_stats(const vw_stats_args *g, int level) {
     const isa set = choose(level);
     const long size = 256, blocks = (g->rows + size - 1) / size;

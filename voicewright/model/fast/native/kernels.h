@@ -30,10 +30,11 @@ typedef struct {
 } vw_conv_args;
 
 typedef struct {
-    const float *a, *b;   /* [rows, stride]; b may be NULL */
-    float *out;           /* a + b, or NULL; may be a or b */
-    float *stats;         /* [2, channels] */
-    long long rows, stride, stat_from, stat_to;
+    const float *a, *b, *c;     /* [rows, stride], summed; any may be NULL */
+    const unsigned short *half; /* the same in bf16 */
+    float *out;                 /* the sum, or NULL; may be a, b or c */
+    float *stats;               /* [2, channels] of the rows stat_from..stat_to, or NULL */
+    long long rows, stride, half_stride, stat_from, stat_to;
     int channels, threads;
 } vw_stats_args;
 
