@@ -172,7 +172,7 @@ def speaker(
     from voicewright.model.fast.choice import choose
     from voicewright.model.fast.model import FastModel
 
-    fast = FastModel(model, choose({"fast": "auto", "windows": "auto"}.get(engine, engine)))
+    fast = FastModel(model, choose({"fast": "auto", "windows": "auto"}.get(engine, engine)), consume=True)
     del model
     if engine == "windows":
 
@@ -205,7 +205,15 @@ def work(engine: str, folder: Path, tiny: bool, threads: int) -> None:
         wall, cpu, (samples, first) = _clock(lambda given=given: speak(*given))
         assert samples == round(float(seconds) * 24000), (samples, seconds)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(json.dumps({"wall": wall, "cpu": cpu, "first": first, "peak": peak, "load": load}), flush=True)
+        found = {"wall": wall, "cpu": cpu, "first": first, "peak": peak, "now": _resident(), "load": load}
+        print(json.dumps(found), flush=True)
+
+
+def _resident() -> float:
+    """MB in memory at this moment (Linux; elsewhere 0): the peak has loading in it, where weights are held
+    twice."""
+    status = Path("/proc/self/statm")
+    return int(status.read_text().split()[1]) * resource.getpagesize() / 2**20 if status.is_file() else 0.0
 
 
 def _clock(call: Callable[[], Any]) -> tuple[float, float, Any]:
@@ -263,7 +271,7 @@ def report(results: dict[str, Any], tiny: bool) -> None:
     print("" if tiny else f", bound of plain sums RTF {bound:.3f}")
     print(
         "| speech | engine | RTF | CPU s per s | × kokoro | × onnxruntime | × eager | × bound "
-        "| first audio ms | peak MB |"
+        "| first audio ms | MB, peak |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
     rows = results["rows"]
@@ -279,7 +287,8 @@ def report(results: dict[str, Any], tiny: bool) -> None:
         print(
             f"| {row['seconds']:g} s | {row['engine']} | {factor:.3f} | {row['cpu'] / row['seconds']:.3f} | "
             f"{ratio('kokoro')} | {ratio('onnxruntime')} | {ratio('eager')} | "
-            f"{'–' if tiny else f'{factor / bound:.2f}'} | {1000 * row['first']:.0f} | {row['peak']:.0f} |"
+            f"{'–' if tiny else f'{factor / bound:.2f}'} | {1000 * row['first']:.0f} | "
+            f"{row['now']:.0f}, {row['peak']:.0f} |"
         )
     print("Ratios: wall time, in brackets processor time; above 1 this row is the faster.")
 

@@ -69,7 +69,7 @@ class TorchEngine:
         if implementation == "plain" or self._device.type != "cpu":
             self._model = network.to(self._device)
         else:
-            self._model = FastModel(network, choose(implementation))
+            self._model = FastModel(network, choose(implementation), consume=True)
         self._lexicon = lexicon
         self._frontends: dict[str, Frontend] = {}
         self._packs: dict[Path, Voicepack] = {}

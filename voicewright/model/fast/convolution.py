@@ -113,9 +113,11 @@ class NativeConv:
 
 
 class TorchConv:
-    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual stream stays fp32).
+    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual stream stays
+    fp32).
 
-    level: instruction set of the compiled steps before and after a bf16 convolution; None: torch does them too.
+    level: instruction set of the compiled steps before and after a bf16 convolution; None: torch does them
+    too.
     """
 
     def __init__(
@@ -129,8 +131,8 @@ class TorchConv:
     ) -> None:
         self.cout, self.cin, taps = weight.shape
         wide = weight[:, :, None].to(dtype)
-        self._weight = wide.contiguous(memory_format=torch.channels_last)
-        self._bias = None if bias is None else bias.to(dtype)
+        self._weight = wide.clone(memory_format=torch.channels_last)
+        self._bias = None if bias is None else bias.to(dtype, copy=True)
         self._dilation, self._dtype = dilation, dtype
         self._before, self._after = center * dilation, (taps - 1 - center) * dilation
         self._level = level if dtype == torch.bfloat16 else None
@@ -189,7 +191,8 @@ def total(
     counted: tuple[int, int] | None,
     level: int,
 ) -> Tensor | None:
-    """The compiled sum of up to three fp32 tensors of one layout and one in bf16 into `out`; moments as asked."""
+    """The compiled sum of up to three fp32 tensors of one layout and one in bf16 into `out`; moments as
+    asked."""
     found = library()
     assert found is not None
     like = next(t for t in (*given, out, half) if t is not None)

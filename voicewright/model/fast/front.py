@@ -85,6 +85,7 @@ class FastCurves:
         for block in blocks:
             assert isinstance(block, AdaINConvBlock)
             self._blocks.append(FastBlock(block, backend, self._affine))
+        self._affine.join()
         self._head = head.weight.detach()[0, :, 0].clone(), head.bias.detach().clone()
 
     def __call__(self, x: Tensor, style: Tensor) -> Tensor:
@@ -108,6 +109,7 @@ class FastFront:
         residual = decoder.asr_res[0]
         assert isinstance(residual, nn.Conv1d)
         self._residual = backend.conv(plain_weight(residual), residual.bias, minimal=False)
+        self._affine.join()
         self._curves = [
             (plain_weight(conv).clone(), conv.bias.detach().clone())
             for conv in (decoder.F0_conv, decoder.N_conv)

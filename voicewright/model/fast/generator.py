@@ -57,9 +57,13 @@ class Affine:
     def __len__(self) -> int:
         return len(self._widths)
 
-    def __call__(self, style: Tensor) -> list[Tensor]:
+    def join(self) -> None:
+        """One matrix of all, a copy; the norms may go after it."""
         if len(self._weights) > 1:
             self._weights, self._biases = [torch.cat(self._weights)], [torch.cat(self._biases)]
+
+    def __call__(self, style: Tensor) -> list[Tensor]:
+        self.join()
         flat = torch.addmv(self._biases[0], self._weights[0], style.float())
         parts = flat.split([2 * width for width in self._widths])
         return [part.view(2, -1) for part in parts]
@@ -149,7 +153,7 @@ class SnakeBlock:
                 layer += [
                     backend.conv(plain_weight(conv), plain_bias(conv), dilation),
                     affine.add(norm),
-                    snake.detach().float().flatten(),
+                    snake.detach().float().flatten().clone(),
                 ]
             self._layers.append(tuple(layer))
 
@@ -250,6 +254,7 @@ class FastGenerator:
             post, bias = torch.cat([post, plain_weight(generator.gain_post)]), torch.cat([bias, more])
         self._gains = generator.gain_post is not None
         self._post = backend.conv(post / self._kernels, bias, minimal=False)
+        self.affine.join()
         self.scale = math.prod(up.rate for up in self._ups)
         """Rows of the spectrum in a row of features."""
         self.post_reach = post.shape[2] // 2

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.fast.convolution import Backend
@@ -47,7 +47,8 @@ class FastModel:
     Text encoders and the source compute as they do there. Raises nothing that `TTSModel` would not.
     """
 
-    def __init__(self, model: TTSModel, backend: Backend) -> None:
+    def __init__(self, model: TTSModel, backend: Backend, consume: bool = False) -> None:
+        """consume: empty the model's decoder on the way, so that its weights are never held twice."""
         self.config, self.backend = model.config, backend
         with torch.inference_mode():
             model = model.eval().requires_grad_(False).fold()
@@ -56,10 +57,18 @@ class FastModel:
             predictor = model.predictor
             self._duration_encoder, self._duration_lstm = predictor.text_encoder, predictor.lstm
             self._duration_proj, self._shared = predictor.duration_proj, predictor.shared
+            decoder = model.decoder
             self._f0 = FastCurves(predictor.F0, predictor.F0_proj, backend)
             self._energy = FastCurves(predictor.N, predictor.N_proj, backend)
-            self._front = FastFront(model.decoder, backend)
-            self.generator = FastGenerator(model.decoder.generator, backend)
+            if consume:
+                _release(predictor.F0, predictor.N)
+            self._front = FastFront(decoder, backend)
+            if consume:
+                _release(decoder.encode, decoder.decode, decoder.asr_res)
+            self.generator = FastGenerator(decoder.generator, backend)
+            if consume:
+                generator = decoder.generator
+                _release(generator.ups, generator.resblocks, generator.noise_convs, generator.noise_res)
 
     @torch.inference_mode()
     def speak(
@@ -191,3 +200,9 @@ class FastModel:
         context = self._bert_encoder(self._bert(tokens, lengths)).transpose(1, 2)
         out: Tensor = self._duration_encoder(context, style, lengths)
         return out
+
+
+def _release(*modules: nn.Module) -> None:
+    for module in modules:
+        for parameter in module.parameters():
+            parameter.data = torch.empty(0)
