@@ -252,7 +252,10 @@ def measure(options: argparse.Namespace, folder: Path) -> dict[str, Any]:
             for _ in range(options.repetitions):
                 results["gflops"].append(ask(options.engines[0], "peak 0")["gflops"])
                 for name in options.engines:
-                    taken[name].append(ask(name, f"speak {seconds}"))
+                    found = ask(name, f"speak {seconds}")
+                    taken[name].append(found)
+                    line = f"{name} {seconds:g} s: wall {found['wall']:.3f} s, processor {found['cpu']:.3f} s"
+                    print(line, file=sys.stderr, flush=True)
             for name, rows in taken.items():
                 row = {key: statistics.median(r[key] for r in rows) for key in rows[0]}
                 results["rows"].append({"engine": name, "seconds": seconds, **row})
