@@ -5,10 +5,10 @@
 
 Full width, random weights, the same ones for every engine, whose duration head says two frames for every
 token: all engines do the same work. Each engine is a process of its own; they take turns, one utterance at a
-time, so that a busy machine slows all alike. Wall time and processor time (which a busy machine disturbs
-less) are medians after a warm-up of each length. `bound`: the graph's 55.9 GFLOP for a second of audio, done
-as plain sums at the rate of this machine's own fp32 matrix product, measured by the first engine in the same
-turns.
+time, so that a busy machine slows all alike. `windows` speaks piece by piece, `batch` as many utterances of 2
+s at once. Wall time and processor time (which a busy machine disturbs less) are medians after a warm-up of
+each length. `bound`: the graph's 55.9 GFLOP for a second of audio, done as plain sums at the rate of this
+machine's own fp32 matrix product, measured by the first engine in the same turns.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import resource
+import re
 import statistics
 import subprocess
 import sys
@@ -29,7 +29,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 GFLOP = 55.9
 """Per second of audio at full width (counted once over every layer)."""
-ENGINES = ("kokoro", "onnxruntime", "eager", "fast", "windows", "exact", "torch", "bf16")
+ENGINES = ("kokoro", "onnxruntime", "eager", "fast", "windows", "batch", "exact", "torch", "bf16")
 DEFAULT = ("kokoro", "onnxruntime", "eager", "fast", "windows")
 FRAMES_A_TOKEN = 2
 
@@ -170,10 +170,20 @@ def speaker(
         say = model.fold().speak
         return lambda tokens, style, given: timed(lambda: say(tokens, style, durations=given).audio)
     from voicewright.model.fast.choice import choose
-    from voicewright.model.fast.model import FastModel
+    from voicewright.model.fast.model import FastModel, Request
 
-    fast = FastModel(model, choose({"fast": "auto", "windows": "auto"}.get(engine, engine)), consume=True)
+    kind = "auto" if engine in ("fast", "windows", "batch") else engine
+    fast = FastModel(model, choose(kind), consume=True)
     del model
+    if engine == "batch":
+        tokens, style, given = utterance(2.0, tiny)
+
+        def together(whole: Any, *_: Any) -> Any:
+            count = round(whole.shape[1] / tokens.shape[1])
+            spoken = fast.speak_batch([Request(tokens, style, durations=given)] * count)
+            return torch.cat([one.audio for one in spoken])
+
+        return lambda *given: timed(lambda: together(*given))
     if engine == "windows":
 
         def windowed(tokens: Any, style: Any, given: Any) -> tuple[int, float]:
@@ -204,16 +214,21 @@ def work(engine: str, folder: Path, tiny: bool, threads: int) -> None:
         given = utterance(float(seconds), tiny)
         wall, cpu, (samples, first) = _clock(lambda given=given: speak(*given))
         assert samples == round(float(seconds) * 24000), (samples, seconds)
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        found = {"wall": wall, "cpu": cpu, "first": first, "peak": peak, "now": _resident(), "load": load}
+        now, peak = _resident()
+        found = {"wall": wall, "cpu": cpu, "first": first, "peak": peak, "now": now, "load": load}
         print(json.dumps(found), flush=True)
 
 
-def _resident() -> float:
-    """MB in memory at this moment (Linux; elsewhere 0): the peak has loading in it, where weights are held
-    twice."""
-    status = Path("/proc/self/statm")
-    return int(status.read_text().split()[1]) * resource.getpagesize() / 2**20 if status.is_file() else 0.0
+def _resident() -> tuple[float, float]:
+    """MB in memory now and at most (Linux; elsewhere 0). The peak has loading in it, where weights are held
+    twice.
+
+    Not ru_maxrss: that begins with the size of the process that started this one.
+    """
+    status = Path("/proc/self/status")
+    text = status.read_text() if status.is_file() else ""
+    found = {key: int(value) / 1024 for key, value in re.findall(r"(VmRSS|VmHWM):\s+(\d+) kB", text)}
+    return found.get("VmRSS", 0.0), found.get("VmHWM", 0.0)
 
 
 def _clock(call: Callable[[], Any]) -> tuple[float, float, Any]:
