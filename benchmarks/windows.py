@@ -34,8 +34,8 @@ from voicewright.voices.pack import Voicepack
 SENTENCES = (
     "The ferry left at seven in the morning.",
     "On deck, a man in a grey coat was reading yesterday's paper, and two children counted the gulls.",
-    "The captain, who had sailed this way for thirty years, said that it would be calm again before noon, and "
-    "he was right; nobody spoke, the engine hummed, and the harbour grew smaller behind us.",
+    "The captain, who had sailed this way for thirty years, said that it would be calm again before noon, "
+    "and he was right; nobody spoke, the engine hummed, and the harbour grew smaller behind us.",
 )
 PLANS = {
     "default": Windows(),
@@ -93,9 +93,8 @@ def main() -> None:
     fast = FastModel(model, choose("auto"))
     pack = Voicepack.read(next(iter(voice_files(path).values())))
     frontend = Frontend("en-us", None, config.vocab)
-    print(
-        "| speech | windows | distance dB | SNR dB | joins | processor time, × whole |\n|---|---|---|---|---|---|"
-    )
+    print("| speech | windows | distance dB | SNR dB | joins | processor time, × whole |")
+    print("|---|---|---|---|---|---|", flush=True)
     with torch.inference_mode():
         for sentence in SENTENCES:
             ids = frontend.tokens(sentence).ids
