@@ -170,11 +170,13 @@ def speaker(
         say = model.fold().speak
         return lambda tokens, style, given: timed(lambda: say(tokens, style, durations=given).audio)
     from voicewright.model.fast.choice import choose
+    from voicewright.model.fast.library import return_memory
     from voicewright.model.fast.model import FastModel, Request
 
     kind = "auto" if engine in ("fast", "windows", "batch") else engine
     fast = FastModel(model, choose(kind), consume=True)
     del model
+    return_memory()
     if engine == "batch":
         tokens, style, given = utterance(2.0, tiny)
 

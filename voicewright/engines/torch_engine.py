@@ -19,6 +19,7 @@ from voicewright.engines.protocol import Chunk, Speech, TokenTime, Voice, WordTi
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
+from voicewright.model.fast.library import return_memory
 from voicewright.model.fast.model import FastModel
 from voicewright.model.tts.model import TTSModel
 from voicewright.text.frontend import Frontend, Tokens
@@ -70,6 +71,8 @@ class TorchEngine:
             self._model = network.to(self._device)
         else:
             self._model = FastModel(network, choose(implementation), consume=True)
+            del network
+            return_memory()
         self._lexicon = lexicon
         self._frontends: dict[str, Frontend] = {}
         self._packs: dict[Path, Voicepack] = {}
