@@ -203,6 +203,10 @@ class FastModel:
 
 
 def _release(*modules: nn.Module) -> None:
+    """Empty every weight below; one that was folded is a buffer and no parameter any more."""
     for module in modules:
         for parameter in module.parameters():
             parameter.data = torch.empty(0)
+        for child in module.modules():
+            if "weight" in dict(child.named_buffers(recurse=False)):
+                child.register_buffer("weight", torch.empty(0))
