@@ -84,6 +84,7 @@ def main() -> None:
     import torch
 
     from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.model.checkpoint import load_model
 
     began = time.perf_counter()
     engine = TorchEngine(options.model)
@@ -104,7 +105,7 @@ def main() -> None:
 
     result = {
         "model": engine.name,
-        "parameters": sum(v.numel() for v in engine._model.state_dict().values()),
+        "parameters": sum(v.numel() for v in load_model(engine.model_path)[0].fold().state_dict().values()),
         "torch": torch.__version__,
         "threads": torch.get_num_threads(),
         "cpu": torch.backends.cpu.get_cpu_capability(),

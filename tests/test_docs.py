@@ -210,7 +210,7 @@ def test_package_data_is_shipped() -> None:
     loose = [
         path.relative_to(ROOT).as_posix()
         for path in package.rglob("*")
-        if path.is_file() and path.suffix not in {".py", ".pyc"} and path not in shipped
+        if path.is_file() and path.suffix not in {".py", ".pyc", ".so", ".pyd"} and path not in shipped
     ]
     assert loose == []
 

@@ -85,8 +85,8 @@ def export(
     source = _open(model, voices)
     if source.config.voicewright.decoder != "istftnet":
         raise VoicewrightError(
-            f"{source.name} has a {source.config.voicewright.decoder} decoder; exports are made of models with an "
-            "iSTFTNet one, as Kokoro has."
+            f"{source.name} has a {source.config.voicewright.decoder} decoder; exports are made of models "
+            "with an iSTFTNet one, as Kokoro has."
         )
     write = {"kokoro": _kokoro, "onnx": _onnx, "sherpa": _sherpa}[format]
     files = write(source, out, precision, convention)

@@ -19,6 +19,10 @@ from voicewright.engines.joins import LEAD, TAIL, Edges, limit, pause_after
 from voicewright.engines.protocol import Cancel, Chunk, Speech, TokenTime, Voice, WordTime, join, stop_if
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
+from voicewright.model.fast.choice import choose
+from voicewright.model.fast.library import return_memory
+from voicewright.model.fast.model import FastModel
+from voicewright.model.tts.model import TTSModel
 from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES
 from voicewright.text.markup import FASTEST, SLOWEST
@@ -37,11 +41,17 @@ _KEPT_PACKS = 64
 class TorchEngine:
     """Speaks with a model folder (None: the one inside the package) on `device`.
 
-    lexicon: a pronunciation file for the front end. Raises VoicewrightError when the model cannot be opened.
+    lexicon: a pronunciation file for the front end. implementation: of the graph on a CPU, one of
+    `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. Raises VoicewrightError when the
+    model cannot be opened, UsageError for another implementation.
     """
 
     def __init__(
-        self, model: Path | str | None = None, lexicon: Path | None = None, device: str = "cpu"
+        self,
+        model: Path | str | None = None,
+        lexicon: Path | None = None,
+        device: str = "cpu",
+        implementation: str = "auto",
     ) -> None:
         self.model_path = resolve_model(model)
         self.card = read_card(self.model_path)
@@ -50,7 +60,15 @@ class TorchEngine:
         """What is to be known of the model itself; said with the first speech."""
         network, self.config, _ = load_model(self.model_path, note=self._notes.append, styles=False)
         self._device = torch.device(device)
-        self._model = network.float().eval().requires_grad_(False).fold().to(self._device)
+        network = network.float().eval().requires_grad_(False).fold()
+        self._model: TTSModel | FastModel
+        hifigan = self.config.voicewright.decoder == "hifigan"
+        if implementation == "plain" or self._device.type != "cpu" or hifigan:
+            self._model = network.to(self._device)
+        else:
+            self._model = FastModel(network, choose(implementation), consume=True)
+            del network
+            return_memory()
         self._lexicon = lexicon
         self._frontends: dict[str, Frontend] = {}
         self._packs: dict[Path | Mix, Voicepack] = {}

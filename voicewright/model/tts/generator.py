@@ -80,6 +80,19 @@ def polar(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     return magnitude, phase + (slope - slope.detach())
 
 
+def lead(real: Tensor, imaginary: Tensor, harmonics: Tensor, first: int) -> tuple[Tensor, Tensor]:
+    """Turn the bins from `first` on by the excitation's phase: parts [B,bins,M], harmonics [B,2·bins,M], or
+    rows [M,bins] and [M,2·bins]."""
+    bins = real.shape[1]
+    cosine, sine = harmonics[:, first:bins], harmonics[:, bins + first :]
+    level = torch.rsqrt(cosine.square() + sine.square() + 1e-12)
+    cosine, sine = cosine * level, sine * level
+    x, y = real[:, first:], imaginary[:, first:]
+    real = torch.cat([real[:, :first], x * cosine - y * sine], dim=1)
+    imaginary = torch.cat([imaginary[:, :first], x * sine + y * cosine], dim=1)
+    return real, imaginary
+
+
 class Generator(nn.Module):
     """Kokoro's `decoder.generator`; works on any slice of an utterance."""
 
@@ -167,21 +180,11 @@ class Generator(nn.Module):
             phase = torch.sin(post[:, self.bins :]) * self.phase_scale
             real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
             if self.led < self.bins:
-                real, imaginary = self._lead(real, imaginary, harmonics)
+                real, imaginary = lead(real, imaginary, harmonics, self.led)
             if gain is not None:
                 real = real + gain.float() * harmonics[:, : self.bins]
                 imaginary = imaginary + gain.float() * harmonics[:, self.bins :]
             return self.stft.inverse(real, imaginary)
-
-    def _lead(self, real: Tensor, imaginary: Tensor, harmonics: Tensor) -> tuple[Tensor, Tensor]:
-        """Turn the bins from `led` on by the excitation's phase."""
-        cosine, sine = harmonics[:, self.led : self.bins], harmonics[:, self.bins + self.led :]
-        level = torch.rsqrt(cosine.square() + sine.square() + 1e-12)
-        cosine, sine = cosine * level, sine * level
-        x, y = real[:, self.led :], imaginary[:, self.led :]
-        real = torch.cat([real[:, : self.led], x * cosine - y * sine], dim=1)
-        imaginary = torch.cat([imaginary[:, : self.led], x * sine + y * cosine], dim=1)
-        return real, imaginary
 
     @torch.no_grad()
     def follow_source(self) -> None:

@@ -1,0 +1,404 @@
+"""The iSTFTNet generator, restructured for inference: the same numbers as `model/tts/generator.py`, sooner.
+
+Everything is rows of channels [L, C]; weight norm is folded; a transposed convolution is one plain
+convolution whose output rows hold a whole stride of samples; AdaIN, Snake, convolution, residual and the
+statistics of the next AdaIN are one pass. Work is a list of segments: whole utterances with their own
+statistics, or pieces of one utterance that share them.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from voicewright.model.fast.convolution import Backend, Before, Conv
+from voicewright.model.fast.library import LEAKY, SNAKE
+from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
+from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
+
+
+def plain_weight(module: nn.Module) -> Tensor:
+    """A convolution's weight with its norm folded in."""
+    weight = module.weight
+    assert isinstance(weight, Tensor)
+    return weight.detach()
+
+
+def plain_bias(module: nn.Module) -> Tensor | None:
+    bias = module.bias
+    assert bias is None or isinstance(bias, Tensor)
+    return None if bias is None else bias.detach()
+
+
+class Affine:
+    """All AdaIN's linear maps as one: style [S] → gain and shift [2, C] of every norm, in order of `add`."""
+
+    def __init__(self) -> None:
+        self._weights: list[Tensor] = []
+        self._biases: list[Tensor] = []
+        self._widths: list[int] = []
+
+    def add(self, norm: AdaIN1d) -> int:
+        """The number under which this norm's gain and shift will be found."""
+        self._weights.append(norm.fc.weight.detach().float())
+        bias = norm.fc.bias.detach().float().clone()
+        width = len(bias) // 2
+        bias[:width] += 1
+        self._biases.append(bias)
+        self._widths.append(width)
+        return len(self._widths) - 1
+
+    def __len__(self) -> int:
+        return len(self._widths)
+
+    def join(self) -> None:
+        """One matrix of all, a copy; the norms may go after it."""
+        if len(self._weights) > 1:
+            self._weights, self._biases = [torch.cat(self._weights)], [torch.cat(self._biases)]
+
+    def __call__(self, style: Tensor) -> list[Tensor]:
+        self.join()
+        flat = torch.addmv(self._biases[0], self._weights[0], style.float())
+        parts = flat.split([2 * width for width in self._widths])
+        return [part.view(2, -1) for part in parts]
+
+
+class Statistics:
+    """Mean and variance at every norm. This one: each segment has its own, as the whole graph computes
+    them."""
+
+    computes = True
+
+    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
+        """found: [2, C] for each segment → what each segment is to be normalised by."""
+        return [stats for stats in found if stats is not None]
+
+
+class Pooled(Statistics):
+    """Segments are samples of one utterance, with weights that sum to 1; their statistics are pooled and
+    kept."""
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        self._weights = weights
+        self.kept: dict[int, Tensor] = {}
+
+    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
+        both = torch.stack([stats for stats in found if stats is not None]).double()
+        share = torch.tensor(self._weights, dtype=torch.float64)[:, None]
+        mean = (share * both[:, 0]).sum(0)
+        var = (share * (both[:, 1] + (both[:, 0] - mean).square())).sum(0)
+        self.kept[site] = torch.stack([mean, var]).float()
+        return [self.kept[site]] * len(found)
+
+
+class Frozen(Statistics):
+    """Statistics from elsewhere, the same for every segment."""
+
+    computes = False
+
+    def __init__(self, kept: dict[int, Tensor]) -> None:
+        self._kept = kept
+
+    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
+        return [self._kept[site]] * len(found)
+
+
+@dataclass
+class Segment:
+    """A stretch of an utterance: features [L, C] at 80 Hz, the source's spectrum [scale · L + 1, n_fft + 2],
+    gain and shift of every norm, and the feature rows that count for statistics (None: all).
+
+    head: whether the stretch begins where the utterance does.
+    """
+
+    features: Tensor
+    harmonics: Tensor
+    affine: list[Tensor]
+    counted: tuple[int, int] | None = None
+    head: bool = True
+
+
+class Buffers:
+    """Memory of a segment, reused from layer to layer."""
+
+    def __init__(self) -> None:
+        self._held: dict[str, Tensor] = {}
+
+    def get(self, name: str, rows: int, width: int) -> Tensor:
+        held = self._held.get(name)
+        if held is None or held.numel() < rows * width:
+            held = self._held[name] = torch.empty(rows * width)
+        return held[: rows * width].view(rows, width)
+
+
+class SnakeBlock:
+    """`AdaINSnakeBlock`: per dilation AdaIN, Snake, conv, AdaIN, Snake, conv, and the residual."""
+
+    def __init__(self, block: AdaINSnakeBlock, backend: Backend, affine: Affine) -> None:
+        self._layers: list[tuple[Conv, int, Tensor, Conv, int, Tensor]] = []
+        convolutions = zip(block.convs1, block.convs2, strict=True)
+        norms = zip(block.adain1, block.adain2, strict=True)
+        alphas = zip(block.alpha1, block.alpha2, strict=True)
+        for pair, adain, alpha in zip(convolutions, norms, alphas, strict=True):
+            assert isinstance(pair[0], nn.Conv1d)
+            layer: list[Any] = []
+            for conv, norm, snake, dilation in zip(pair, adain, alpha, (pair[0].dilation[0], 1), strict=True):
+                assert isinstance(norm, AdaIN1d)
+                layer += [
+                    backend.conv(plain_weight(conv), plain_bias(conv), dilation),
+                    affine.add(norm),
+                    snake.detach().float().flatten().clone(),
+                ]
+            self._layers.append(tuple(layer))
+
+    def __call__(
+        self,
+        xs: list[Tensor],
+        stats: list[Tensor | None],
+        affine: list[list[Tensor]],
+        counted: list[tuple[int, int]],
+        policy: Statistics,
+        buffers: list[Buffers],
+        totals: list[Tensor],
+        first: bool,
+    ) -> None:
+        """xs [L, C] with their statistics → totals: written when `first`, else added to. xs stay as they
+        are."""
+        running, found = xs, stats
+        for i, (conv1, site1, alpha1, conv2, site2, alpha2) in enumerate(self._layers):
+            last = i + 1 == len(self._layers)
+            norms = policy.at(site1, found)
+            middle: list[Tensor] = []
+            halfway: list[Tensor | None] = []
+            for n, x in enumerate(running):
+                y = buffers[n].get("y", *x.shape)
+                before = Before(norms[n], affine[n][site1], SNAKE, alpha=alpha1)
+                halfway.append(conv1(x, y, before, counted=counted[n] if policy.computes else None))
+                middle.append(y)
+            norms = policy.at(site2, halfway)
+            after: list[Tensor] = []
+            found = []
+            for n, x in enumerate(running):
+                out = totals[n] if last else buffers[n].get("r", *x.shape)
+                before = Before(norms[n], affine[n][site2], SNAKE, alpha=alpha2)
+                more = (x, out) if last and not first else (x,)
+                wanted = counted[n] if policy.computes and not last else None
+                found.append(conv2(middle[n], out, before, add=more, counted=wanted))
+                after.append(out)
+            running = after
+
+
+class Upsample:
+    """A transposed convolution as a plain one: rows q of its output hold samples rate·q .. rate·q + rate - 1,
+    shifted by the padding, each a sum over ceil(kernel / rate) inputs."""
+
+    def __init__(self, module: nn.ConvTranspose1d, scale: float, backend: Backend) -> None:
+        weight = plain_weight(module).float() * scale  # [cin, cout, kernel]
+        self.rate, self._padding = module.stride[0], int(module.padding[0])
+        cin, self.cout, kernel = weight.shape
+        self._taps = -(-kernel // self.rate)
+        full = F.pad(weight, (0, self._taps * self.rate - kernel))
+        # out[rate·q + s] = sum over a of x[q - a] w[a·rate + s]; as a correlation the taps run backwards
+        pieces = full.view(cin, self.cout, self._taps, self.rate).flip(2)
+        flat = pieces.permute(3, 1, 0, 2).reshape(self.rate * self.cout, cin, self._taps)
+        assert module.bias is not None
+        bias = module.bias.detach().float().repeat(self.rate)
+        self._conv = backend.conv(flat, bias, center=self._taps - 1, minimal=False)
+
+    def rows(self, length: int) -> int:
+        """Rows of the buffer that `__call__` wants for `length` input rows."""
+        return (length + self._taps - 1) * self.rate
+
+    def __call__(self, x: Tensor, buffer: Tensor, slope: float) -> Tensor:
+        """leaky(x) upsampled: x [L, cin] → a view [rate·L, cout] into buffer [rows(L), cout]."""
+        wide = buffer.view(-1, self.rate * self.cout)
+        self._conv(x, wide, Before(activation=LEAKY, slope=slope))
+        return buffer[self._padding : self._padding + self.rate * len(x)]
+
+
+class FastGenerator:
+    """`Generator` for inference. Give it a generator with or without folded weight norm; it keeps its own
+    copies."""
+
+    def __init__(self, generator: Generator, backend: Backend) -> None:
+        self._backend = backend
+        self.affine = Affine()
+        self._kernels = generator.kernels
+        self.bins, self.stft = generator.bins, generator.stft
+        self._phase_scale, self._cartesian = generator.phase_scale, generator.cartesian
+        self._led = generator.led
+        self._source = generator.m_source
+        self.context = context_rows(generator)
+        self._ups: list[Upsample] = []
+        self._noise: list[tuple[Conv, int, int]] = []
+        self._noise_blocks: list[SnakeBlock] = []
+        self._blocks: list[list[SnakeBlock]] = []
+        for i, up in enumerate(generator.ups):
+            assert isinstance(up, nn.ConvTranspose1d)
+            # the mean over blocks is folded into whoever reads their sum: leaky(x / k) is leaky(x) / k
+            scale = 1.0 if i == 0 else 1.0 / self._kernels
+            self._ups.append(Upsample(up, scale, backend))
+            self._noise.append(self._noise_conv(generator.noise_convs[i]))
+            self._noise_blocks.append(SnakeBlock(_snake(generator.noise_res[i]), backend, self.affine))
+            own = generator.resblocks[i * self._kernels : (i + 1) * self._kernels]
+            self._blocks.append([SnakeBlock(_snake(block), backend, self.affine) for block in own])
+        post, bias = plain_weight(generator.conv_post), plain_bias(generator.conv_post)
+        if generator.gain_post is not None:
+            more = plain_bias(generator.gain_post)
+            assert bias is not None and more is not None
+            post, bias = torch.cat([post, plain_weight(generator.gain_post)]), torch.cat([bias, more])
+        self._gains = generator.gain_post is not None
+        self._post = backend.conv(post / self._kernels, bias, minimal=False)
+        self.affine.join()
+        self.scale = math.prod(up.rate for up in self._ups)
+        """Rows of the spectrum in a row of features."""
+        self.post_reach = post.shape[2] // 2
+        self.overlap = -(-self.stft.n_fft // (2 * self.stft.hop))
+        """Rows of the spectrum on either side that overlap a sample."""
+
+    def _noise_conv(self, module: nn.Module) -> tuple[Conv, int, int]:
+        """A strided convolution over rows of several steps each: (conv, stride, padding)."""
+        assert isinstance(module, nn.Conv1d)
+        weight = plain_weight(module).float()
+        stride, padding = module.stride[0], int(module.padding[0])
+        taps = weight.shape[2] // stride
+        # row q holds steps stride·q .. stride·q + stride - 1, channels fastest
+        folded = weight.unflatten(2, (taps, stride)).permute(0, 3, 1, 2).flatten(1, 2)
+        return self._backend.conv(folded, module.bias, center=0, minimal=False), stride, padding
+
+    def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+        """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2]."""
+        parts = self.stft(self._source(f0[None], rng))
+        return torch.cat(parts if self._cartesian else polar(*parts), dim=1)[0].T.contiguous()
+
+    def body(self, segments: list[Segment], policy: Statistics) -> list[Tensor]:
+        """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each.
+
+        The mean over blocks is left to `spectrum`, which has it in its weights.
+        """
+        buffers = [Buffers() for _ in segments]
+        affine = [segment.affine for segment in segments]
+        xs = [segment.features for segment in segments]
+        scale = 1
+        for i, up in enumerate(self._ups):
+            last = i + 1 == len(self._ups)
+            scale *= up.rate
+            counted = [self._counted(segment, scale, last) for segment in segments]
+            lengths = [len(x) * up.rate + last for x in xs]
+            sources = self._excite(i, segments, lengths, affine, counted, policy, buffers)
+            ys: list[Tensor] = []
+            stats: list[Tensor | None] = []
+            for n, x in enumerate(xs):
+                pad = 1 if last else 0
+                buffer = buffers[n].get(f"up{i}", up.rows(len(x)) + pad, up.cout)
+                y = up(x, buffer[pad:], 0.1)
+                if last:
+                    # one row more in front, the mirror of the second
+                    start = buffer[pad:].storage_offset()
+                    offset = (y.storage_offset() - start) // up.cout
+                    y = buffer[offset : offset + len(y) + 1]
+                    y[0] = y[2]
+                total = self._backend.add(y, sources[n], y, counted[n])
+                stats.append(total if policy.computes else None)
+                ys.append(y)
+            totals = [buffers[n].get(f"t{i}", *y.shape) for n, y in enumerate(ys)]
+            for j, block in enumerate(self._blocks[i]):
+                block(ys, stats, affine, counted, policy, buffers, totals, first=j == 0)
+            xs = totals
+        return xs
+
+    def _counted(self, segment: Segment, scale: int, last: bool) -> tuple[int, int]:
+        """Rows of a stage that count: its own range at that stage's rate; the extra first row with the
+        head."""
+        first, end = segment.counted or (0, len(segment.features))
+        extra = int(last)
+        low = first * scale + (0 if segment.head and first == 0 else extra)
+        return low, end * scale + extra
+
+    def _excite(
+        self,
+        stage: int,
+        segments: list[Segment],
+        lengths: list[int],
+        affine: list[list[Tensor]],
+        counted: list[tuple[int, int]],
+        policy: Statistics,
+        buffers: list[Buffers],
+    ) -> list[Tensor]:
+        """What the source adds at a stage: [length, C] for each segment."""
+        conv, stride, padding = self._noise[stage]
+        xs: list[Tensor] = []
+        stats: list[Tensor | None] = []
+        for n, segment in enumerate(segments):
+            given = segment.harmonics
+            if stride > 1 or padding:
+                need = (lengths[n] + 1) * stride
+                given = F.pad(given, (0, 0, padding, max(0, need - padding - len(given))))[:need]
+                given = given.reshape(-1, stride * given.shape[1])
+            x = buffers[n].get("x", lengths[n], conv.cout)
+            stats.append(conv(given, x, counted=counted[n] if policy.computes else None))
+            xs.append(x)
+        totals = [buffers[n].get("source", *x.shape) for n, x in enumerate(xs)]
+        self._noise_blocks[stage](xs, stats, affine, counted, policy, buffers, totals, first=True)
+        return totals
+
+    def spectrum(self, x: Tensor, harmonics: Tensor) -> Tensor:
+        """Sums of the last blocks [M, C] and the source's rows → real and imaginary parts [M, n_fft + 2]."""
+        post = torch.empty(len(x), self._post.cout)
+        self._post(x, post, Before(activation=LEAKY, slope=0.01))
+        bins = self.bins
+        magnitude = torch.exp(post[:, :bins].clamp(max=LOG_CEILING))
+        phase = torch.sin(post[:, bins : 2 * bins]) * self._phase_scale
+        real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
+        if self._led < bins:
+            real, imaginary = lead(real, imaginary, harmonics, self._led)
+        parts = torch.cat([real, imaginary], dim=1)
+        if self._gains:
+            parts = torch.addcmul(parts, post[:, 2 * bins :].repeat(1, 2), harmonics)
+        return parts
+
+    def __call__(self, features: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
+        """One utterance: features [2F, C], acoustic style [128], harmonics as above → audio [600F], fp32."""
+        segment = Segment(features, harmonics, self.affine(style))
+        return self.wave(self.body([segment], Statistics())[0], harmonics)
+
+    def wave(self, total: Tensor, harmonics: Tensor) -> Tensor:
+        """Sums of the last blocks [M, C] and the source's rows → samples [(M - 1) · hop]."""
+        parts = self.spectrum(total, harmonics)
+        return self.stft.inverse(*(part.T[None] for part in parts.chunk(2, dim=1)))[0]
+
+
+def _snake(module: nn.Module) -> AdaINSnakeBlock:
+    assert isinstance(module, AdaINSnakeBlock)
+    return module
+
+
+def context_rows(generator: Generator) -> int:
+    """Rows at 80 Hz on either side that reach an output, statistics apart."""
+    rates = [int(up.stride[0]) for up in generator.ups if isinstance(up, nn.ConvTranspose1d)]
+    here = math.prod(rates)
+    reach = plain_weight(generator.conv_post).shape[2] // 2 + generator.stft.n_fft / 2 / generator.stft.hop
+    rows = reach / here
+    for i in range(len(rates) - 1, -1, -1):
+        own = generator.resblocks[i * generator.kernels : (i + 1) * generator.kernels]
+        widest = max(_reach(_snake(block)) for block in [*own, generator.noise_res[i]])
+        # one more for the source's strided convolution, one for the transposed one, at its input's rate
+        rows += (widest + 1) / here
+        here //= rates[i]
+        rows += 1.0 / here
+    return math.ceil(rows)
+
+
+def _reach(block: AdaINSnakeBlock) -> int:
+    """Steps to either side that a block's output depends on."""
+    steps = 0
+    for conv in [*block.convs1, *block.convs2]:
+        assert isinstance(conv, nn.Conv1d)
+        steps += int(conv.dilation[0]) * (conv.kernel_size[0] - 1) // 2
+    return steps

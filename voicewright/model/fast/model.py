@@ -1,0 +1,218 @@
+"""The whole graph for inference, restructured: what `TTSModel.speak` says, sooner, in windows, and in
+batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from voicewright.errors import VoicewrightError
+from voicewright.model.fast.convolution import Backend
+from voicewright.model.fast.front import FastCurves, FastFront
+from voicewright.model.fast.generator import FastGenerator
+from voicewright.model.fast.windows import Windows, pieces
+from voicewright.model.layers import run_lstm
+from voicewright.model.tts.generator import Generator
+from voicewright.model.tts.model import TTSModel, Utterance
+from voicewright.model.tts.prosody import clean_edges
+
+
+@dataclass(frozen=True)
+class Request:
+    """One utterance of a batch: tokens int64 [1, T] with both pads, style [1, 256]; `rng` seeds the noise."""
+
+    tokens: Tensor
+    style: Tensor
+    speed: float = 1.0
+    rng: torch.Generator | None = None
+    durations: Tensor | None = None
+    f0: Tensor | None = None
+    energy: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Prosody:
+    """When and how: durations int64 [T] in 25 ms frames, f0 in Hz and energy fp32 [2F]."""
+
+    durations: Tensor
+    f0: Tensor
+    energy: Tensor
+
+
+class FastModel:
+    """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may
+    go.
+
+    Text encoders and the source compute as they do there. Raises TypeError for a HiFi-GAN decoder.
+    """
+
+    def __init__(self, model: TTSModel, backend: Backend, consume: bool = False) -> None:
+        """consume: empty the model's decoder on the way, so that its weights are never held twice."""
+        self.config, self.backend = model.config, backend
+        with torch.inference_mode():
+            model = model.eval().requires_grad_(False).fold()
+            self._bert, self._bert_encoder = model.bert, model.bert_encoder
+            self._text_encoder = model.text_encoder
+            predictor = model.predictor
+            self._duration_encoder, self._duration_lstm = predictor.text_encoder, predictor.lstm
+            self._duration_proj, self._shared = predictor.duration_proj, predictor.shared
+            decoder = model.decoder
+            if not isinstance(decoder.generator, Generator):
+                raise TypeError("a HiFi-GAN decoder has no restructured form; use the graph as it is trained")
+            self._f0 = FastCurves(predictor.F0, predictor.F0_proj, backend)
+            self._energy = FastCurves(predictor.N, predictor.N_proj, backend)
+            if consume:
+                _release(predictor.F0, predictor.N)
+            self._front = FastFront(decoder, backend)
+            if consume:
+                _release(decoder.encode, decoder.decode, decoder.asr_res)
+            self.generator = FastGenerator(decoder.generator, backend)
+            if consume:
+                made = decoder.generator
+                _release(made.ups, made.resblocks, made.noise_convs, made.noise_res)
+
+    @torch.inference_mode()
+    def speak(
+        self,
+        tokens: Tensor,
+        style: Tensor,
+        speed: float = 1.0,
+        generator: torch.Generator | None = None,
+        durations: Tensor | None = None,
+        f0: Tensor | None = None,
+        energy: Tensor | None = None,
+    ) -> Utterance:
+        """As `TTSModel.speak`: tokens int64 [1, T], style [1, 256]."""
+        request = Request(tokens, style, speed, generator, durations, f0, energy)
+        return self.speak_batch([request])[0]
+
+    @torch.inference_mode()
+    def speak_batch(self, requests: Sequence[Request]) -> list[Utterance]:
+        """Many utterances at once, each as it would be alone; the text encoders run as one padded batch."""
+        spoken = []
+        for request, prosody, asr in self._prepare(requests):
+            features, acoustic = self._features(request, prosody, asr)
+            harmonics = self.generator.harmonics(prosody.f0, request.rng)
+            audio = self.generator(features, acoustic, harmonics)
+            spoken.append(Utterance(audio, prosody.durations, prosody.f0, prosody.energy))
+        return spoken
+
+    @torch.inference_mode()
+    def speak_windows(
+        self,
+        tokens: Tensor,
+        style: Tensor,
+        speed: float = 1.0,
+        generator: torch.Generator | None = None,
+        windows: Windows | None = None,
+        durations: Tensor | None = None,
+        f0: Tensor | None = None,
+        energy: Tensor | None = None,
+    ) -> tuple[Prosody, Iterator[Tensor]]:
+        """Prosody at once, then the audio piece by piece, whose concatenation is the utterance [600F].
+
+        Pieces are made as they are asked for; leaving the iterator cancels what is left.
+        """
+        request = Request(tokens, style, speed, generator, durations, f0, energy)
+        _, prosody, asr = self._prepare([request])[0]
+        return prosody, self._pieces(request, prosody, asr, windows or Windows())
+
+    def _pieces(self, request: Request, prosody: Prosody, asr: Tensor, windows: Windows) -> Iterator[Tensor]:
+        # inference mode must not span a yield: it would leak into the caller
+        with torch.inference_mode():
+            features, acoustic = self._features(request, prosody, asr)
+            harmonics = self.generator.harmonics(prosody.f0, request.rng)
+            made = pieces(self.generator, features, acoustic, harmonics, windows)
+        while True:
+            with torch.inference_mode():
+                piece = next(made, None)
+            if piece is None:
+                return
+            yield piece
+
+    def _features(self, request: Request, prosody: Prosody, asr: Tensor) -> tuple[Tensor, Tensor]:
+        """asr [T, H] → the generator's features [2F, C], and the acoustic style [128]."""
+        acoustic = request.style[0, : self.config.style_dim]
+        expanded = asr.repeat_interleave(prosody.durations, dim=0)
+        return self._front(expanded, prosody.f0, prosody.energy, acoustic), acoustic
+
+    def _prepare(self, requests: Sequence[Request]) -> list[tuple[Request, Prosody, Tensor]]:
+        """Prosody and text features [T, H] of each request."""
+        for request in requests:
+            if not request.speed > 0:
+                raise VoicewrightError(
+                    f"The speed is {request.speed}; give a number above 0, 1 is the natural pace."
+                )
+        lengths = torch.tensor([request.tokens.shape[1] for request in requests])
+        tokens = torch.zeros(len(requests), int(lengths.max()), dtype=torch.long)
+        for row, request in zip(tokens, requests, strict=True):
+            row[: request.tokens.shape[1]] = request.tokens[0]
+        styles = torch.cat([request.style for request in requests])
+        prosodies = self._prosody(requests, tokens, lengths, styles[:, self.config.style_dim :])
+        texts = self._text_encoder(tokens, lengths).transpose(1, 2)
+        return [
+            (request, prosody, texts[i, : lengths[i]])
+            for i, (request, prosody) in enumerate(zip(requests, prosodies, strict=True))
+        ]
+
+    def _prosody(
+        self, requests: Sequence[Request], tokens: Tensor, lengths: Tensor, style: Tensor
+    ) -> list[Prosody]:
+        given = all(None not in (r.durations, r.f0, r.energy) for r in requests)
+        d = tokens if given else self._encode_prosody(tokens, lengths, style)
+        durations: list[Tensor] = []
+        if any(r.durations is None for r in requests):
+            logits = self._duration_proj(run_lstm(self._duration_lstm, d, lengths))
+            expected = torch.sigmoid(logits.float()).sum(2)
+        for i, request in enumerate(requests):
+            if request.durations is not None:
+                durations.append(request.durations[0])
+                continue
+            own = expected[i, : lengths[i]] / request.speed
+            durations.append(own.round().clamp(min=1).long())
+        found: list[Prosody] = []
+        shared: Tensor | None = None
+        frames = torch.stack([own.sum() for own in durations])
+        if not given and any(r.f0 is None or r.energy is None for r in requests):
+            expanded = torch.zeros(len(requests), int(frames.max()), d.shape[2])
+            for i, own in enumerate(durations):
+                expanded[i, : frames[i]] = d[i, : len(own)].repeat_interleave(own, dim=0)
+            shared = run_lstm(self._shared, expanded, frames)
+        for i, (request, own) in enumerate(zip(requests, durations, strict=True)):
+            curves = []
+            for name, curve, stack in (
+                ("f0", request.f0, self._f0),
+                ("energy", request.energy, self._energy),
+            ):
+                if curve is None:
+                    assert shared is not None
+                    made = stack(shared[i, : frames[i]], style[i])
+                    edges = name == "f0" and self.config.voicewright.pitch_edges
+                    curves.append(clean_edges(made[None])[0] if edges else made)
+                    continue
+                if tuple(curve.shape) != (1, 2 * int(frames[i])):
+                    raise VoicewrightError(
+                        f"{name} has shape {list(curve.shape)} but the durations need "
+                        f"[1, {2 * int(frames[i])}]; give two values for each 25 ms frame."
+                    )
+                curves.append(curve[0].float())
+            found.append(Prosody(own, *curves))
+        return found
+
+    def _encode_prosody(self, tokens: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
+        context = self._bert_encoder(self._bert(tokens, lengths)).transpose(1, 2)
+        out: Tensor = self._duration_encoder(context, style, lengths)
+        return out
+
+
+def _release(*modules: nn.Module) -> None:
+    """Empty every weight below; one that was folded is a buffer and no parameter any more."""
+    for module in modules:
+        for parameter in module.parameters():
+            parameter.data = torch.empty(0)
+        for child in module.modules():
+            if "weight" in dict(child.named_buffers(recurse=False)):
+                child.register_buffer("weight", torch.empty(0))

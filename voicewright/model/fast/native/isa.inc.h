@@ -1,0 +1,359 @@
+/* The kernels, once for each instruction set: the file that includes this defines
+ *   V       floats in a vector            MR    rows of the register tile
+ *   NAME(f) the function's name           TARGET  attribute of every function
+ */
+#define NR (2 * V)
+#define INLINE static inline __attribute__((always_inline)) TARGET
+
+typedef float NAME(vf) __attribute__((vector_size(4 * V), aligned(4), may_alias));
+typedef int NAME(vi) __attribute__((vector_size(4 * V), aligned(4), may_alias));
+typedef unsigned NAME(vu) __attribute__((vector_size(4 * V), aligned(4), may_alias));
+typedef unsigned short NAME(vh) __attribute__((vector_size(2 * V), aligned(2), may_alias));
+#define vf NAME(vf)
+#define vi NAME(vi)
+
+INLINE vf NAME(load)(const float *p) { return *(const vf *)p; }
+INLINE void NAME(store)(float *p, vf v) { *(vf *)p = v; }
+INLINE vf NAME(part)(const float *p, int count) {
+    vf v = {0};
+    memcpy(&v, p, sizeof(float) * (size_t)count);
+    return v;
+}
+
+/* sin²(u). u is brought to [-pi/2, pi/2] by multiples of pi, whose sign the square forgets; then an odd polynomial
+ * of degree 11. Absolute error below 3e-7 for |u| < 1000. */
+INLINE vf NAME(sin2)(vf u) {
+    const float magic = 12582912.0f; /* 1.5 * 2^23: adding it rounds to an integer */
+    vf k = (u * 0.318309886183790672f + magic) - magic;
+    vf r = u - k * 3.140625f;
+    r = r - k * 9.67502593994140625e-4f;
+    r = r - k * 1.50995798e-7f;
+    vf s = r * r;
+    vf p = s * -2.3868346521e-8f + 2.7525562e-6f;
+    p = p * s + -1.98408743e-4f;
+    p = p * s + 8.33333072e-3f;
+    p = p * s + -1.66666667e-1f;
+    p = r + r * s * p;
+    return p * p;
+}
+
+INLINE vf NAME(activate)(vf x, vf scale, vf shift, vf alpha, vf inverse, int kind, float slope) {
+    x = x * scale + shift;
+    if (kind == VW_SNAKE) return x + NAME(sin2)(x * alpha) * inverse;
+    if (kind == VW_LEAKY) {
+        vf size = (vf)((vi)x & 0x7fffffff);
+        return x * (0.5f + 0.5f * slope) + size * (0.5f - 0.5f * slope);
+    }
+    return x;
+}
+
+/* One row through AdaIN and the activation: `to` is padded to whole vectors. table: scale, shift, alpha, 1/alpha. */
+INLINE void NAME(row_of)(const float *from, float *to, int cin, int cinp, const float *table, int kind,
+                         float slope) {
+    int c = 0;
+    for (; c + V <= cin; c += V)
+        NAME(store)(to + c, NAME(activate)(NAME(load)(from + c), NAME(load)(table + c), NAME(load)(table + cinp + c),
+                                           NAME(load)(table + 2 * cinp + c), NAME(load)(table + 3 * cinp + c), kind,
+                                           slope));
+    if (c < cin)
+        NAME(store)(to + c, NAME(activate)(NAME(part)(from + c, cin - c), NAME(load)(table + c),
+                                           NAME(load)(table + cinp + c), NAME(load)(table + 2 * cinp + c),
+                                           NAME(load)(table + 3 * cinp + c), kind, slope));
+}
+
+TARGET static void NAME(activate_row)(const float *from, float *to, int cin, int cinp, const float *table,
+                                      int kind, float slope) {
+    if (kind == VW_SNAKE) NAME(row_of)(from, to, cin, cinp, table, VW_SNAKE, slope);
+    else if (kind == VW_LEAKY) NAME(row_of)(from, to, cin, cinp, table, VW_LEAKY, slope);
+    else NAME(row_of)(from, to, cin, cinp, table, VW_PLAIN, slope);
+}
+
+/* C[rows, NR] = A[rows, K] B[K, NR]; rows of A are lda apart, and may overlap. */
+INLINE void NAME(tile)(const int rows, const float *a, long lda, const float *b, int depth, float *c) {
+    vf acc[MR][2];
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (vf){0};
+    for (int k = 0; k < depth; k++) {
+        vf b0 = NAME(load)(b), b1 = NAME(load)(b + V);
+        b += NR;
+#pragma GCC unroll 16
+        for (int i = 0; i < rows; i++) {
+            float s = a[i * lda + k];
+            acc[i][0] += b0 * s;
+            acc[i][1] += b1 * s;
+        }
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < rows; i++) {
+        NAME(store)(c + i * NR, acc[i][0]);
+        NAME(store)(c + i * NR + V, acc[i][1]);
+    }
+}
+
+#define CASE(n) case n: NAME(tile)(n, a, lda, b, depth, c); break;
+TARGET static void NAME(product)(int rows, const float *a, long lda, const float *b, int depth, float *c) {
+    for (; rows > 0; rows -= MR, a += MR * lda, c += MR * NR)
+        switch (rows) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
+#if MR > 6
+            CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
+#endif
+            default: NAME(tile)(MR, a, lda, b, depth, c);
+        }
+}
+#undef CASE
+
+/* Input transform of one tile: n activated rows -> n rows of V, `step` apart. Points come as 0, +p, -p, ..., and
+ * infinity when n is even, so rows 2q+1 and 2q+2 share their even and their odd part. */
+INLINE void NAME(transform)(const int n, float *const *rows, const float *t, float *to, long step, int cinp) {
+    for (int c = 0; c < cinp; c += V) {
+        vf d[12];
+#pragma GCC unroll 12
+        for (int i = 0; i < n; i++) d[i] = NAME(load)(rows[i] + c);
+        vf zero = {0};
+#pragma GCC unroll 12
+        for (int i = 0; i < n; i += 2) zero += d[i] * t[i];
+        NAME(store)(to + c, zero);
+        for (int q = 1; q + 1 < n; q += 2) {
+            const float *w = t + q * n;
+            vf even = {0}, odd = {0};
+#pragma GCC unroll 12
+            for (int i = 0; i < n; i += 2) even += d[i] * w[i];
+#pragma GCC unroll 12
+            for (int i = 1; i < n; i += 2) odd += d[i] * w[i];
+            NAME(store)(to + q * step + c, even + odd);
+            NAME(store)(to + (q + 1) * step + c, even - odd);
+        }
+        if (n % 2 == 0) {
+            vf last = {0};
+            const float *w = t + (n - 1) * n;
+#pragma GCC unroll 12
+            for (int i = 1; i < n; i += 2) last += d[i] * w[i];
+            NAME(store)(to + (n - 1) * step + c, last);
+        }
+    }
+}
+
+TARGET static void NAME(transform_any)(int n, float *const *rows, const float *t, float *to, long step, int cinp) {
+    switch (n) {
+        case 1: memcpy(to, rows[0], sizeof(float) * (size_t)cinp); break;
+        case 6: NAME(transform)(6, rows, t, to, step, cinp); break;
+        case 7: NAME(transform)(7, rows, t, to, step, cinp); break;
+        case 8: NAME(transform)(8, rows, t, to, step, cinp); break;
+        case 9: NAME(transform)(9, rows, t, to, step, cinp); break;
+        case 10: NAME(transform)(10, rows, t, to, step, cinp); break;
+        case 11: NAME(transform)(11, rows, t, to, step, cinp); break;
+        default: NAME(transform)(12, rows, t, to, step, cinp); break;
+    }
+}
+
+/* Where a row of V belongs: its phase (of the dilation) and its number there. */
+typedef struct { int phase; long tile, tiles; } NAME(place);
+
+INLINE NAME(place) NAME(locate)(const vw_conv_args *g, long row) {
+    NAME(place) p = {0, row, 0};
+    for (;; p.phase++) {
+        long length = (g->rows_out - p.phase + g->dilation - 1) / g->dilation;
+        p.tiles = length > 0 ? (length + g->m - 1) / g->m : 0;
+        long own = p.tiles ? p.tiles + g->subs - 1 : 0;
+        if (p.tile < own || p.phase + 1 == g->dilation) return p;
+        p.tile -= own;
+    }
+}
+
+/* Rows of V from..to of the whole layer, transformed into `v` ([point][rows][cinp]). */
+TARGET static void NAME(fill)(const vw_conv_args *g, long from, long to, float *v, float *ring, int cinp,
+                              const float *table) {
+    const int n = g->points;
+    const long step = (to - from) * cinp;
+    NAME(place) at = NAME(locate)(g, from);
+    long held = -1; /* the first input index not in the ring yet; -1: nothing is */
+    for (long row = from; row < to; row++) {
+        if (at.tile >= at.tiles + g->subs - 1) {
+            at = NAME(locate)(g, row);
+            held = -1;
+        }
+        const long first = at.tile * g->m - g->center;
+        float *rows[12];
+        for (int i = 0; i < n; i++) {
+            const long index = first + i;
+            rows[i] = ring + ((index % n + n) % n) * cinp;
+            if (held >= 0 && index < held) continue;
+            const long source = index * g->dilation + at.phase;
+            if (index < 0 || source >= g->rows_in) memset(rows[i], 0, sizeof(float) * (size_t)cinp);
+            else
+                NAME(activate_row)(g->x + source * g->x_stride, rows[i], g->cin, cinp, table, g->activation,
+                                   g->slope);
+        }
+        held = first + n;
+        NAME(transform_any)(n, rows, g->input, v + (row - from) * cinp, step, cinp);
+        at.tile++;
+    }
+}
+
+/* Sums for the statistics of one panel in one block, taken about `ref` so that a large mean costs no digits. */
+typedef struct { vf ref[2], sum[2], square[2]; long count[2]; } NAME(sums);
+
+/* One tile of a panel: m output rows of `width` columns from the products, plus bias and what is added. */
+INLINE void NAME(finish)(const int m, const int n, const vw_conv_args *g, const float *products, long step, long t0,
+                         int column, int width, NAME(sums) *sums) {
+    for (int h = 0; h < 2; h++) {
+        const int c = column + h * V, left = width - h * V < V ? width - h * V : V;
+        if (left <= 0) break;
+        vf p[12];
+#pragma GCC unroll 12
+        for (int i = 0; i < n; i++) p[i] = NAME(load)(products + i * step + h * V);
+        if (n > 1) {
+            /* sums and differences of the products of +p and -p: even rows need one, odd rows the other */
+#pragma GCC unroll 12
+            for (int i = 1; i + 1 < n; i += 2) {
+                vf a = p[i], b = p[i + 1];
+                p[i] = a + b;
+                p[i + 1] = a - b;
+            }
+        }
+        const vf bias = NAME(load)(g->bias + c);
+#pragma GCC unroll 8
+        for (int o = 0; o < m; o++) {
+            const long t = t0 + (long)o * g->dilation;
+            if (t >= g->rows_out) break;
+            const float *w = g->output + o * n;
+            vf y = bias;
+            if (n == 1) y += p[0];
+            else {
+                if (o == 0) y += p[0];
+#pragma GCC unroll 12
+                for (int i = 1; i + 1 < n; i += 2) y += p[i + (o & 1)] * w[i];
+                if (n % 2 == 0 && o == m - 1) y += p[n - 1];
+            }
+            const long at = t * g->out_stride + c;
+            if (left == V) {
+                if (g->add1) y += NAME(load)(g->add1 + at);
+                if (g->add2) y += NAME(load)(g->add2 + at);
+                NAME(store)(g->out + at, y);
+            } else {
+                if (g->add1) y += NAME(part)(g->add1 + at, left);
+                if (g->add2) y += NAME(part)(g->add2 + at, left);
+                memcpy(g->out + at, &y, sizeof(float) * (size_t)left);
+            }
+            if (g->stats && t >= g->stat_from && t < g->stat_to) {
+                if (sums->count[h]++ == 0) sums->ref[h] = y;
+                vf d = y - sums->ref[h];
+                sums->sum[h] += d;
+                sums->square[h] += d * d;
+            }
+        }
+    }
+}
+
+#define SHAPE(m, n) NAME(finish)(m, n, g, products, step, t0, column, width, sums)
+TARGET static void NAME(finish_any)(const vw_conv_args *g, const float *products, long step, long t0, int column,
+                                    int width, NAME(sums) *sums) {
+    switch (g->m * 16 + g->points) {
+        case 1 * 16 + 1: SHAPE(1, 1); break;
+        case 4 * 16 + 6: SHAPE(4, 6); break;
+        case 6 * 16 + 8: SHAPE(6, 8); break;
+        case 4 * 16 + 7: SHAPE(4, 7); break;
+        case 5 * 16 + 9: SHAPE(5, 9); break;
+        case 4 * 16 + 10: SHAPE(4, 10); break;
+        case 6 * 16 + 11: SHAPE(6, 11); break;
+        default: SHAPE(6, 12); break;
+    }
+}
+#undef SHAPE
+
+/* Output rows from..to (in rows of V) of all panels. partial: [3, cout] reference, sum, sum of squares; count. */
+TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long total, float *scratch, int cinp,
+                               const float *table, float *partial, long *count) {
+    const int n = g->points, panels = (g->cout + NR - 1) / NR, depth = g->subs * cinp;
+    const long rows = to - from, filled = (to + g->subs - 1 < total ? to + g->subs - 1 : total) - from;
+    float *ring = scratch, *v = ring + (long)n * cinp, *products = v + n * (rows + g->subs - 1) * cinp;
+    NAME(fill)(g, from, from + filled, v, ring, cinp, table);
+    *count = 0;
+    for (int panel = 0; panel < panels; panel++) {
+        const int column = panel * NR, width = g->cout - column < NR ? g->cout - column : NR;
+        const float *weight = g->weight + (long)panel * n * depth * NR;
+        /* the last rows of the layer have no rows of V after them; they are no outputs either */
+        const long useful = filled - (g->subs - 1) < rows ? filled - (g->subs - 1) : rows;
+        for (int p = 0; p < n; p++)
+            NAME(product)((int)useful, v + p * filled * cinp, cinp, weight + (long)p * depth * NR, depth,
+                          products + p * rows * NR);
+        NAME(sums) sums;
+        memset(&sums, 0, sizeof sums);
+        NAME(place) at = NAME(locate)(g, from);
+        for (long row = 0; row < useful; row++) {
+            if (at.tile >= at.tiles + g->subs - 1) at = NAME(locate)(g, from + row);
+            if (at.tile < at.tiles)
+                NAME(finish_any)(g, products + row * NR, rows * NR, at.tile * g->m * g->dilation + at.phase, column,
+                                 width, &sums);
+            at.tile++;
+        }
+        if (partial) {
+            memcpy(partial + column, &sums.ref, sizeof(float) * (size_t)width);
+            memcpy(partial + g->cout + column, &sums.sum, sizeof(float) * (size_t)width);
+            memcpy(partial + 2 * g->cout + column, &sums.square, sizeof(float) * (size_t)width);
+            *count = sums.count[0];
+        }
+    }
+}
+
+/* bf16 is the upper half of a float. */
+INLINE vf NAME(widen)(const unsigned short *from, int count) {
+    NAME(vh) narrow = {0};
+    memcpy(&narrow, from, sizeof(short) * (size_t)count);
+    NAME(vu) wide = __builtin_convertvector(narrow, NAME(vu)) << 16;
+    return (vf)wide;
+}
+
+/* Rows through AdaIN and the activation, rounded to bf16 (to the nearest, ties to even). */
+TARGET static void NAME(narrow_rows)(const vw_conv_args *g, long from, long to, float *row, int cinp,
+                                     const float *table) {
+    unsigned short *out = (unsigned short *)g->out;
+    for (long t = from; t < to; t++) {
+        NAME(activate_row)(g->x + t * g->x_stride, row, g->cin, cinp, table, g->activation, g->slope);
+        for (int c = 0; c < g->cin; c += V) {
+            const int left = g->cin - c < V ? g->cin - c : V;
+            NAME(vu) bits = (NAME(vu))NAME(load)(row + c);
+            bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+            NAME(vh) narrow = __builtin_convertvector(bits, NAME(vh));
+            memcpy(out + t * g->out_stride + c, &narrow, sizeof(short) * (size_t)left);
+        }
+    }
+}
+
+TARGET static void NAME(sum_rows)(const vw_stats_args *g, long from, long to, float *partial, long *count) {
+    const int channels = g->channels;
+    long low = from > g->stat_from ? from : g->stat_from, high = to < g->stat_to ? to : g->stat_to;
+    *count = high > low ? high - low : 0;
+    memset(partial, 0, sizeof(float) * 3 * (size_t)channels);
+    const float *given[3] = {g->a, g->b, g->c};
+    for (long t = from; t < to; t++) {
+        float *out = g->out ? g->out + t * g->stride : 0;
+        const int counts = g->stats && t >= low && t < high;
+        for (int c = 0; c < channels; c += V) {
+            const int left = channels - c < V ? channels - c : V;
+            vf y = {0};
+            for (int i = 0; i < 3; i++)
+                if (given[i]) {
+                    const float *x = given[i] + t * g->stride + c;
+                    y += left == V ? NAME(load)(x) : NAME(part)(x, left);
+                }
+            if (g->half) y += NAME(widen)(g->half + t * g->half_stride + c, left);
+            if (out) memcpy(out + c, &y, sizeof(float) * (size_t)left);
+            if (!counts) continue;
+            const size_t bytes = sizeof(float) * (size_t)left;
+            if (t == low) memcpy(partial + c, &y, bytes);
+            vf ref = NAME(part)(partial + c, left), sum = NAME(part)(partial + channels + c, left);
+            vf square = NAME(part)(partial + 2 * channels + c, left), d = y - ref;
+            sum += d;
+            square += d * d;
+            memcpy(partial + channels + c, &sum, bytes);
+            memcpy(partial + 2 * channels + c, &square, bytes);
+        }
+    }
+}
+
+#undef vf
+#undef vi
+#undef NR
+#undef INLINE
