@@ -137,6 +137,7 @@ class OnnxEngine(TorchEngine):
         self._lexicon = lexicon
         self._frontends = {}
         self._packs = {}
+        self._notes = []
 
     @property
     def name(self) -> str:

@@ -21,15 +21,15 @@ _ABBREVIATIONS = {"mr": "mister", "mrs": "missus", "dr": "doctor", "etc": "et ce
 def comparable(text: str, language: str = "en-us") -> str:
     """The text for comparing: numbers spelled, lower case, letters and inner apostrophes only.
 
-    A language that we speak is read by the same rules as for speaking ("$3.50", "Mr."); in others only the
-    numbers are spelled.
+    A language that we speak is read by the same rules as for speaking ("$3.50", "Mr."); numbers are spelled
+    in all.
     """
     text = unicodedata.normalize("NFC", text).translate(_APOSTROPHES)
     read = _reader(language)
     if read is not None:
         text = " ".join(piece.spoken for piece in read(text) if piece.kind is Kind.WORD)
-    else:
-        text = _NUMBER.sub(lambda match: f" {_spelled(match.group(), language)} ", text)
+    # What a reader leaves to espeak-ng is still in digits.
+    text = _NUMBER.sub(lambda match: f" {_spelled(match.group(), language)} ", text)
     text = text.lower()
     kept = "".join(c if c.isalpha() or unicodedata.combining(c) or c == "'" else " " for c in text)
     words = (word.strip("'") for word in kept.split())
