@@ -96,6 +96,8 @@ class Extension(Strict):
     """Overtones above F0 in the sine source."""
     excitation: Literal["sines", "pulse"] = "sines"
     """`pulse`: one band-limited pulse train (harmonics up to 11 kHz) instead of a learned mix of sines."""
+    voiced_noise: float = 0.003
+    """Level of the noise beside a voiced excitation of level 0.1."""
     source_stft: Literal["polar", "cartesian"] = "polar"
     """How the source's STFT enters the generator: magnitude and phase, or real and imaginary parts."""
     phase_scale: float = 1.0

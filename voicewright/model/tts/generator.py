@@ -108,7 +108,7 @@ class Generator(nn.Module):
         if extension.source_phase_from is not None:
             self.led = min(self.bins, math.ceil(extension.source_phase_from * n_fft / SAMPLE_RATE))
         plain = self.cartesian or extension.excitation == "pulse"
-        self.m_source = Source(extension.harmonics, extension.excitation, plain)
+        self.m_source = Source(extension.harmonics, extension.excitation, plain, extension.voiced_noise)
         self.ups = nn.ModuleList()
         self.resblocks = nn.ModuleList()
         self.noise_convs = nn.ModuleList()

@@ -16,7 +16,6 @@ from torch.nn import functional as F
 from voicewright.config import HOP, SAMPLE_RATE
 
 AMPLITUDE = 0.1
-NOISE_VOICED = 0.003
 NOISE_UNVOICED = AMPLITUDE / 3
 VOICED_ABOVE = 10.0
 """Hz; an F0 at or below this is unvoiced."""
@@ -88,8 +87,15 @@ class Source(nn.Module):
     The waves are made without gradient; `l_linear`, which mixes them, trains.
     """
 
-    def __init__(self, overtones: int, excitation: Literal["sines", "pulse"], plain_mix: bool) -> None:
+    def __init__(
+        self,
+        overtones: int,
+        excitation: Literal["sines", "pulse"],
+        plain_mix: bool,
+        voiced_noise: float = 0.003,
+    ) -> None:
         super().__init__()
+        self.voiced_noise = voiced_noise
         self.overtones = overtones
         self.excitation = excitation
         self.l_linear = nn.Linear(1 if excitation == "pulse" else overtones + 1, 1)
@@ -104,7 +110,7 @@ class Source(nn.Module):
                 f0 = f0.float()
                 waves = pulses(f0, rng) if self.excitation == "pulse" else sines(f0, self.overtones)
                 voiced = (f0 > VOICED_ABOVE).float().repeat_interleave(HOP, dim=1)[:, :, None]
-                level = NOISE_UNVOICED + voiced * (NOISE_VOICED - NOISE_UNVOICED)
+                level = NOISE_UNVOICED + voiced * (self.voiced_noise - NOISE_UNVOICED)
                 noise = random_like(waves.shape, f0.device, rng, normal=True)
                 waves = waves * (voiced * AMPLITUDE) + noise * level
             return torch.tanh(self.l_linear(waves)).squeeze(2)
