@@ -38,14 +38,16 @@ def recipe(start: str, **switches: object) -> Recipe:
 
 def test_a_new_layer_begins_at_zero_and_everything_else_is_the_start_weights(tmp_path: Path) -> None:
     model = saved(tmp_path)
-    networks = start_networks(recipe(str(tmp_path), source_gain=True, pitch_edges=True), None)
+    switches = {"source_gain": True, "pitch_edges": True, "source_phase_from": 2600.0}
+    networks = start_networks(recipe(str(tmp_path), **switches), None)
     assert networks.tts.config.voicewright.source_gain and networks.tts.config.voicewright.pitch_edges
     state = networks.tts.state_dict()
     for key, value in model.state_dict().items():
         assert torch.equal(state[key], value), key
     added = set(state) - set(model.state_dict())
-    assert added == {"decoder.generator.gain_post.weight", "decoder.generator.gain_post.bias"}
-    assert all(not state[key].any() for key in added)
+    zero = {"decoder.generator.gain_post.weight", "decoder.generator.gain_post.bias"}
+    assert added == zero | {"decoder.generator.lead_gain"}
+    assert all(not state[key].any() for key in zero)
 
 
 def test_switches_that_would_change_shapes_or_do_not_exist_are_refused(tmp_path: Path) -> None:

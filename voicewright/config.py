@@ -107,9 +107,8 @@ class Extension(Strict):
     come in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs
     `source_stft: cartesian`."""
     source_phase_from: float | None = None
-    """Hz from which the output's phase is counted from the excitation's own instead of from zero. Harmonics
-    up there are then as regular, and hiss as irregular, as the excitation; the network shapes their
-    magnitude. Needs `source_stft: cartesian`."""
+    """Hz from which the phase of voiced frames is the excitation's, not the network's, which only shapes
+    magnitudes there: harmonics are then as regular as the excitation. Needs `source_stft: cartesian`."""
     pitch_edges: bool = False
     """Predicted F0 is a mean of voiced and unvoiced cases, so it ramps through pitches that nobody speaks at
     where voicing begins and ends. On: such frames take the pitch of voiced frames beside them, or none."""

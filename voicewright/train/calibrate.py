@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voicewright.config import SAMPLE_RATE, STYLE
+from voicewright.config import HOP, SAMPLE_RATE, STYLE
 from voicewright.corpus.features import Features
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel
@@ -34,8 +34,6 @@ LOWEST = 700.0
 LOUDEST = 6.0
 """dB; more than this would be another fault than a wrong balance."""
 WIDTH = 150.0
-QUIET = 40.0
-"""dB below the loudest piece: silence there is."""
 _FFT = 1024
 _DB = 8.685889638
 
@@ -88,7 +86,9 @@ def match_spectrum(
     model: TTSModel, pack: Voicepack, utterances: Sequence[Features], rounds: int = 2
 ) -> float:
     """Shift the generator's log magnitudes, bin by bin, until copy-synthesis has the utterances' long-term
-    spectrum. Returns the largest shift in dB (at most LOUDEST up or down).
+    spectrum where they are voiced. Returns the largest shift in dB (at most LOUDEST up or down).
+
+    Bins whose phase the excitation leads are shifted in voiced frames alone.
 
     Bins below LOWEST are left alone: the pitch lives there. The utterances should be held-out ones of one
     speaker; a handful is enough. Does nothing (0) to a decoder without an inverse STFT.
@@ -100,8 +100,11 @@ def match_spectrum(
     bias = generator.conv_post.bias
     assert isinstance(bias, torch.Tensor)
     hertz = torch.arange(generator.bins) * (SAMPLE_RATE / generator.stft.n_fft)
-    wanted = _band_power([torch.from_numpy(f.samples / 32768).float() for f in chosen], hertz)
-    before = bias[: generator.bins].clone()
+    voiced = [f.f0 > 0 for f in chosen]
+    wanted = _band_power([torch.from_numpy(f.samples / 32768).float() for f in chosen], voiced, hertz)
+    split = generator.bins - (0 if generator.lead_gain is None else len(generator.lead_gain))
+    before = bias[:split].clone()
+    gain = None if generator.lead_gain is None else generator.lead_gain.clone()
     shift = torch.zeros(generator.bins)
     for _ in range(rounds):
         made = []
@@ -110,21 +113,25 @@ def match_spectrum(
             style = torch.from_numpy(pack.style(len(f.tokens) - 2).copy())[None]
             rng = torch.Generator().manual_seed(0)
             made.append(model.speak(given[0], style, 1.0, rng, *given[1:]).audio)
-        step = 0.5 * (wanted / _band_power(made, hertz)).log()
+        step = 0.5 * (wanted / _band_power(made, voiced, hertz)).log()
         shift = (shift + 0.8 * step * (hertz >= LOWEST)).clamp(-LOUDEST / _DB, LOUDEST / _DB)
-        bias[: generator.bins] = before + shift
+        bias[:split] = before + shift[:split]
+        if generator.lead_gain is not None and gain is not None:
+            generator.lead_gain.copy_(gain + shift[split:])
     return float(shift.abs().max()) * _DB
 
 
-def _band_power(clips: Sequence[torch.Tensor], hertz: torch.Tensor) -> torch.Tensor:
-    """Share of the clips' power around each frequency [bins], averaged over sounding pieces of 43 ms."""
+def _band_power(
+    clips: Sequence[torch.Tensor], voiced: Sequence[np.ndarray], hertz: torch.Tensor
+) -> torch.Tensor:
+    """Share of the clips' power around each frequency [bins], averaged over their voiced pieces of 43 ms."""
     window = torch.hann_window(_FFT)
-    spectra = torch.cat(
-        [torch.stft(c, _FFT, _FFT // 2, window=window, return_complex=True) for c in clips], 1
-    )
-    power = spectra.abs().square()
-    level = power.sum(0)
-    power = power[:, level > level.max() * 10 ** (-QUIET / 10)].mean(1)
+    pieces = []
+    for clip, voice in zip(clips, voiced, strict=True):
+        spectrum = torch.stft(clip, _FFT, _FFT // 2, window=window, return_complex=True).abs().square()
+        at = (torch.arange(spectrum.shape[1]) * (_FFT // 2) // HOP).clamp(max=len(voice) - 1)
+        pieces.append(spectrum[:, torch.from_numpy(voice)[at]])
+    power = torch.cat(pieces, 1).mean(1)
     at = torch.arange(len(power)) * (SAMPLE_RATE / _FFT)
     near = ((at[None] - hertz[:, None]).abs() <= WIDTH).float()
     return (near @ power / near.sum(1)) / power.sum()

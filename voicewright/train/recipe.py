@@ -90,7 +90,7 @@ class Recipe(Strict):
     model: ModelConfig | None = None
     switches: dict[str, Any] = Field(default_factory=dict)
     """Changes to the `voicewright` block of the start weights' configuration. Only such as leave every weight
-    its shape, or add layers that begin at zero (`source_gain`)."""
+    its shape, or add layers (`source_gain`, `source_phase_from`)."""
     seed: int = 0
     precision: Literal["bf16", "fp32"] = "bf16"
     compile: bool = False

@@ -23,14 +23,13 @@ from voicewright.corpus.features import Features, build_features
 from voicewright.corpus.manifest import Corpus
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
-from voicewright.model.tts.generator import Generator
 from voicewright.train.export import Judge, keep_best, voice_name, write_model
 from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.recipe import Recipe, Split
 from voicewright.train.stages import Networks
 
-GRAFTS = ("decoder.generator.gain_post.",)
-"""Layers that a switch may add to start weights: they begin at zero and so change nothing at first."""
+GRAFTS = ("decoder.generator.gain_post.", "decoder.generator.lead_gain")
+"""Layers that a switch may add to start weights; they begin as the graph makes them."""
 
 
 @dataclass(frozen=True)
@@ -99,12 +98,6 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
     compare(state, networks.tts.state_dict(), folder)
     networks.tts.load_state_dict(state)
     networks.styles.load_state_dict(styles.state_dict())
-    generator = networks.tts.decoder.generator
-    led = (
-        recipe.switches.get("source_phase_from") is not None and config.voicewright.source_phase_from is None
-    )
-    if led and isinstance(generator, Generator):
-        generator.follow_source()
     return networks
 
 

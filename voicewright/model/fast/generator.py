@@ -232,7 +232,9 @@ class FastGenerator:
         self._kernels = generator.kernels
         self.bins, self.stft = generator.bins, generator.stft
         self._phase_scale, self._cartesian = generator.phase_scale, generator.cartesian
-        self._led = generator.led
+        gain = generator.lead_gain
+        self._lead_gain = None if gain is None else gain.detach().clone()[None]
+        self._voiced = generator.voiced
         self._source = generator.m_source
         self.context = context_rows(generator)
         self._ups: list[Upsample] = []
@@ -273,9 +275,13 @@ class FastGenerator:
         return self._backend.conv(folded, module.bias, center=0, minimal=False), stride, padding
 
     def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
-        """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2]."""
+        """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2], and one more
+        column, as `Generator.harmonics` has it, where the phase is led."""
         parts = self.stft(self._source(f0[None], rng))
-        return torch.cat(parts if self._cartesian else polar(*parts), dim=1)[0].T.contiguous()
+        rows = parts if self._cartesian else polar(*parts)
+        if self._lead_gain is not None:
+            rows = (*rows, self._voiced(f0[None]))
+        return torch.cat(rows, dim=1)[0].T.contiguous()
 
     def body(self, segments: list[Segment], policy: Statistics) -> list[Tensor]:
         """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each.
@@ -336,7 +342,7 @@ class FastGenerator:
         xs: list[Tensor] = []
         stats: list[Tensor | None] = []
         for n, segment in enumerate(segments):
-            given = segment.harmonics
+            given = segment.harmonics[:, : 2 * self.bins]
             if stride > 1 or padding:
                 need = (lengths[n] + 1) * stride
                 given = F.pad(given, (0, 0, padding, max(0, need - padding - len(given))))[:need]
@@ -356,11 +362,12 @@ class FastGenerator:
         magnitude = torch.exp(post[:, :bins].clamp(max=LOG_CEILING))
         phase = torch.sin(post[:, bins : 2 * bins]) * self._phase_scale
         real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
-        if self._led < bins:
-            real, imaginary = lead(real, imaginary, harmonics, self._led)
+        if self._lead_gain is not None:
+            voiced = harmonics[:, 2 * bins :]
+            real, imaginary = lead((real, imaginary), magnitude, harmonics, voiced, self._lead_gain)
         parts = torch.cat([real, imaginary], dim=1)
         if self._gains:
-            parts = torch.addcmul(parts, post[:, 2 * bins :].repeat(1, 2), harmonics)
+            parts = torch.addcmul(parts, post[:, 2 * bins :].repeat(1, 2), harmonics[:, : 2 * bins])
         return parts
 
     def __call__(self, features: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:

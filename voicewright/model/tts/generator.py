@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from voicewright.config import SAMPLE_RATE, Extension, IstftNet
+from voicewright.config import HOP, SAMPLE_RATE, Extension, IstftNet
 from voicewright.model.layers import AdaINSnakeBlock
-from voicewright.model.tts.source import Rng, Source
+from voicewright.model.tts.source import VOICED_ABOVE, Rng, Source
 
 PHASE_FLOOR = 1e-4
 """Added to |z|² in the phase's gradient, which otherwise has no bound where the source is silent."""
@@ -80,17 +80,24 @@ def polar(real: Tensor, imaginary: Tensor) -> tuple[Tensor, Tensor]:
     return magnitude, phase + (slope - slope.detach())
 
 
-def lead(real: Tensor, imaginary: Tensor, harmonics: Tensor, first: int) -> tuple[Tensor, Tensor]:
-    """Turn the bins from `first` on by the excitation's phase: parts [B,bins,M], harmonics [B,2·bins,M], or
-    rows [M,bins] and [M,2·bins]."""
-    bins = real.shape[1]
-    cosine, sine = harmonics[:, first:bins], harmonics[:, bins + first :]
-    level = torch.rsqrt(cosine.square() + sine.square() + 1e-12)
-    cosine, sine = cosine * level, sine * level
-    x, y = real[:, first:], imaginary[:, first:]
-    real = torch.cat([real[:, :first], x * cosine - y * sine], dim=1)
-    imaginary = torch.cat([imaginary[:, :first], x * sine + y * cosine], dim=1)
-    return real, imaginary
+def lead(
+    parts: tuple[Tensor, Tensor], magnitude: Tensor, harmonics: Tensor, voiced: Tensor, gain: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Give the last bins of voiced frames the excitation's phase.
+
+    parts: real and imaginary [B,bins,M]; magnitude [B,bins,M]; harmonics [B,2·bins,M]; voiced [B,1,M], 1 or
+    0; gain: the log of what to multiply the last bins' magnitudes by, [1,led bins,1]. Or the same as rows:
+    [M,bins], [M,2·bins], [M,1], [1,led bins].
+    """
+    bins = magnitude.shape[1]
+    first = bins - gain.shape[1]
+    cosine, sine = harmonics[:, first:bins], harmonics[:, bins + first : 2 * bins]
+    level = magnitude[:, first:] * gain.exp() * torch.rsqrt(cosine.square() + sine.square() + 1e-12)
+    led = []
+    for part, direction in zip(parts, (cosine, sine), strict=True):
+        upper = torch.lerp(part[:, first:], level * direction, voiced)
+        led.append(torch.cat([part[:, :first], upper], dim=1))
+    return led[0], led[1]
 
 
 class Generator(nn.Module):
@@ -103,10 +110,11 @@ class Generator(nn.Module):
         self.kernels = len(config.resblock_kernel_sizes)
         self.phase_scale = extension.phase_scale
         self.cartesian = extension.source_stft == "cartesian"
-        self.led = self.bins
-        """First bin whose phase is led by the excitation."""
+        self.lead_gain: nn.Parameter | None = None
+        """Log gain of the bins whose phase is led by the excitation, [led bins]."""
         if extension.source_phase_from is not None:
-            self.led = min(self.bins, math.ceil(extension.source_phase_from * n_fft / SAMPLE_RATE))
+            first = math.ceil(extension.source_phase_from * n_fft / SAMPLE_RATE)
+            self.lead_gain = nn.Parameter(torch.full((max(0, self.bins - first),), -COHERENCE))
         plain = self.cartesian or extension.excitation == "pulse"
         self.m_source = Source(extension.harmonics, extension.excitation, plain, extension.voiced_noise)
         self.ups = nn.ModuleList()
@@ -142,11 +150,20 @@ class Generator(nn.Module):
         self.stft = STFT(n_fft, config.gen_istft_hop_size)
 
     def harmonics(self, f0: Tensor, rng: Rng = None) -> Tensor:
-        """The source's spectrum as the generator reads it: f0 [B,2F] -> [B, n_fft+2, 600F/hop+1], fp32."""
+        """The source's spectrum as the generator reads it: f0 [B,2F] -> [B, n_fft+2, 600F/hop+1], fp32.
+
+        With `source_phase_from` one row more says which frames are voiced.
+        """
         source = self.m_source(f0, rng)
         with torch.autocast(f0.device.type, enabled=False):
             parts = self.stft(source)
-            return torch.cat(parts if self.cartesian else polar(*parts), dim=1)
+            found = torch.cat(parts if self.cartesian else polar(*parts), dim=1)
+            return found if self.lead_gain is None else torch.cat([found, self.voiced(f0)], dim=1)
+
+    def voiced(self, f0: Tensor) -> Tensor:
+        """Which frames of the spectrum are voiced, 1 or 0: f0 [B,2F] -> [B,1,600F/hop+1]."""
+        steps = (f0.float() > VOICED_ABOVE).float().repeat_interleave(HOP // self.stft.hop, dim=1)
+        return torch.cat([steps[:, :1], steps], dim=1)[:, None]
 
     def synthesise(self, x: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
         """x [B,C,2F], style [B,128], harmonics as above -> audio [B,600F], fp32."""
@@ -155,7 +172,7 @@ class Generator(nn.Module):
     def body(self, x: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
         """Everything before the spectrum: -> features [B, C, 600F/hop+1]."""
         for i, up in enumerate(self.ups):
-            source = self.noise_res[i](self.noise_convs[i](harmonics), style)
+            source = self.noise_res[i](self.noise_convs[i](harmonics[:, : 2 * self.bins]), style)
             x = up(F.leaky_relu(x, 0.1))
             if i + 1 == len(self.ups):
                 x = F.pad(x, (1, 0), mode="reflect")
@@ -179,22 +196,13 @@ class Generator(nn.Module):
             magnitude = torch.exp(post[:, : self.bins].clamp(max=LOG_CEILING))
             phase = torch.sin(post[:, self.bins :]) * self.phase_scale
             real, imaginary = magnitude * torch.cos(phase), magnitude * torch.sin(phase)
-            if self.led < self.bins:
-                real, imaginary = lead(real, imaginary, harmonics, self.led)
+            if self.lead_gain is not None:
+                gains, voiced = self.lead_gain[None, :, None], harmonics[:, 2 * self.bins :]
+                real, imaginary = lead((real, imaginary), magnitude, harmonics, voiced, gains)
             if gain is not None:
                 real = real + gain.float() * harmonics[:, : self.bins]
-                imaginary = imaginary + gain.float() * harmonics[:, self.bins :]
+                imaginary = imaginary + gain.float() * harmonics[:, self.bins : 2 * self.bins]
             return self.stft.inverse(real, imaginary)
-
-    @torch.no_grad()
-    def follow_source(self) -> None:
-        """Ready weights that drew their own phases for `source_phase_from`: no turn of their own at first,
-        and magnitudes lower, as frames that agree in phase add up to more."""
-        gain, bias = self.conv_post.parametrizations.weight.original0, self.conv_post.bias
-        assert isinstance(gain, Tensor) and isinstance(bias, Tensor)
-        gain[self.bins + self.led :] = 0
-        bias[self.bins + self.led :] = 0
-        bias[self.led : self.bins] -= COHERENCE
 
     def forward(self, x: Tensor, style: Tensor, f0: Tensor, rng: Rng = None) -> Tensor:
         """x [B,C,2F] (from `Decoder.front`), acoustic style [B,128], f0 [B,2F] in Hz -> audio [B,600F].
