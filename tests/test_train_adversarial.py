@@ -8,6 +8,7 @@ import pytest
 import torch
 from fakes import small_recipe, tone_features
 
+from voicewright.errors import VoicewrightError
 from voicewright.model.losses import discriminator_loss, feature_loss, generator_loss
 from voicewright.train.loop import Trainer
 from voicewright.train.stages import Networks, Output
@@ -70,3 +71,21 @@ def test_gradients_are_those_of_two_passes_and_the_discriminator_steps_only_when
             if bool((g.abs() > 1e-6).any())
         ]
         assert torch.stack(against).mean() > 0.95
+
+
+def test_discriminators_are_taken_over_from_another_run(tmp_path: Path) -> None:
+    first = trainer(tmp_path / "first", {})
+    with torch.no_grad():
+        for parameter in first.critics["waveform"].parameters():
+            parameter.add_(1.0)
+    second = trainer(tmp_path / "second", {})
+    with pytest.raises(VoicewrightError, match="holds no checkpoint"):
+        second.take_critics(tmp_path / "first")
+    first.save()
+    second.take_critics(tmp_path / "first")
+    for name, critic in first.critics.items():
+        for key, value in critic.state_dict().items():
+            assert torch.equal(second.critics[name].state_dict()[key], value), key
+    other = trainer(tmp_path / "other", {"periods": (2,)})
+    with pytest.raises(VoicewrightError, match="unexpected"):
+        other.take_critics(tmp_path / "first")

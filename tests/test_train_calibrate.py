@@ -92,3 +92,17 @@ def test_spectrum_is_matched_bin_by_bin_and_within_bounds() -> None:
     bright = left[hertz > 6000].mean() - left[(hertz > 1000) & (hertz < 4000)].mean()
     assert abs(bright) < 0.12
     assert np.array_equal(left[hertz < 700], np.zeros(int((hertz < 700).sum())))
+
+
+def test_spectrum_stays_where_nothing_is_voiced_and_finite_where_bands_are_silent() -> None:
+    torch.manual_seed(0)
+    model = TTSModel(narrow_config()).eval()
+    pack = Voicepack.constant(np.zeros(2 * STYLE, np.float32))
+    bias = model.decoder.generator.conv_post.bias
+    kept = bias.detach().clone()
+    whispered = [dataclasses.replace(f, f0=np.zeros_like(f.f0)) for f in (tone_features(i) for i in range(3))]
+    assert match_spectrum(model, pack, whispered) == 0.0
+    assert torch.equal(bias, kept)
+    mute = [dataclasses.replace(f, samples=np.zeros_like(f.samples)) for f in map(tone_features, range(3))]
+    assert match_spectrum(model, pack, mute) <= LOUDEST + 0.01
+    assert bias.isfinite().all()

@@ -91,7 +91,8 @@ def match_spectrum(
     Bins whose phase the excitation leads are shifted in voiced frames alone.
 
     Bins below LOWEST are left alone: the pitch lives there. The utterances should be held-out ones of one
-    speaker; a handful is enough. Does nothing (0) to a decoder without an inverse STFT.
+    speaker; a handful is enough. Does nothing (0) to a decoder without an inverse STFT, or when hardly a
+    frame is voiced.
     """
     generator = model.decoder.generator
     if not isinstance(generator, Generator):
@@ -101,6 +102,8 @@ def match_spectrum(
     assert isinstance(bias, torch.Tensor)
     hertz = torch.arange(generator.bins) * (SAMPLE_RATE / generator.stft.n_fft)
     voiced = [f.f0 > 0 for f in chosen]
+    if sum(int(voice.sum()) for voice in voiced) < ENOUGH:
+        return 0.0
     wanted = _band_power([torch.from_numpy(f.samples / 32768).float() for f in chosen], voiced, hertz)
     split = generator.bins - (0 if generator.lead_gain is None else len(generator.lead_gain))
     before = bias[:split].clone()
@@ -134,4 +137,4 @@ def _band_power(
     power = torch.cat(pieces, 1).mean(1)
     at = torch.arange(len(power)) * (SAMPLE_RATE / _FFT)
     near = ((at[None] - hertz[:, None]).abs() <= WIDTH).float()
-    return (near @ power / near.sum(1)) / power.sum()
+    return ((near @ power / near.sum(1)) / power.sum().clamp_min(1e-12)).clamp_min(1e-12)

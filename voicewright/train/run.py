@@ -188,8 +188,6 @@ def train_features(
         export=export,
         should_stop=lambda: bool(asked),
     )
-    if recipe.discriminators.start:
-        trainer.take_critics(Path(recipe.discriminators.start))
     _claim(out, trainer, recipe, resume)
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -222,6 +220,8 @@ def _claim(out: Path, trainer: Trainer, recipe: Recipe, resume: bool) -> None:
         raise VoicewrightError(
             f"{out} already holds a run; continue it with --resume or choose another folder."
         )
+    if recipe.discriminators.start:
+        trainer.take_critics(Path(recipe.discriminators.start))
     (out / "run.json").write_text(
         json.dumps(
             {"recipe": recipe.model_dump(mode="json"), "fingerprint": trainer.counters.recipe}, indent=1
