@@ -1,0 +1,1 @@
+"""The `convert` command: speech in, speech of another voice out."""
