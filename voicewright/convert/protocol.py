@@ -1,7 +1,7 @@
 """What every converter gives: speech in, the same words in another voice out.
 
-`convert` takes a whole recording, `stream` one of any length, in bounded memory. Both keep the source's clock: the
-result says at a second what the source says at that second.
+`convert` takes a whole recording, `stream` one of any length, in bounded memory. Both keep the source's
+clock: what the result says at a second, the source says at that second.
 """
 
 from __future__ import annotations
