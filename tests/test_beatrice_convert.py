@@ -1,0 +1,95 @@
+"""Beatrice voices as converters: clock, joins, pitch, options."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from beatrice_weights import trained
+
+from voicewright.convert.beatrice import BeatriceConverter
+from voicewright.convert.protocol import Converter, ConvertOptions
+from voicewright.errors import Cancelled, UsageError, VoicewrightError
+from voicewright.model.vc.beatrice.fold import fold
+from voicewright.model.vc.beatrice.model import BeatriceVoice
+
+RATE = 22_050
+
+
+@pytest.fixture(scope="module")
+def converter() -> Converter:
+    return BeatriceConverter(
+        fold(*trained(), (BeatriceVoice("Ann", average_pitch=57.0), BeatriceVoice("Bo")), "m")
+    )
+
+
+@pytest.fixture(scope="module")
+def speech() -> np.ndarray:
+    time = np.arange(int(9.3 * RATE)) / RATE
+    hum = np.sin(2 * np.pi * np.cumsum(120 + 20 * np.sin(2 * np.pi * time)) / RATE)
+    return (0.3 * hum * (1 + np.sin(2 * np.pi * 3 * time)) / 2).astype(np.float32)
+
+
+def test_pieces_are_the_whole(converter: Converter, speech: np.ndarray) -> None:
+    options = ConvertOptions(pitch=3.0, speaker="Bo", seed=4)
+    whole = converter.convert(speech, RATE, options)
+    assert len(whole.samples) == round(len(speech) * 24_000 / RATE)
+    assert whole.sample_rate == 24_000 and whole.transpose == 3.0
+    assert np.abs(whole.samples).max() <= 0.97 and whole.samples.std() > 0.01
+    parts = np.concatenate(list(converter.stream(np.array_split(speech, 37), RATE, options)))
+    np.testing.assert_allclose(parts, whole.samples, atol=1e-4)
+    again = converter.convert(speech, RATE, options)
+    np.testing.assert_array_equal(again.samples, whole.samples)
+
+
+def test_joins_do_not_click(converter: Converter, speech: np.ndarray) -> None:
+    made = converter.convert(np.tile(speech, 2), RATE, ConvertOptions(pitch=0.0)).samples
+    jumps = np.abs(np.diff(made))
+    for join in (8, 16):
+        near = jumps[join * 24_000 - 300 : join * 24_000 + 300]
+        assert near.max() <= 1.2 * np.quantile(jumps, 0.9999)
+
+
+def test_pitch_is_carried_to_the_voice(converter: Converter, speech: np.ndarray) -> None:
+    made = converter.convert(speech, RATE, ConvertOptions(pitch=2.0))
+    voiced = made.f0_source > 0
+    if voiced.any():
+        steps = 12 * np.log2(made.f0_target[voiced] / made.f0_source[voiced])
+        assert np.median(steps) == pytest.approx(2.0, abs=0.01)
+    assert len(made.f0_source) == -(-len(speech) * 100 // RATE)
+
+
+def test_another_rate_and_short_or_silent_input(converter: Converter) -> None:
+    for samples, rate in ((np.zeros(8_000, np.float32), 8_000), (np.full(50, 0.1, np.float32), 48_000)):
+        made = converter.convert(samples, rate, ConvertOptions(sample_rate=48_000))
+        assert made.sample_rate == 48_000 and len(made.samples) == round(len(samples) * 48_000 / rate)
+        assert np.isfinite(made.samples).all()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"speaker": "Cy"}, "has no voice 'Cy'; choose one of 0 Ann, 1 Bo"),
+        ({"speaker": 2}, "has no voice 2"),
+        ({"formant": 3.0}, "2 semitones at most"),
+        ({"exact": True}, "about RVC voices"),
+    ],
+)
+def test_options_it_cannot_follow(converter: Converter, options: dict[str, object], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        converter.convert(np.zeros(16_000, np.float32), 16_000, ConvertOptions(**options))  # type: ignore[arg-type]
+
+
+def test_bad_samples_and_cancelling(converter: Converter, speech: np.ndarray) -> None:
+    for samples in (np.zeros(0, np.float32), np.array([np.nan], np.float32)):
+        with pytest.raises(VoicewrightError):
+            converter.convert(samples, RATE, ConvertOptions())
+    with pytest.raises(Cancelled):
+        converter.convert(speech, RATE, ConvertOptions(), lambda: True)
+
+
+def test_random_state_is_left_alone(converter: Converter, speech: np.ndarray) -> None:
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    converter.convert(speech[:RATE], RATE, ConvertOptions())
+    assert torch.equal(before, torch.get_rng_state())

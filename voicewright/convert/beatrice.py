@@ -1,0 +1,236 @@
+"""Beatrice 2 voices behind the converters' protocol: pieces of eight seconds, heard with their surroundings.
+
+The pulses' phase goes on across pieces and the noise is crossfaded, so that no join is heard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+
+from voicewright.audio.limit import CEILING, Limiter
+from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
+from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
+from voicewright.model.vc.beatrice.extractors import HOP
+from voicewright.model.vc.beatrice.files import is_beatrice, open_beatrice
+from voicewright.model.vc.beatrice.fold import open_trained
+from voicewright.model.vc.beatrice.model import BeatriceModel, Heard
+from voicewright.model.vc.beatrice.vocoder import HOP as OUT_HOP
+from voicewright.model.vc.beatrice.vocoder import running_phase
+
+_FRAMES = 800
+"""Frames of 10 ms in a piece."""
+_BEFORE, _AFTER = 300, 12
+"""Frames heard on either side of it; the networks look 5 frames ahead, back as far as there is anything."""
+_FADE = OUT_HOP
+_UNPITCHED = 0.5
+
+
+def open_beatrice_voice(path: Path) -> BeatriceConverter:
+    """A converter from a paraphernalia folder, its TOML, or a checkpoint of Beatrice's trainer."""
+    return BeatriceConverter(open_beatrice(path) if is_beatrice(path) else open_trained(path))
+
+
+class BeatriceConverter:
+    """A model's voices; `options.speaker` chooses one by number or name."""
+
+    sample_rate = BeatriceModel.sample_rate
+
+    def __init__(self, model: BeatriceModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        return self._model.name or self._model.voices[0].name
+
+    def convert(
+        self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None
+    ) -> Converted:
+        """See `Converter.convert`."""
+        if not np.isfinite(samples).all():
+            raise VoicewrightError("The recording holds samples that are not numbers; decode it again.")
+        if not len(samples):
+            raise VoicewrightError("The recording is empty: there is nothing to convert.")
+        heard = _Log()
+        pieces = list(self.stream([np.asarray(samples, np.float32)], rate, options, cancel, heard))
+        return Converted(
+            np.concatenate(pieces),
+            options.sample_rate or self.sample_rate,
+            np.concatenate(heard.source),
+            np.concatenate(heard.target),
+            heard.semitones,
+            tuple(heard.warnings),
+        )
+
+    def stream(
+        self,
+        blocks: Iterable[Samples],
+        rate: int,
+        options: ConvertOptions,
+        cancel: Cancel | None = None,
+        note: Note | None = None,
+    ) -> Iterator[Samples]:
+        """See `Converter.stream`."""
+        if options.exact:
+            raise UsageError("`exact` is about RVC voices; this one is Beatrice's.")
+        if abs(options.formant) > 2:
+            raise UsageError(f"Beatrice shifts formants by 2 semitones at most, not {options.formant:g}.")
+        run = _Run(self._model, self._speaker(options.speaker), options, note)
+        out_rate = options.sample_rate or self.sample_rate
+        limiter = Limiter(out_rate, CEILING)
+        resampler = (
+            soxr.ResampleStream(self.sample_rate, out_rate, 1, "float32")
+            if out_rate != self.sample_rate
+            else None
+        )
+        counted = _Counted(blocks)
+        given = 0
+        for piece, last in _with_end(run.pieces(_at_content_rate(counted, rate), cancel)):
+            if resampler is not None:
+                piece = resampler.resample_chunk(piece, last)
+            ready = limiter.feed(piece, last)
+            if last:
+                # As long as the source, whatever rounding to frames and resampling made of it.
+                due = round(counted.samples * out_rate / rate) - given
+                ready = np.pad(ready[:due], (0, max(0, due - len(ready))))
+            given += len(ready)
+            if len(ready):
+                yield ready
+
+    def _speaker(self, wanted: int | str) -> int:
+        names = [voice.name for voice in self._model.voices]
+        if isinstance(wanted, str) and wanted in names:
+            return names.index(wanted)
+        if isinstance(wanted, int) and 0 <= wanted < len(names):
+            return wanted
+        shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:8]))
+        raise UsageError(f"{self.name} has no voice {wanted!r}; choose one of {shown}.")
+
+
+class _Run:
+    """One recording on its way: what has been heard, and the phase at which the pulses go on."""
+
+    def __init__(self, model: BeatriceModel, voice: int, options: ConvertOptions, note: Note | None) -> None:
+        self._model, self._options, self._note = model, options, note
+        self._voice = torch.tensor([voice])
+        self._target = options.target_pitch or 440.0 * 2 ** ((model.voices[voice].average_pitch - 69) / 12)
+        self._generator = torch.Generator().manual_seed(options.seed)
+        self._shift: float | None = None if options.pitch == "auto" else float(options.pitch)
+        self._phase: torch.Tensor | None = None
+        self._tail: Samples | None = None
+
+    def pieces(self, blocks: Iterable[Samples], cancel: Cancel | None) -> Iterator[Samples]:
+        """Samples at 24 kHz for blocks at 16 kHz."""
+        held, past = np.zeros(0, np.float32), 0
+        for block, last in _with_end(blocks):
+            held = np.concatenate([held, block])
+            if last:
+                held = np.pad(held, (0, -len(held) % HOP))
+            while (whole := len(held) // HOP) > past:
+                ready = whole - past
+                if not last and ready < _FRAMES + _AFTER:
+                    break
+                stop_if(cancel)
+                count = min(_FRAMES, ready)
+                seen = held[: (past + count + _AFTER) * HOP]
+                yield self._piece(np.pad(seen, (0, (past + count + _AFTER) * HOP - len(seen))), past, count)
+                drop = max(0, past + count - _BEFORE)
+                held, past = held[drop * HOP :], past + count - drop
+
+    @torch.inference_mode()
+    def _piece(self, seen: Samples, past: int, count: int) -> Samples:
+        samples = torch.from_numpy(np.ascontiguousarray(seen))[None]
+        heard = self._hear(samples)
+        if self._phase is None:
+            phase = torch.zeros(1)
+        else:
+            # The phase at the first frame from which the one where the last piece ended follows.
+            moved = running_phase(heard.pitch[:, : past + 1], torch.zeros(1))[:, past * OUT_HOP]
+            phase = (self._phase - moved) % 1.0
+        at = running_phase(heard.pitch, phase)
+        self._phase = at[:, (past + count) * OUT_HOP]
+        made = self._model.say(heard, self._voice, phase, self._generator)[0].numpy()
+        piece = made[past * OUT_HOP : (past + count) * OUT_HOP].copy()
+        if self._tail is not None:
+            rise = np.linspace(0, 1, _FADE, dtype=np.float32)[: len(piece)]
+            piece[: len(rise)] = rise * piece[: len(rise)] + (1 - rise) * self._tail[: len(rise)]
+        self._tail = made[(past + count) * OUT_HOP :][:_FADE].copy()
+        self._tell(heard, past, count)
+        return piece
+
+    def _hear(self, samples: torch.Tensor) -> Heard:
+        options = self._options
+        if self._shift is None:
+            self._shift = 0.0
+            first = self._model.hear(samples, self._voice)
+            voiced = first.source[first.unpitched < _UNPITCHED]
+            if len(voiced) >= 10:
+                self._shift = float(round(12 * math.log2(self._target / float(voiced.median()))))
+            elif self._note is not None:
+                self._note.warn("No pitch was found in the first seconds: nothing is transposed.")
+        if self._phase is None and self._note is not None:
+            self._note.transposed(self._shift)
+        return self._model.hear(samples, self._voice, pitch_shift=self._shift, formant_shift=options.formant)
+
+    def _tell(self, heard: Heard, past: int, count: int) -> None:
+        if self._note is None:
+            return
+        pitched = (heard.unpitched < _UNPITCHED).float()
+        source, target = (heard.source * pitched)[0], (heard.pitch * pitched)[0]
+        self._note.pitch(source[past : past + count].numpy(), target[past : past + count].numpy())
+
+
+class _Log:
+    """A note that remembers."""
+
+    def __init__(self) -> None:
+        self.warnings: list[str] = []
+        self.source: list[Samples] = []
+        self.target: list[Samples] = []
+        self.semitones = 0.0
+
+    def warn(self, message: str) -> None:
+        self.warnings.append(message)
+
+    def transposed(self, semitones: float) -> None:
+        self.semitones = semitones
+
+    def pitch(self, f0_source: Samples, f0_target: Samples) -> None:
+        self.source.append(f0_source)
+        self.target.append(f0_target)
+
+
+class _Counted:
+    """Blocks passed on, their samples counted."""
+
+    def __init__(self, blocks: Iterable[Samples]) -> None:
+        self._blocks, self.samples = blocks, 0
+
+    def __iter__(self) -> Iterator[Samples]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield np.nan_to_num(np.asarray(block, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _at_content_rate(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
+    if rate == CONTENT_RATE:
+        yield from blocks
+        return
+    resampler = soxr.ResampleStream(rate, CONTENT_RATE, 1, "float32")
+    for block, last in _with_end(blocks):
+        yield resampler.resample_chunk(block, last)
+
+
+def _with_end(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, bool]]:
+    """Each block with whether it is the last; one empty block where there is none."""
+    waiting = np.zeros(0, np.float32)
+    for number, block in enumerate(blocks):
+        if number:
+            yield waiting, False
+        waiting = block
+    yield waiting, True
