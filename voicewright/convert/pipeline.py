@@ -90,7 +90,7 @@ class RvcConverter:
         device: str = "cpu",
     ) -> None:
         self.voice, self.content, self.index = voice, content, index
-        self._name, self._device = name, device
+        self._name, self.device = name, device
         self._estimate = estimate
         if index is not None and index.width != voice.config.phone_width:
             raise UsageError(
@@ -128,7 +128,7 @@ class RvcConverter:
         if not measured and len(samples) > options.chunks.longest * rate:
             seen = survey([samples], rate, lambda part: self.estimate(part, options), cancel)
             options = replace(options, source_pitch=seen.pitch or None)
-        heard = _Heard()
+        heard = Heard()
         parts = list(self.stream([samples], rate, options, cancel, heard))
         joined = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         return heard.converted(joined, options.sample_rate or self.sample_rate)
@@ -156,7 +156,7 @@ class RvcConverter:
         import torch
 
         stop_if(cancel)
-        wave = torch.from_numpy(np.ascontiguousarray(samples))[None].to(self._device)
+        wave = torch.from_numpy(np.ascontiguousarray(samples))[None].to(self.device)
         with stopping(cancel, self.content), torch.inference_mode():
             found = self.content.encode(wave, self.voice.config.version)
         plain = found[0].float().cpu().numpy()
@@ -183,16 +183,16 @@ class RvcConverter:
         stop_if(cancel)
 
         def batch(values: NDArray[Any] | None) -> Tensor | None:
-            return None if values is None else torch.from_numpy(values)[None].to(self._device)
+            return None if values is None else torch.from_numpy(values)[None].to(self.device)
 
         further = {} if decode_length is None else {"decode_length": decode_length}
         with stopping(cancel, self.voice.synthesizer), torch.inference_mode():
             made = self.voice.synthesizer.infer(
                 batch(np.ascontiguousarray(features)),
-                torch.tensor([len(features)], device=self._device),
+                torch.tensor([len(features)], device=self.device),
                 batch(pitch),
                 batch(f0),
-                torch.tensor([speaker], device=self._device),
+                torch.tensor([speaker], device=self.device),
                 generator=generator,
                 **further,
             )
@@ -203,7 +203,7 @@ class RvcConverter:
 
 
 @dataclass
-class _Heard:
+class Heard:
     """A Note that keeps everything."""
 
     warnings: dict[str, None] = field(default_factory=dict)
@@ -250,7 +250,7 @@ class _Stream:
         self._converter, self._options, self._speaker = converter, options, speaker
         self._rate, self._cancel, self._note = rate, cancel, note
         self._config = converter.voice.config
-        self._generator = torch.Generator(converter._device).manual_seed(options.seed)
+        self._generator = torch.Generator(converter.device).manual_seed(options.seed)
         self._semitones: float | None = None if options.pitch == "auto" else float(options.pitch)
         self._known = np.zeros(0, np.float32)
         """F0 of the source from frame `_known_at` on, as the chunk before heard it, up to just past its

@@ -74,17 +74,28 @@ class Source:
             yield out
 
     def _checked(self, block: Samples) -> Samples:
-        values = np.ascontiguousarray(block, np.float32)
-        if values.ndim != 1:
-            raise VoicewrightError(f"a recording must be one channel [n], not of shape {list(values.shape)}.")
-        if not np.isfinite(values).all():
-            at = (self.samples + int(np.argmin(np.isfinite(values)))) / self.rate
-            raise VoicewrightError(
-                f"the recording holds values that are not numbers at {at:.2f} s: it is damaged."
-            )
+        values = check_recording(block, self.rate, self.samples)
         self.samples += len(values)
         self.peak = max(self.peak, float(np.abs(values).max(initial=0.0)))
         return values
+
+
+def check_recording(samples: Samples, rate: int, before: int | None = None) -> Samples:
+    """Samples [n] as float32; `before`: how many of a stream came already (None: this is all, and some there
+    must be).
+
+    Raises VoicewrightError for what is not mono, not numbers, or nothing at all.
+    """
+    values = np.ascontiguousarray(samples, np.float32)
+    if values.ndim != 1:
+        raise VoicewrightError(f"a recording must be one channel [n], not of shape {list(values.shape)}.")
+    if before is None and not len(values):
+        raise VoicewrightError("the recording holds no samples.")
+    if not (finite := np.isfinite(values)).all():
+        at = ((before or 0) + int(np.argmin(finite))) / rate
+        raise VoicewrightError(f"the recording holds values that are not numbers at {at:.2f} s: it is
+        damaged.")
+    return values
 
 
 @dataclass(frozen=True, eq=False)
