@@ -53,8 +53,9 @@ def convert_exactly(
             "leave --exact out."
         )
     if options.formant or options.unvoiced != "zero":
-        raise UsageError("exact conversion knows neither formant shift nor interpolated pitch; leave them
-        out.")
+        raise UsageError(
+            "exact conversion knows neither formant shift nor interpolated pitch; leave them out."
+        )
     wave = soxr.resample(values, rate, CONTENT_RATE) if rate != CONTENT_RATE else values
     peak = float(np.abs(wave).max()) / _LOUDEST
     wave = high_pass(wave / peak if peak > 1 else wave)

@@ -72,7 +72,9 @@ class Voice(Protocol):
 class Estimate(Protocol):
     """F0 of samples [n] at 16 kHz in Hz every 10 ms, 0 where unvoiced: [n // 160 + 1]."""
 
-    def __call__(self, samples: Floats, method: str, *, f0_min: float, f0_max: float) -> Floats: ...
+    def __call__(
+        self, samples: Floats, method: str, *, f0_min: float, f0_max: float, whole: bool
+    ) -> Floats: ...
 
 
 class RvcConverter:
@@ -107,14 +109,17 @@ class RvcConverter:
         return int(self.voice.config.sample_rate)
 
     def estimate(self, samples: Floats, options: ConvertOptions) -> Floats:
-        """F0 as the options want it."""
+        """F0 as the options want it: [n] at 16 kHz → Hz, [n // 160 + 1]."""
         from voicewright.convert import pitch
 
         ask: Estimate = self._estimate or pitch.estimate
-        found = ask(samples, options.method, f0_min=options.f0_min, f0_max=options.f0_max)
-        found = np.asarray(found, np.float32)
+        # Upstream hears a recording as a whole; a chunk never is long enough to be cut again.
+        found = ask(samples, options.method, f0_min=options.f0_min, f0_max=options.f0_max, whole=True)
+        if options.exact:
+            return np.asarray(found, np.float32)
         # Networks search where they learned to; what lies beyond is not wanted here.
-        return np.where((found >= options.f0_min) & (found <= options.f0_max), found, 0).astype(np.float32)
+        wanted = (found >= options.f0_min) & (found <= options.f0_max)
+        return np.where(wanted, found, 0).astype(np.float32)
 
     def convert(
         self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None

@@ -93,8 +93,9 @@ def check_recording(samples: Samples, rate: int, before: int | None = None) -> S
         raise VoicewrightError("the recording holds no samples.")
     if not (finite := np.isfinite(values)).all():
         at = ((before or 0) + int(np.argmin(finite))) / rate
-        raise VoicewrightError(f"the recording holds values that are not numbers at {at:.2f} s: it is
-        damaged.")
+        raise VoicewrightError(
+            f"the recording holds values that are not numbers at {at:.2f} s: it is damaged."
+        )
     return values
 
 
