@@ -49,8 +49,10 @@ class RelativeAttention(nn.Module):
         self.conv_o = nn.Conv1d(channels, channels, 1)
         self.drop = nn.Dropout(dropout)
         deviation = self.width**-0.5
-        self.emb_rel_k = nn.Parameter(torch.randn(1, 2 * WINDOW + 1, self.width) * deviation)
-        self.emb_rel_v = nn.Parameter(torch.randn(1, 2 * WINDOW + 1, self.width) * deviation)
+        self.emb_rel_k = nn.Parameter(torch.empty(1, 2 * WINDOW + 1, self.width))
+        self.emb_rel_v = nn.Parameter(torch.empty(1, 2 * WINDOW + 1, self.width))
+        for table in (self.emb_rel_k, self.emb_rel_v):
+            nn.init.normal_(table, 0.0, deviation)
         for conv in (self.conv_q, self.conv_k, self.conv_v):
             nn.init.xavier_uniform_(conv.weight)
 

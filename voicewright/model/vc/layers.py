@@ -24,7 +24,7 @@ class _Normed(nn.Module):
     def __init__(self, conv: nn.Conv1d | nn.ConvTranspose1d) -> None:
         super().__init__()
         weight = conv.weight.detach()
-        self.weight_g = nn.Parameter(weight.flatten(1).norm(dim=1)[:, None, None])
+        self.weight_g = nn.Parameter(torch.norm_except_dim(weight, 2, 0))
         self.weight_v = nn.Parameter(weight.clone())
         assert conv.bias is not None
         self.bias = nn.Parameter(conv.bias.detach().clone())
