@@ -302,11 +302,10 @@ class _Stream:
             source_f0 = self._source_f0(piece, frames)
             features = protect(features, plain, source_f0, options.protect)
             target = self._target_f0(piece, source_f0)
-            pitch, f0 = _coarse(target), target
-            if stretched != frames:
-                lowered = target * np.float32(2 ** (-options.formant / 12))
-                pitch, f0 = _coarse(lowered), lowered * np.float32(stretched / frames)
-            f0, turned = self._in_phase(piece, f0)
+            # Stretching the excitation and squeezing the sound leave F0 where it was; the embedded pitch goes
+            # with the formants, as the sound is when it is made.
+            pitch = _coarse(target * np.float32(frames / stretched))
+            f0, turned = self._in_phase(piece, target)
         made = self._converter.synthesise(
             features, f0, pitch, self._speaker, self._generator, self._cancel,
             None if stretched == frames else stretched,
