@@ -24,6 +24,11 @@ class Limiter:
         self._past = 0
         """Samples of `_held` that have been passed on and are surroundings only."""
 
+    @property
+    def waiting(self) -> int:
+        """Samples taken and not yet given."""
+        return len(self._held) - self._past
+
     def feed(self, samples: Samples, last: bool) -> Samples:
         self._held = np.concatenate([self._held, samples])
         out: list[Samples] = []

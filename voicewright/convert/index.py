@@ -1,7 +1,8 @@
 """Retrieval: features of the target's own recordings, looked up in faiss's IVFFlat `.index` files with NumPy.
 
-RVC's indices are `IVF{n},Flat` with squared Euclidean distances: n cells around centroids, and in each the features
-nearest to its centroid. faiss's file, little-endian, as faiss 1.7 to 1.15 write it (`index_write.cpp`)::
+RVC's indices are `IVF{n},Flat` with squared Euclidean distances: n cells around centroids, and in each the
+features nearest to its centroid. faiss's file, little-endian, as faiss 1.7 to 1.15 write it
+(`index_write.cpp`)::
 
     "IwFl" header  uint64 nlist, nprobe
     "IxF2" header  uint64 count, float32 centroids [nlist, d]
@@ -19,6 +20,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,7 +41,7 @@ _QUERIES = 1024
 _L2 = 1
 
 
-class IndexError_(VoicewrightError):
+class IndexFileError(VoicewrightError):
     """An index that cannot be used."""
 
 
@@ -51,7 +53,7 @@ class _Reader:
 
     def take(self, count: int) -> memoryview:
         if count < 0 or count > len(self._data) - self._at:
-            raise IndexError_(
+            raise IndexFileError(
                 f"{self._path} is damaged: it claims more than its {len(self._data)} bytes hold; copy or "
                 "download it again."
             )
@@ -69,7 +71,7 @@ class _Reader:
     def count(self) -> int:
         return self.unpack("Q")[0]
 
-    def array(self, kind: str, count: int) -> NDArray[np.generic]:
+    def array(self, kind: str, count: int) -> NDArray[Any]:
         width = np.dtype(kind).itemsize
         # The bytes first: nothing is allocated for a count that the file does not hold.
         return np.frombuffer(self.take(count * width), kind)
@@ -112,14 +114,14 @@ class Index:
             if path.is_dir():
                 raise UsageError(f"{path} is a folder; name the added_….index file in it.")
             if size > MOST_BYTES:
-                raise IndexError_(f"{path} has {size / 1e9:.1f} GB, more than any index; it was not read.")
+                raise IndexFileError(f"{path} has {size / 1e9:.1f} GB, more than any index; it was not read.")
             data = path.read_bytes()
         except FileNotFoundError as error:
             raise UsageError(
                 f"there is no index {path}; give the added_….index file of the voice."
             ) from error
         except OSError as error:
-            raise IndexError_(f"{path} cannot be read: {error.strerror or error}.") from error
+            raise IndexFileError(f"{path} cannot be read: {error.strerror or error}.") from error
         return _parse(cls, path, memoryview(data), version)
 
     def reconstruct(self) -> Floats:
@@ -131,8 +133,8 @@ class Index:
     ) -> tuple[Floats, NDArray[np.int64]]:
         """The k nearest within the `nprobe` nearest cells that hold any, nearest first.
 
-        features: [T, C]. Returns squared distances [T, k] and rows of `rows` [T, k]; inf and -1 where those cells
-        hold fewer than k.
+        features: [T, C]. Returns squared distances [T, k] and rows of `rows` [T, k]; inf and -1 where those
+        cells hold fewer than k.
         """
         if features.ndim != 2 or features.shape[1] != self.width:
             raise VoicewrightError(
@@ -187,8 +189,9 @@ class Index:
     def blend(self, features: Floats, rate: float, k: int = NEIGHBOURS, nprobe: int | None = None) -> Floats:
         """rate · (mean of the neighbours) + (1 - rate) · features; [T, C].
 
-        Neighbours weigh by d⁻² of faiss's *squared* distance d, as RVC has it. Where a neighbour is hit exactly
-        RVC gets 0/0; here it takes all the weight, which is what the formula tends to. Ids of -1 weigh nothing.
+        Neighbours weigh by d⁻² of faiss's *squared* distance d, as RVC has it. Where a neighbour is hit
+        exactly RVC gets 0/0; here it takes all the weight, which is what the formula tends to. Ids of -1
+        weigh nothing.
         """
         if rate == 0 or not len(features):
             return features
@@ -224,22 +227,22 @@ def _parse(cls: type[Index], path: Path, data: memoryview, version: str | None) 
     kind = reader.code()
     if kind != b"IwFl":
         named = kind.decode("latin-1") if kind.isalnum() else "unknown"
-        raise IndexError_(
+        raise IndexFileError(
             f"{path} is no IVFFlat index of faiss (it begins with {named!r}); give the voice's added_….index."
         )
     width, total, trained, metric = reader.header()
     if width < 1 or total < 0 or metric != _L2 or not trained:
-        raise IndexError_(
+        raise IndexFileError(
             f"{path} is damaged or no index of RVC ({width} wide, {total} vectors, metric {metric})."
         )
     if version is not None and width != WIDTHS[version]:
         other = next((name for name, wide in WIDTHS.items() if wide == width), "another model")
-        raise IndexError_(
-            f"{path} is {width} wide, of {other}, and the voice is {version}, {WIDTHS[version]} wide; give the "
-            "index that came with the voice."
+        raise IndexFileError(
+            f"{path} is {width} wide, of {other}, and the voice is {version}, {WIDTHS[version]} wide; give "
+            "the index that came with the voice."
         )
     if total == 0:
-        raise IndexError_(
+        raise IndexFileError(
             f"{path} is empty: `trained_` files hold no features; give the file named added_….index instead."
         )
     nlist, nprobe = reader.unpack("QQ")
@@ -247,9 +250,9 @@ def _parse(cls: type[Index], path: Path, data: memoryview, version: str | None) 
     _skip_direct_map(path, reader)
     sizes = _sizes(path, reader, width, nlist)
     if int(sizes.sum(dtype=np.float64)) != total:
-        raise IndexError_(f"{path} is damaged: its cells do not hold the {total} features that it claims.")
+        raise IndexFileError(f"{path} is damaged: its cells do not hold the {total} features that it claims.")
     if total * (4 * width + 8) > len(data):
-        raise IndexError_(f"{path} is cut short: {total} features do not fit into its {len(data)} bytes.")
+        raise IndexFileError(f"{path} is cut short: {total} features do not fit into its {len(data)} bytes.")
     rows, ids = np.empty((total, width), np.float32), np.empty(total, np.int64)
     at = 0
     for size in sizes[sizes > 0].tolist():
@@ -257,7 +260,7 @@ def _parse(cls: type[Index], path: Path, data: memoryview, version: str | None) 
         ids[at : at + size] = reader.array("<i8", size)
         at += size
     if not (np.isfinite(rows).all() and np.isfinite(centroids).all()):
-        raise IndexError_(f"{path} holds values that are not numbers: it is damaged; copy it again.")
+        raise IndexFileError(f"{path} holds values that are not numbers: it is damaged; copy it again.")
     bounds = np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
     # Cells without features are left out: a search that ends in one finds nothing, and RVC NaN.
     return cls(path, centroids[sizes > 0], rows, bounds, ids, max(1, min(int(nprobe), 1 << 16)))
@@ -266,13 +269,13 @@ def _parse(cls: type[Index], path: Path, data: memoryview, version: str | None) 
 def _centroids(path: Path, reader: _Reader, width: int, nlist: int) -> Floats:
     kind = reader.code()
     if kind not in (b"IxF2", b"IxFI"):
-        raise IndexError_(
+        raise IndexFileError(
             f"{path} keeps its centroids in a way that RVC's indices do not; it cannot be read."
         )
     inner_width, inner_total, _, _ = reader.header()
     count = reader.count()
     if inner_width != width or inner_total != nlist or count != nlist * width:
-        raise IndexError_(f"{path} is damaged: its centroids are not the {nlist} that it claims.")
+        raise IndexFileError(f"{path} is damaged: its centroids are not the {nlist} that it claims.")
     return np.array(reader.array("<f4", count).reshape(nlist, width), np.float32)
 
 
@@ -282,17 +285,17 @@ def _skip_direct_map(path: Path, reader: _Reader) -> None:
     if kind == 2:
         reader.take(16 * reader.count())
     elif kind > 2:
-        raise IndexError_(f"{path} is damaged: it has a direct map of no known kind.")
+        raise IndexFileError(f"{path} is damaged: it has a direct map of no known kind.")
 
 
 def _sizes(path: Path, reader: _Reader, width: int, nlist: int) -> NDArray[np.int64]:
     """How many features each cell holds, int64 [nlist]."""
     kind = reader.code()
     if kind != b"ilar":
-        raise IndexError_(f"{path} keeps its features in another file or packing; it cannot be read.")
+        raise IndexFileError(f"{path} keeps its features in another file or packing; it cannot be read.")
     lists, code_size = reader.unpack("QQ")
     if lists != nlist or code_size != 4 * width:
-        raise IndexError_(f"{path} is damaged: its cells are not those of its centroids.")
+        raise IndexFileError(f"{path} is damaged: its cells are not those of its centroids.")
     form, count = reader.code(), reader.count()
     values = reader.array("<u8", count)
     sizes = np.zeros(nlist, np.uint64)
@@ -301,7 +304,7 @@ def _sizes(path: Path, reader: _Reader, width: int, nlist: int) -> NDArray[np.in
     elif form == b"sprs" and count % 2 == 0 and (values[::2] < nlist).all():
         sizes[values[::2].astype(np.int64)] = values[1::2]
     else:
-        raise IndexError_(f"{path} is damaged: the sizes of its cells cannot be read.")
+        raise IndexFileError(f"{path} is damaged: the sizes of its cells cannot be read.")
     if (sizes > MOST_BYTES).any():
-        raise IndexError_(f"{path} is damaged: a cell claims more features than any file holds.")
+        raise IndexFileError(f"{path} is damaged: a cell claims more features than any file holds.")
     return sizes.astype(np.int64)

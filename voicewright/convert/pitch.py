@@ -39,8 +39,8 @@ def estimate(
 ) -> Floats:
     """F0 of samples [n] (16 kHz, mono) in Hz, 0 where unvoiced: float32 [n // 160 + 1].
 
-    More than 44 s are estimated 40 s at a time with 2 s of context, in bounded memory, unless `whole`. Recurrent
-    and attending networks may then differ by a little from what they say of the whole; WORLD does not care.
+    More than 44 s are estimated 40 s at a time with 2 s of context, in bounded memory, unless `whole`;
+    networks that hear everything at once may then differ by a little from what they say of the whole.
     `f0_min` and `f0_max` bound the search of harvest, dio and crepe; the networks of FCPE and RMVPE search
     32 to 1976 Hz whatever is wanted, as upstream's do. `threshold` is how sure a network must be that a frame
     is voiced (rmvpe 0.03, fcpe 0.006, crepe 0.1). Samples that are no numbers count as silence.
@@ -54,7 +54,9 @@ def estimate(
             f"Pitch needs one channel, got an array of shape {wave.shape}; downmix it first."
         )
     if not 0 < f0_min < f0_max < RATE / 2:
-        raise UsageError(f"pitch between {f0_min:g} and {f0_max:g} Hz cannot be searched; give 0 < low < high.")
+        raise UsageError(
+            f"pitch between {f0_min:g} and {f0_max:g} Hz cannot be searched; give 0 < low < high."
+        )
     chosen = resolve(method)
     frames = len(wave) // HOP + 1
     if not np.isfinite(wave).all():
