@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from beatrice_weights import trained
 
 from voicewright.convert.beatrice import BeatriceConverter
+from voicewright.convert.open import open_converter
 from voicewright.convert.protocol import Converter, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
+from voicewright.model.vc.beatrice.files import save_beatrice
 from voicewright.model.vc.beatrice.fold import fold
 from voicewright.model.vc.beatrice.model import BeatriceVoice
 
@@ -93,3 +97,15 @@ def test_random_state_is_left_alone(converter: Converter, speech: np.ndarray) ->
     before = torch.get_rng_state()
     converter.convert(speech[:RATE], RATE, ConvertOptions())
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_opened_by_name(converter: Converter, tmp_path: Path) -> None:
+    model = fold(*trained(), (BeatriceVoice("Ann"), BeatriceVoice("Bo")), "two")
+    toml = save_beatrice(model, tmp_path / "folder")
+    for named in (toml, toml.parent):
+        assert open_converter(named).name == "two"
+    with pytest.raises(UsageError, match="--index belongs to voices of RVC"):
+        open_converter(toml, tmp_path / "added.index")
+    (toml.parent / "phone_extractor.bin").unlink()
+    with pytest.raises(VoicewrightError, match="is missing"):
+        open_converter(toml)

@@ -17,7 +17,7 @@ from voicewright.audio.limit import CEILING, Limiter
 from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
 from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
 from voicewright.model.vc.beatrice.extractors import HOP
-from voicewright.model.vc.beatrice.files import is_beatrice, open_beatrice
+from voicewright.model.vc.beatrice.files import open_beatrice
 from voicewright.model.vc.beatrice.fold import open_trained
 from voicewright.model.vc.beatrice.model import BeatriceModel, Heard
 from voicewright.model.vc.beatrice.vocoder import HOP as OUT_HOP
@@ -33,7 +33,7 @@ _UNPITCHED = 0.5
 
 def open_beatrice_voice(path: Path) -> BeatriceConverter:
     """A converter from a paraphernalia folder, its TOML, or a checkpoint of Beatrice's trainer."""
-    return BeatriceConverter(open_beatrice(path) if is_beatrice(path) else open_trained(path))
+    return BeatriceConverter(open_trained(path) if path.suffix == ".gz" else open_beatrice(path))
 
 
 class BeatriceConverter:

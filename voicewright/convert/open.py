@@ -1,4 +1,5 @@
-"""The converter that a user's words mean: an RVC voice's file, or a model of ours by name or folder."""
+"""The converter that a user's words mean: a voice of RVC or Beatrice by its file, a model of ours by name or
+folder."""
 
 from __future__ import annotations
 
@@ -17,18 +18,24 @@ def open_converter(
     embedder: str | Path | None = None,
     device: str = "cpu",
 ) -> Converter:
-    """Open what `to` names: a .pth or .safetensors of RVC (or a folder with one), else a model folder or
-    name.
+    """Open what `to` names: a .pth or .safetensors of RVC (or a folder with one), a Beatrice 2 model, else a
+    model folder or name.
 
     index: an added_*.index for RVC voices. embedder: the content model in place of the one that the voice
     names. Raises UsageError for what is not there or does not belong together, VoicewrightError for damaged
     files, each in one sentence.
     """
-    path = rvc_file(to)
+    other = beatrice_path(to)
+    path = rvc_file(to) if other is None else None
     if path is None:
         for word, given in (("--index", index), ("--embedder", embedder)):
             if given is not None:
                 raise UsageError(f"{word} belongs to voices of RVC, and {to} is none; leave it out.")
+    if other is not None:
+        from voicewright.convert.beatrice import open_beatrice_voice
+
+        return open_beatrice_voice(other)
+    if path is None:
         from voicewright.convert.embedded import EmbeddedConverter
 
         return EmbeddedConverter(to)
@@ -44,6 +51,14 @@ def open_converter(
     voice.synthesizer.to(device)
     content.to(device)
     return RvcConverter(voice, content, found, name=path.stem, device=device)
+
+
+def beatrice_path(to: str | Path) -> Path | None:
+    """The Beatrice 2 model that is meant: its folder, its .toml, a .pt.gz of its trainer; None otherwise."""
+    path = Path(to)
+    if path.is_file():
+        return path if path.name.endswith(".pt.gz") or path.suffix == ".toml" else None
+    return path if path.is_dir() and any(path.glob("*.toml")) else None
 
 
 def rvc_file(to: str | Path) -> Path | None:
