@@ -14,6 +14,7 @@ import soxr
 import torch
 
 from voicewright.audio.limit import CEILING, Limiter
+from voicewright.convert.pipeline import Heard as Kept
 from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
 from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
 from voicewright.model.vc.beatrice.extractors import HOP
@@ -56,16 +57,9 @@ class BeatriceConverter:
             raise VoicewrightError("The recording holds samples that are not numbers; decode it again.")
         if not len(samples):
             raise VoicewrightError("The recording is empty: there is nothing to convert.")
-        heard = _Log()
-        pieces = list(self.stream([np.asarray(samples, np.float32)], rate, options, cancel, heard))
-        return Converted(
-            np.concatenate(pieces),
-            options.sample_rate or self.sample_rate,
-            np.concatenate(heard.source),
-            np.concatenate(heard.target),
-            heard.semitones,
-            tuple(heard.warnings),
-        )
+        kept = Kept()
+        pieces = list(self.stream([np.asarray(samples, np.float32)], rate, options, cancel, kept))
+        return kept.converted(np.concatenate(pieces), options.sample_rate or self.sample_rate)
 
     def stream(
         self,
@@ -183,26 +177,6 @@ class _Run:
         pitched = (heard.unpitched < _UNPITCHED).float()
         source, target = (heard.source * pitched)[0], (heard.pitch * pitched)[0]
         self._note.pitch(source[past : past + count].numpy(), target[past : past + count].numpy())
-
-
-class _Log:
-    """A note that remembers."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-        self.source: list[Samples] = []
-        self.target: list[Samples] = []
-        self.semitones = 0.0
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-    def transposed(self, semitones: float) -> None:
-        self.semitones = semitones
-
-    def pitch(self, f0_source: Samples, f0_target: Samples) -> None:
-        self.source.append(f0_source)
-        self.target.append(f0_target)
 
 
 class _Counted:
