@@ -11,6 +11,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from voicewright.model.tts.style import StyleEncoders
 from voicewright.model.vc.bottleneck import ContentConfig, ContentNet
 
 __all__ = [
+    "Conversion",
     "compare",
     "conform",
     "export_kokoro",
@@ -136,18 +138,27 @@ def load_model(
     return model, config, encoders
 
 
+@dataclass(frozen=True)
+class Conversion:
+    """What lets a model convert speech: the content network, and the voice's acoustic style [128] and median
+    pitch in Hz."""
+
+    net: ContentNet
+    style: torch.Tensor
+    pitch: float
+
+
 def save_content(
     folder: Path,
-    net: ContentNet,
-    pitch: float,
+    conversion: Conversion,
     card: Mapping[str, object] | None = None,
     dtype: torch.dtype = torch.float16,
 ) -> None:
-    """Write a model folder's content network, which lets the model convert speech.
-
-    `pitch`: the voice's median in Hz. Raises VoicewrightError when the disk refuses or a weight does not fit.
-    """
-    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in net.state_dict().items()}
+    """Write a model folder's content network. Raises VoicewrightError when the disk refuses or a weight does
+    not fit the type."""
+    net = conversion.net
+    state = {**net.state_dict(), _STYLE: conversion.style}
+    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
     for key, value in stored.items():
         if not torch.isfinite(value).all():
             raise VoicewrightError(
@@ -158,7 +169,7 @@ def save_content(
         "network": net.config.model_dump(),
         "text": net.text_width,
         "phones": net.phones.out_features,
-        "pitch": round(float(pitch), 2),
+        "pitch": round(float(conversion.pitch), 2),
     }
     write_atomically(inner / CONFIG, lambda path: path.write_text(json.dumps(facts, indent=1) + "\n", "utf-8"))
     write_atomically(inner / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
@@ -167,8 +178,8 @@ def save_content(
         write_atomically(inner / CARD, lambda path: path.write_text(text, "utf-8"))
 
 
-def load_content(folder: Path, config: ModelConfig) -> tuple[ContentNet, float]:
-    """The content network of a model folder, in fp32 and eval mode, and the voice's median pitch in Hz.
+def load_content(folder: Path, config: ModelConfig) -> Conversion:
+    """The content network of a model folder, in fp32 and eval mode.
 
     Raises VoicewrightError when there is none, or when it does not belong to a model of this configuration.
     """
@@ -192,9 +203,12 @@ def load_content(folder: Path, config: ModelConfig) -> tuple[ContentNet, float]:
     with torch.device("meta"), _Unfilled():
         net = ContentNet(network, text, phones)
     wanted = net.state_dict()
-    compare(state, wanted, inner / WEIGHTS)
+    compare(state, {**wanted, _STYLE: torch.empty(config.style_dim, device="meta")}, inner / WEIGHTS)
     net.load_state_dict({key: state[key].contiguous() for key in wanted}, assign=True)
-    return net.eval(), pitch
+    return Conversion(net.eval(), state[_STYLE], pitch)
+
+
+_STYLE = "style"
 
 
 class _Unfilled(TorchFunctionMode):

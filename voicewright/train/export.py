@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 
 from voicewright.artifacts import CONTENT
-from voicewright.config import ModelConfig
+from voicewright.config import STYLE, ModelConfig
 from voicewright.corpus.features import Features
-from voicewright.model.checkpoint import save_content, save_model
+from voicewright.model.checkpoint import Conversion, save_content, save_model
 from voicewright.model.vc.bottleneck import ContentConfig
 from voicewright.train.calibrate import match_spectrum, spread_pitch
 from voicewright.train.stages import Networks
@@ -23,6 +23,9 @@ from voicewright.voices.encode import encode_voice
 
 Judge = Callable[[Path], Mapping[str, float]]
 """Judges a model folder by held-out speech. The key "score" orders checkpoints: higher is better."""
+
+TYPICAL = 60
+"""Tokens of a sentence whose style stands for the voice when it converts speech: about five seconds."""
 
 
 def voice_name(speaker: str) -> str:
@@ -81,7 +84,10 @@ def write_converter(
     utterances: Sequence[Features],
     card: Mapping[str, Any],
 ) -> None:
-    """Write a model's content network beside the model; `start`, where given, is the model, copied as it is."""
+    """Write a model's content network beside the model; `start`, where given, is the model, copied as it is.
+
+    `utterances` must be of one speaker, the one that is converted to.
+    """
     if start is not None:
         work = folder.with_name(f".{folder.name}.writing")
         shutil.rmtree(work, ignore_errors=True)
@@ -91,8 +97,11 @@ def write_converter(
     networks = Networks(config, content)
     networks.load_state_dict({key: value.cpu() for key, value in weights.items()})
     assert networks.content is not None
+    networks.eval()
     voiced = np.concatenate([f.f0[f.f0 > 0] for f in utterances])
-    save_content(folder, networks.content.eval(), float(np.median(voiced)), card)
+    pack = encode_voice(networks.styles, utterances)
+    style = torch.from_numpy(pack.style(TYPICAL)[:STYLE].copy())
+    save_content(folder, Conversion(networks.content, style, float(np.median(voiced))), card)
 
 
 def keep_best(

@@ -97,7 +97,7 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
     networks.tts.load_state_dict(state)
     networks.styles.load_state_dict(styles.state_dict())
     if networks.content is not None and (folder / CONTENT).is_dir():
-        old, _ = load_content(folder, config)
+        old = load_content(folder, config).net
         if old.config == recipe.content:
             networks.content.load_state_dict(old.state_dict())
     return networks
