@@ -1,15 +1,14 @@
 """Speech of many people into the embedded voice: is it still the same words, and whose voice is it?
 
-    VOICEWRIGHT_SPEECH=folder python benchmarks/convert_quality.py [--sets libri10,ljspeech32] [--picture out.png]
+    VOICEWRIGHT_SPEECH=folder python benchmarks/convert_quality.py [--sets libri10] [--picture out.png]
 
-The folder holds recordings as `<set>/metadata.csv` (id|text or id|text|speaker) and `<set>/**/<id>.wav|flac`. For every clip:
-word and character errors of the recogniser on the recording and on the conversion; cosine of speaker embeddings
-between the conversion and the target's recordings, and between it and the source speaker's; Pearson correlation
-of log F0 over frames that are voiced in both. Intervals: 95 %, bootstrap over clips. A text table goes to standard
-output, everything to `--json`.
+The folder holds recordings as `<set>/metadata.csv` (id|text or id|text|speaker) and `<set>/**/<id>.flac` or
+.wav. For every clip: word and character errors of the recogniser on the recording and on the conversion;
+cosine of speaker embeddings between the conversion and the target's recordings, and between it and the source
+speaker's; Pearson correlation of log F0 over frames that are voiced in both. Intervals: 95 %, bootstrap over
+clips. A table goes to standard output, everything to `--json`.
 
-Sets that the content network has seen in training are no test: of `kathleen` only ids ending in 3 (held out) are
-taken.
+Of `kathleen` only ids ending in 3 are taken: the others taught the content network, or are the target.
 """
 
 from __future__ import annotations
@@ -68,7 +67,9 @@ def recordings(folder: Path, ends: str = "", limit: int = 0) -> list[tuple[str, 
     """id, text, speaker and file of a set's recordings, `limit` of them evenly spread."""
     files = {path.stem: path for path in folder.rglob("*") if path.suffix in (".wav", ".flac")}
     found = []
-    for row in csv.reader((folder / "metadata.csv").open(encoding="utf-8"), delimiter="|", quoting=csv.QUOTE_NONE):
+    for row in csv.reader(
+        (folder / "metadata.csv").open(encoding="utf-8"), delimiter="|", quoting=csv.QUOTE_NONE
+    ):
         if row[0].endswith(ends) and row[0] in files:
             speaker = row[2] if len(row) > 2 and row[2].isdigit() else folder.name
             found.append((row[0], row[1], speaker, files[row[0]]))
@@ -89,7 +90,7 @@ def pitch_agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> tup
 
 
 def disguised(samples: NDArray[np.float32], pitch: float, formants: float) -> NDArray[np.float32]:
-    """WORLD's resynthesis with F0 and the spectral envelope's frequencies multiplied: another sort of speaker."""
+    """WORLD's resynthesis with F0 and the envelope's frequencies multiplied: another sort of speaker."""
     import pyworld
 
     wave = samples.astype(np.float64)
@@ -178,7 +179,9 @@ def summary(clips: list[Clip]) -> dict[str, dict[str, float]]:
         sums: Array = np.array([pair(clip) for clip in clips])
         total = sums.sum(0)
         resampled = counts @ sums
-        estimated = estimate(float(total[0] / max(total[1], 1e-9)), resampled[:, 0] / np.maximum(resampled[:, 1], 1e-9))
+        estimated = estimate(
+            float(total[0] / max(total[1], 1e-9)), resampled[:, 0] / np.maximum(resampled[:, 1], 1e-9)
+        )
         out[name] = estimated.model_dump()
     return out
 
@@ -198,7 +201,15 @@ def draw(clip: Clip, target: NDArray[np.float32], path: Path) -> None:
     axes = figure.subplots(len(rows), 1)
     for axis, (title, wave) in zip(axes, rows, strict=True):
         wave = wave[: round(5 * SAMPLE_RATE)]
-        axis.specgram(wave + 1e-6 * np.sin(np.arange(len(wave))), 1024, SAMPLE_RATE, noverlap=904, cmap="magma", vmin=-130, vmax=-40)
+        axis.specgram(
+            wave + 1e-6 * np.sin(np.arange(len(wave))),
+            1024,
+            SAMPLE_RATE,
+            noverlap=904,
+            cmap="magma",
+            vmin=-130,
+            vmax=-40,
+        )
         curve = f0(wave)
         axis.plot(np.arange(len(curve)) * 0.0125, np.where(curve > 0, 10 * curve, np.nan), "c", lw=1)
         axis.set(title=title, ylim=(0, 10_000), ylabel="Hz (F0 × 10)", xlim=(0, 5))
@@ -206,12 +217,18 @@ def draw(clip: Clip, target: NDArray[np.float32], path: Path) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--sets", default="kathleen,libri10,ljspeech32")
     parser.add_argument("--to", default="tiny")
     parser.add_argument("--limit", type=int, default=0, help="clips of each set, 0 for all")
     parser.add_argument(
-        "--disguise", type=float, nargs=2, metavar=("PITCH", "FORMANTS"), help="factors of a WORLD resynthesis"
+        "--disguise",
+        type=float,
+        nargs=2,
+        metavar=("PITCH", "FORMANTS"),
+        help="factors of a WORLD resynthesis",
     )
     parser.add_argument("--recogniser", default="pocketsphinx")
     parser.add_argument("--audio", type=Path, help="folder to write the conversions to")
@@ -224,10 +241,14 @@ def main() -> None:
     for name in args.sets.split(","):
         clips = measure(name, speech, converter, args)
         results[name] = {"clips": len(clips), **summary(clips)}
-        print(f"\n{name}: {len(clips)} clips, {sum(len(c.samples) for c in clips) / SAMPLE_RATE / 60:.1f} minutes")
+        minutes = sum(len(clip.samples) for clip in clips) / SAMPLE_RATE / 60
+        print(f"\n{name}: {len(clips)} clips, {minutes:.1f} minutes")
         for key, value in results[name].items():
             if isinstance(value, dict):
-                print(f"  {key:34s} {value['value']:.3f}  ({value['low']:.3f} to {value['high']:.3f})", flush=True)
+                print(
+                    f"  {key:34s} {value['value']:.3f}  ({value['low']:.3f} to {value['high']:.3f})",
+                    flush=True,
+                )
         by_speaker: dict[str, list[Clip]] = {}
         for clip in clips:
             by_speaker.setdefault(clip.speaker, []).append(clip)

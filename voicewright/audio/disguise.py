@@ -165,7 +165,7 @@ class Disguise(nn.Module):
         return (10 ** ((curve - fall) / 10)).unsqueeze(1)
 
     def _noise(self, mel: Tensor) -> Tensor:
-        """Power of a steady, coloured noise in each band, with the scatter that short spectra of noise have."""
+        """Power of a steady, coloured noise in each band, scattered as short spectra of noise are."""
         r, count, device = self.ranges, len(mel), mel.device
         level = mel.mean(1)
         speech = level.quantile(0.9, dim=1).view(-1, 1, 1)

@@ -1,9 +1,9 @@
 """Conversion into a Voicewright model's own voice, without a download: `convert --to kathleen`.
 
-A content network (`model/vc/bottleneck.py`) hears what is said and gives what the model's decoder needs to say
-it: text features, energy, voicing. Pitch is the source's, moved to the target's range. Long recordings are cut
-where they are quietest; every piece is heard and said with a second of its surroundings, and only there does
-one fade into the next.
+A content network (`model/vc/bottleneck.py`) hears what is said and gives what the model's decoder needs to
+say it: text features, energy, voicing. Pitch is the source's, moved to the target's range. Long recordings
+are cut where they are quietest; every piece is heard and said with a second of its surroundings, and only
+there does one fade into the next.
 """
 
 from __future__ import annotations
@@ -18,14 +18,19 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voicewright.artifacts import embedded_model, resolve_model, voice_files
+from voicewright.audio.files import resample
+from voicewright.audio.limit import CEILING, Limiter
 from voicewright.audio.loudness import TARGET, lufs
 from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0 as track
 from voicewright.config import FRAME, HOP, SAMPLE_RATE
 from voicewright.convert.flow import Cutter, Piece, Resampler, joined
-from voicewright.convert.protocol import Converted, ConvertOptions, Note, Samples
+from voicewright.convert.pipeline import Heard
+from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
+from voicewright.convert.source import check_recording
 from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
-from voicewright.model.checkpoint import load_content, load_model
+from voicewright.model.checkpoint import load_model
+from voicewright.model.conversion import load_content
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.model import FastModel
 from voicewright.model.vc.bottleneck import FLOOR, LOUD, MEL, normalised
@@ -37,7 +42,6 @@ MEMORY = 20.0
 """Seconds of speech over which the source's mean spectrum is remembered."""
 BRIDGE = 10
 """Frames (12.5 ms) of voiced speech without a pitch that are bridged from their neighbours."""
-_METHODS = ("auto", "dio")
 
 
 @dataclass
@@ -79,23 +83,12 @@ class EmbeddedConverter:
     ) -> Converted:
         """See `protocol.Converter`. Loudness and pitch are measured on the whole recording first."""
         self._check(options)
-        wave = _checked(samples)
-        if not len(wave):
-            raise VoicewrightError("there are no samples to convert; give a recording with sound in it.")
+        wave = check_recording(samples, rate)
         heard = np.concatenate([*Resampler(rate, SAMPLE_RATE).all([wave])])
-        notes = _Notes()
-        made = [*self._stream([heard], options, cancel, notes, whole=heard)]
-        out = np.concatenate([*Resampler(SAMPLE_RATE, options.sample_rate or SAMPLE_RATE).all(made)])
-        count = round(len(wave) * (options.sample_rate or SAMPLE_RATE) / rate)
-        out = np.pad(out, (0, max(0, count - len(out))))[:count]
-        return Converted(
-            out,
-            options.sample_rate or SAMPLE_RATE,
-            np.concatenate(notes.source),
-            np.concatenate(notes.target),
-            notes.semitones,
-            tuple(notes.warnings),
-        )
+        wanted, notes = options.sample_rate or SAMPLE_RATE, Heard()
+        out = np.concatenate([*self._finished(self._stream([heard], options, cancel, notes, heard), wanted)])
+        count = round(len(wave) * wanted / rate)
+        return notes.converted(np.pad(out, (0, max(0, count - len(out))))[:count], wanted)
 
     def stream(
         self,
@@ -107,21 +100,34 @@ class EmbeddedConverter:
     ) -> Iterator[Samples]:
         """See `protocol.Converter`. Loudness and transposition are settled by the first piece with speech."""
         self._check(options)
-        heard = Resampler(rate, SAMPLE_RATE).all(_checked(block) for block in blocks)
-        made = self._stream(heard, options, cancel, note or _Notes())
-        yield from Resampler(SAMPLE_RATE, options.sample_rate or SAMPLE_RATE).all(made)
+        count = 0
+
+        def checked() -> Iterator[Samples]:
+            nonlocal count
+            for block in blocks:
+                yield check_recording(block, rate, count)
+                count += len(block)
+
+        made = self._stream(Resampler(rate, SAMPLE_RATE).all(checked()), options, cancel, note or Heard())
+        yield from self._finished(made, options.sample_rate or SAMPLE_RATE)
+
+    def _finished(self, made: Iterator[Samples], rate: int) -> Iterator[Samples]:
+        """At the wanted rate, and without peaks beyond full scale."""
+        limiter = Limiter(rate, CEILING)
+        for part in Resampler(SAMPLE_RATE, rate).all(made):
+            if len(ready := limiter.feed(part, last=False)):
+                yield ready
+        yield limiter.feed(np.zeros(0, np.float32), last=True)
 
     def _check(self, options: ConvertOptions) -> None:
-        if options.method not in _METHODS:
-            raise UsageError(
-                f"the embedded voice follows pitch by {_METHODS[1]}, not {options.method}; leave --method out."
-            )
         if options.formant or options.unvoiced != "zero":
             raise UsageError(
                 "the embedded voice has its own formants and voicing; leave --formant and --unvoiced out."
             )
-        if options.speaker not in (0, "0"):
-            raise UsageError(f"the embedded voice is one speaker; there is no speaker {options.speaker!r}.")
+        if options.speaker != 0:
+            raise UsageError(f"the embedded voice is one speaker; there is no speaker {options.speaker}.")
+        if options.exact:
+            raise UsageError("--exact is RVC-WebUI's way of converting; the embedded voice has none.")
 
     def _stream(
         self,
@@ -164,10 +170,12 @@ class EmbeddedConverter:
             # Two minutes are enough for a median.
             voiced = _track(wave[: 120 * SAMPLE_RATE] * np.float32(gain), options)
             voiced = voiced[voiced > 0]
-            median = float(np.median(voiced)) if len(voiced) > 20 else 0.0
+            median = options.source_pitch or (float(np.median(voiced)) if len(voiced) > 20 else 0.0)
             factor = (options.target_pitch or self.pitch) / median if median else 1.0
             if not median:
-                note.warn("the source has no voiced speech (music, noise or whisper?), so no pitch was moved.")
+                note.warn(
+                    "the source has no voiced speech (music, noise or whisper?), so no pitch was moved."
+                )
         else:
             factor = 2 ** (float(options.pitch) / 12)
         note.transposed(12 * float(np.log2(factor)))
@@ -193,7 +201,7 @@ class EmbeddedConverter:
         rng = torch.Generator().manual_seed(options.seed + piece.number)
         text = heard.text[0].T.contiguous()
         sound = self._model.sound(text, torch.from_numpy(moved), heard.energy[0], self._style, rng)
-        return _limited(sound.numpy()[:count] / np.float32(source.gain))
+        return np.asarray(sound.numpy()[:count] / source.gain, np.float32)
 
 
 def model_for(to: Path | str) -> Path:
@@ -224,7 +232,15 @@ def voiced_pitch(found: NDArray[np.float32], voicing: NDArray[np.float32]) -> ND
 
 
 def _track(wave: Samples, options: ConvertOptions) -> NDArray[np.float32]:
-    return track(wave, SAMPLE_RATE, max(options.f0_min, FLOOR_HZ), min(options.f0_max, CEILING_HZ))
+    """F0 [T] every 12.5 ms: WORLD's DIO, which the model was taught with, unless another is asked for."""
+    low, high = max(options.f0_min, FLOOR_HZ), min(options.f0_max, CEILING_HZ)
+    if options.method in ("auto", "dio"):
+        return track(wave, SAMPLE_RATE, low, high)
+    from voicewright.convert.pitch import estimate
+
+    tens = estimate(resample(wave, SAMPLE_RATE, CONTENT_RATE), options.method, f0_min=low, f0_max=high)
+    at = np.minimum(np.rint(np.arange(len(wave) // HOP + 1) * 1.25).astype(int), len(tens) - 1)
+    return np.asarray(tens[at], np.float32)
 
 
 def _remember(source: _Source, mel: Tensor, own: slice) -> Tensor:
@@ -235,7 +251,9 @@ def _remember(source: _Source, mel: Tensor, own: slice) -> Tensor:
     loud = (level > source.loudest - LOUD).float()
     loud[: own.start] *= source.weight == 0  # what came before was counted with its own piece
     added = float(loud.sum())
-    keep = max(0.0, min(1.0, 1 - (source.weight + added - MEMORY * SAMPLE_RATE / HOP) / max(1, source.weight)))
+    keep = max(
+        0.0, min(1.0, 1 - (source.weight + added - MEMORY * SAMPLE_RATE / HOP) / max(1, source.weight))
+    )
     source.total = source.total * keep + mel @ loud
     source.weight = source.weight * keep + added
     mean = source.total / max(1.0, source.weight)
@@ -246,41 +264,3 @@ def _tens(curve: NDArray[np.float32]) -> NDArray[np.float32]:
     """A curve of 12.5 ms at 10 ms, the nearest value each."""
     count = len(curve) * 5 // 4
     return curve[np.minimum((np.arange(count) * 4 + 2) // 5, max(0, len(curve) - 1))]
-
-
-def _limited(wave: Samples) -> Samples:
-    """What exceeds 0.9 bent to stay below 1."""
-    over = np.abs(wave) > 0.9
-    if not over.any():
-        return wave
-    bent = np.sign(wave) * (0.9 + 0.1 * np.tanh((np.abs(wave) - 0.9) / 0.1))
-    return np.where(over, bent, wave).astype(np.float32)
-
-
-def _checked(samples: Samples) -> Samples:
-    wave = np.asarray(samples, np.float32)
-    if wave.ndim != 1:
-        raise VoicewrightError(f"speech to convert is one channel, not an array of shape {wave.shape}.")
-    if not np.isfinite(wave).all():
-        raise VoicewrightError("the samples hold values that are not numbers; decode the recording again.")
-    return wave
-
-
-class _Notes:
-    """Keeps what a stream says beside its samples."""
-
-    def __init__(self) -> None:
-        self.warnings: list[str] = []
-        self.semitones = 0.0
-        self.source: list[NDArray[np.float32]] = []
-        self.target: list[NDArray[np.float32]] = []
-
-    def warn(self, message: str) -> None:
-        self.warnings.append(message)
-
-    def transposed(self, semitones: float) -> None:
-        self.semitones = semitones
-
-    def pitch(self, f0_source: NDArray[np.float32], f0_target: NDArray[np.float32]) -> None:
-        self.source.append(f0_source)
-        self.target.append(f0_target)

@@ -11,7 +11,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from voicewright.artifacts import CARD, CONFIG, CONTENT, WEIGHTS, weights_file
+from voicewright.artifacts import CARD, CONFIG, WEIGHTS, weights_file
 from voicewright.config import Extension, IstftNet, ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.layouts import NORM, STYLES, TRUNK, State, Weights, canonical, compare, conform
@@ -29,17 +28,13 @@ from voicewright.model.reading import read_content
 from voicewright.model.recognise import configuration
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
-from voicewright.model.vc.bottleneck import ContentConfig, ContentNet
 
 __all__ = [
-    "Conversion",
     "compare",
     "conform",
     "export_kokoro",
-    "load_content",
     "load_model",
     "read_state",
-    "save_content",
     "save_model",
     "write_atomically",
 ]
@@ -119,7 +114,7 @@ def load_model(
             note(sentence)
     given = {key: value for key, value in weights.state.items() if styles or not key.startswith(STYLES)}
     # Built without memory, so that a configuration of absurd widths is refused by comparison alone.
-    with torch.device("meta"), _Unfilled():
+    with torch.device("meta"), Unfilled():
         model = TTSModel(config)
         encoders = StyleEncoders(config) if any(key.startswith(STYLES) for key in given) else None
     modules: dict[str, nn.Module] = {"": model} | ({STYLES: encoders} if encoders is not None else {})
@@ -138,80 +133,7 @@ def load_model(
     return model, config, encoders
 
 
-@dataclass(frozen=True)
-class Conversion:
-    """What lets a model convert speech: the content network, and the voice's acoustic style [128] and median
-    pitch in Hz."""
-
-    net: ContentNet
-    style: torch.Tensor
-    pitch: float
-
-
-def save_content(
-    folder: Path,
-    conversion: Conversion,
-    card: Mapping[str, object] | None = None,
-    dtype: torch.dtype = torch.float16,
-) -> None:
-    """Write a model folder's content network. Raises VoicewrightError when the disk refuses or a weight does
-    not fit the type."""
-    net = conversion.net
-    state = {**net.state_dict(), _STYLE: conversion.style}
-    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
-    for key, value in stored.items():
-        if not torch.isfinite(value).all():
-            raise VoicewrightError(
-                f"{folder}: the weight {key} is not finite as {dtype}, so nothing was written."
-            )
-    inner = Path(folder) / CONTENT
-    facts = {
-        "network": net.config.model_dump(),
-        "text": net.text_width,
-        "phones": net.phones.out_features,
-        "pitch": round(float(conversion.pitch), 2),
-    }
-    write_atomically(inner / CONFIG, lambda path: path.write_text(json.dumps(facts, indent=1) + "\n", "utf-8"))
-    write_atomically(inner / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
-    if card is not None:
-        text = json.dumps(card, ensure_ascii=False, indent=1) + "\n"
-        write_atomically(inner / CARD, lambda path: path.write_text(text, "utf-8"))
-
-
-def load_content(folder: Path, config: ModelConfig) -> Conversion:
-    """The content network of a model folder, in fp32 and eval mode.
-
-    Raises VoicewrightError when there is none, or when it does not belong to a model of this configuration.
-    """
-    inner = Path(folder) / CONTENT
-    path = inner / CONFIG
-    if not path.is_file():
-        raise VoicewrightError(
-            f"{folder} cannot convert speech: it has no {CONTENT}/{CONFIG}; train one with a recipe whose "
-            "`start` is this folder (see recipes/convert_tiny.yaml), or convert to tiny."
-        )
-    try:
-        facts = json.loads(path.read_text("utf-8"))
-        network = ContentConfig.model_validate(facts["network"])
-        text, phones, pitch = int(facts["text"]), int(facts["phones"]), float(facts["pitch"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise VoicewrightError(f"{path} cannot be read as a content network: {error}.") from error
-    if (text, phones) != (config.hidden_dim, config.n_token) or not 20 < pitch < 2000:
-        raise VoicewrightError(f"{path} belongs to another model: its widths or its pitch do not fit.")
-    found = read_content(inner / WEIGHTS)
-    state = {key: value.float().clone() for key, value in found.items() if isinstance(value, torch.Tensor)}
-    with torch.device("meta"), _Unfilled():
-        net = ContentNet(network, text, phones)
-    wanted = net.state_dict()
-    compare(state, {**wanted, _STYLE: torch.empty(config.style_dim, device="meta")}, inner / WEIGHTS)
-    net.load_state_dict({key: state[key].contiguous() for key in wanted}, assign=True)
-    return Conversion(net.eval(), state[_STYLE], pitch)
-
-
-_STYLE = "style"
-
-
-class _Unfilled(TorchFunctionMode):
+class Unfilled(TorchFunctionMode):
     """Leaves out the filling of new weights and their norms, which meta tensors have no use for.
 
     torch would load its compiler for them: a second of start-up.

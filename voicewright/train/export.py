@@ -15,7 +15,8 @@ from torch import Tensor
 from voicewright.artifacts import CONTENT
 from voicewright.config import STYLE, ModelConfig
 from voicewright.corpus.features import Features
-from voicewright.model.checkpoint import Conversion, save_content, save_model
+from voicewright.model.checkpoint import save_model
+from voicewright.model.conversion import Conversion, save_content
 from voicewright.model.vc.bottleneck import ContentConfig
 from voicewright.train.calibrate import match_spectrum, spread_pitch
 from voicewright.train.stages import Networks

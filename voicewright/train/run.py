@@ -23,7 +23,8 @@ from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
 from voicewright.corpus.features import Features, build_features
 from voicewright.corpus.manifest import Corpus
 from voicewright.errors import VoicewrightError
-from voicewright.model.checkpoint import compare, load_content, load_model
+from voicewright.model.checkpoint import compare, load_model
+from voicewright.model.conversion import load_content
 from voicewright.train.export import Judge, keep_best, voice_name, write_converter, write_model
 from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.recipe import Recipe, Split

@@ -8,7 +8,7 @@ its switch is on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
@@ -57,9 +57,11 @@ class Networks(nn.Module):
 
 @dataclass
 class Output:
-    """Losses of one forward pass and, for the adversarial phase, what was made beside what was wanted."""
+    """Losses of one forward pass, what else is worth a line in the log, and for the adversarial phase what
+    was made beside what was wanted."""
 
     losses: dict[str, Tensor]
+    measures: dict[str, Tensor] = field(default_factory=dict)
     fake: Tensor | None = None
     real: Tensor | None = None
     condition: Tensor | None = None
@@ -170,7 +172,7 @@ def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
     """The disguised clip must give the text features, energy and voicing of the clip itself.
 
     "front" compares what the decoder's first half makes of these features with what it makes of the true
-    ones; "mel", "stft" and "convergence" compare the sound with the recording.
+    ones.
     """
     if nets.content is None:
         raise VoicewrightError("Stage content: the recipe needs a `content` block for its network.")
@@ -190,9 +192,7 @@ def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
     both = weight.repeat_interleave(2, 1)
     logits = heard.phones.float()
     named = nn.functional.cross_entropy(logits, tokens, reduction="none", label_smoothing=0.05)
-    voiced = nn.functional.binary_cross_entropy_with_logits(
-        heard.voicing, (f0 > 0).float(), reduction="none"
-    )
+    voiced = nn.functional.binary_cross_entropy_with_logits(heard.voicing, (f0 > 0).float(), reduction="none")
     losses = {
         "text": _relative(heard.text, true, weight),
         "phones": (named * weight).sum() / weight.sum(),
@@ -201,16 +201,15 @@ def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
     }
     with torch.no_grad():
         right = (logits.argmax(1) == tokens).float()
-    losses["errors"] = 1 - (right * weight).sum() / weight.sum()
-    if "front" not in recipe.losses and "mel" not in recipe.losses:
-        return Output(losses)
+    measures = {"errors": 1 - (right * weight).sum() / weight.sum()}
+    if "front" not in recipe.losses:
+        return Output(losses, measures)
     style = mixed_style(nets.styles.acoustic, batch, recipe.style_mix).detach()
     made = nets.tts.decoder.front(heard.text, f0, energy, style)
-    if "front" in recipe.losses:
-        with torch.no_grad():
-            wanted = nets.tts.decoder.front(true, f0, energy, style)
-        losses["front"] = _relative(made, wanted, both)
-    return Output(losses)
+    with torch.no_grad():
+        wanted = nets.tts.decoder.front(true, f0, energy, style)
+    losses["front"] = _relative(made, wanted, both)
+    return Output(losses, measures)
 
 
 def _relative(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
@@ -226,8 +225,8 @@ def _relative(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
 _SOUND = ("mel", "stft", "convergence", "periodicity", "tones")
 _PROSODY = ("duration", "duration_ce", "f0", "energy")
 _GAN = ("adversarial", "features")
-_CONTENT = ("text", "phones", "energy", "voicing", "errors", "front")
-_OPTIONAL = {"periodicity", "tones", "errors", "front"}
+_CONTENT = ("text", "phones", "energy", "voicing", "front")
+_OPTIONAL = {"periodicity", "tones", "front"}
 """Losses that a recipe may leave out; those of sound then cost nothing."""
 
 STAGES: dict[str, Stage] = {

@@ -3,9 +3,9 @@ same.
 
 Per 25 ms frame it gives the decoder's text features, as the text encoder would for the phone that is being
 said, and the phone itself; per 12.5 ms energy as the target speaker would have it, and voicing. It is taught
-on the target's recordings under augmentation (`voicewright.audio.disguise`), so nothing of the source's timbre
-has a reason to get through. Convolutions alone: what it says of a frame depends on REACH_BACK frames before
-and REACH_AHEAD after.
+on the target's recordings in disguise (`voicewright.audio.disguise`), so nothing of the source's timbre has a
+reason to get through. Convolutions alone: what it says of a frame depends on `frames_back` frames before and
+`frames_ahead` after.
 """
 
 from __future__ import annotations
@@ -46,11 +46,15 @@ class ContentConfig(Strict):
     @property
     def frames_ahead(self) -> int:
         """25 ms frames of future that an output frame depends on, the stem's included."""
-        return self.blocks * self.ahead + 2
+        return self._deep * self.ahead + 2
 
     @property
     def frames_back(self) -> int:
-        return self.blocks * (self.kernel - 1 - self.ahead) + 3
+        return self._deep * (self.kernel - 1 - self.ahead) + 3
+
+    @property
+    def _deep(self) -> int:
+        return self.blocks + (2 if self.bottleneck else 0)
 
 
 @dataclass
@@ -115,7 +119,11 @@ class ContentNet(nn.Module):
         self.text: nn.Module
         if config.bottleneck:
             self.text = nn.Sequential(
-                nn.Linear(phones, width), Block(config), Block(config), nn.LayerNorm(width), nn.Linear(width, text)
+                nn.Linear(phones, width),
+                Block(config),
+                Block(config),
+                nn.LayerNorm(width),
+                nn.Linear(width, text),
             )
         else:
             self.text = nn.Linear(width, text)
