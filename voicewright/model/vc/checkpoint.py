@@ -172,11 +172,12 @@ def merge(voices: Sequence[ConversionVoice], shares: Sequence[float] | None = No
         _check_alike(first, other)
     speakers = min(voice.config.speakers for voice in voices)
     mixed: dict[str, Tensor] = {}
-    for name, like in first.synthesizer.state_dict().items():
+    states = [voice.synthesizer.state_dict() for voice in voices]
+    for name, like in states[0].items():
         rows = slice(speakers) if name == "emb_g.weight" else slice(None)
         mixed[name] = torch.zeros_like(like[rows])
-        for voice, share in zip(voices, shares, strict=True):
-            mixed[name] += voice.synthesizer.state_dict()[name][rows] * (share / total)
+        for state, share in zip(states, shares, strict=True):
+            mixed[name] += state[name][rows] * (share / total)
     with torch.device("meta"), Unfilled():
         synthesizer = Synthesizer(first.config.with_speakers(speakers), posterior=False)
     synthesizer.load_state_dict(mixed, assign=True)
