@@ -102,7 +102,10 @@ class Converting:
 
     speakers: Sequence[str]
     coarse: Callable[[NDArray[np.float32]], NDArray[np.integer]]
-    stages: Mapping[str, Stage] = STAGES
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        return STAGES
 
     def check(self, stage: Any) -> None:
         known = set(STAGES[stage.stage].losses)
