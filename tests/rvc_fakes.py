@@ -32,7 +32,7 @@ def coarse(f0: np.ndarray) -> np.ndarray:
 
 
 def extractors() -> Extractors:
-    return Extractors(content, "bands", pitch, "world", coarse)
+    return Extractors(content, "bands", "bands", pitch, "world", coarse)
 
 
 SYNTHESIZER: dict[str, Any] = {

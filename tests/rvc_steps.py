@@ -1,4 +1,4 @@
-"""Inputs and weights of RVC's training step that anyone can make again, for our loop and for upstream's code."""
+"""Inputs and weights of RVC's training step that anyone can make again, for our loop and for upstream's."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ def recipe() -> VoiceRecipe:
             "initial_channels": 64,
             "gin": 8,
             "speakers": 3,
+            "segment_frames": 8,
         },
         stages=[
             {"steps": 8, "clips": 2, "optimizer": optimizer, "discriminator": optimizer, "losses": losses}

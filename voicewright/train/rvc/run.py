@@ -215,7 +215,7 @@ def train_slices(
             "step": step,
             "speakers": {speaker: number for number, speaker in enumerate(speakers)},
             "content": tools.content_name,
-            "pitch": tools.f0_name,
+            "pitch": tools.f0_key,
             "minutes": round(seconds / 60, 1),
             "held_out": sorted({s.utterance for s in validation}),
             "measured": verdict,
