@@ -21,7 +21,7 @@ from synthetic import corpus as make_corpus
 from voicewright.convert.index import Index
 from voicewright.convert.index_build import build_index
 from voicewright.corpus.manifest import Corpus
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.vc.checkpoint import open_voice
 from voicewright.model.vc.discriminators import VoiceDiscriminators
 from voicewright.train.loop import Trainer
@@ -30,7 +30,7 @@ from voicewright.train.run import Result
 from voicewright.train.rvc.batches import VoiceSampler
 from voicewright.train.rvc.features import MUTE, Slice, build_slices
 from voicewright.train.rvc.recipe import VoiceRecipe
-from voicewright.train.rvc.run import parts_of, train_slices, train_voice
+from voicewright.train.rvc.run import parts_of, start_files, train_slices, train_voice
 from voicewright.train.rvc.task import Converting, VoiceNetworks
 from voicewright.train.state import Checkpoints
 
@@ -305,6 +305,25 @@ def test_a_run_starts_from_pretrained_weights(slices: list[Slice], tmp_path: Pat
     torch.save({"weight": {"a": torch.zeros(1)}, "config": []}, tmp_path / "G.pth")
     with pytest.raises(VoicewrightError, match="no training weights"):
         go(plan, "z")
+
+
+def test_published_weights_are_found_where_pull_puts_them(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("VOICEWRIGHT_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    monkeypatch.chdir(tmp_path)
+    recipe = small(start={"published": "rvc-v1-32k"})
+    with pytest.raises(UsageError, match=r"models pull rvc-v1-32k.*pretrained/f0G32k\.pth"):
+        start_files(recipe)
+    folder = tmp_path / "cache" / "parts" / "rvc-v1-32k"
+    folder.mkdir(parents=True)
+    for name in ("f0G32k.pth", "f0D32k.pth"):
+        (folder / name).write_bytes(b"")
+    assert start_files(recipe) == (folder / "f0G32k.pth", folder / "f0D32k.pth")
+    assert start_files(small()) == (None, None)
+    with pytest.raises(ValueError, match="nothing is published as rvc-v1-96k"):
+        small(start={"published": "rvc-v1-96k"})
 
 
 def test_upstream_s_rates_decay_by_the_epoch() -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, ValidationError, model_validator
 from voicewright.config import Strict
 from voicewright.errors import VoicewrightError
 from voicewright.model.vc.config import RVC_PRESETS, SynthesizerConfig
+from voicewright.published import PUBLISHED
 from voicewright.train.recipe import Judgement, Split, read_yaml
 
 MELS = {24_000: 80, 32_000: 80, 40_000: 125, 48_000: 128}
@@ -62,8 +63,20 @@ class VoiceStage(Strict):
 class Pretrained(Strict):
     """Weights to begin with, laid out as `f0G40k.pth` and `f0D40k.pth`, strictly of the recipe's shapes."""
 
+    published: str | None = None
+    """Name under which `models pull` fetched both, such as rvc-v2-40k."""
     generator: str | None = None
     discriminator: str | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> Pretrained:
+        if self.published is not None:
+            if self.generator or self.discriminator:
+                raise ValueError("give either `published` or files of your own")
+            if not self.published.startswith("rvc-") or self.published not in PUBLISHED:
+                known = ", ".join(name for name in PUBLISHED if name.startswith("rvc-"))
+                raise ValueError(f"nothing is published as {self.published}; there are {known}")
+        return self
 
 
 class VoiceRecipe(Strict):

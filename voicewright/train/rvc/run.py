@@ -11,10 +11,12 @@ import torch
 from torch import Tensor
 
 from voicewright import __version__
+from voicewright.artifacts import missing_part, part_files
 from voicewright.corpus.manifest import Corpus
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare
 from voicewright.model.reading import read_content
+from voicewright.published import PUBLISHED
 from voicewright.train.export import keep_best, voice_name
 from voicewright.train.loop import Trainer
 from voicewright.train.recipe import Split
@@ -56,17 +58,35 @@ def pretrained(path: Path) -> dict[str, Tensor]:
     return {str(key): value.float() for key, value in model.items()}
 
 
+def start_files(recipe: VoiceRecipe) -> tuple[Path | None, Path | None]:
+    """Generator's and discriminator's pretrained weights, where the recipe names them.
+
+    Raises UsageError in one sentence for published ones that are not on this machine.
+    """
+    name = recipe.start.published
+    if name is None:
+        given = (recipe.start.generator, recipe.start.discriminator)
+        generator, discriminator = (Path(path) if path else None for path in given)
+        return generator, discriminator
+    critic = PUBLISHED[name].files[1].name
+    for generator in part_files(name):
+        if (generator.parent / critic).is_file():
+            return generator, generator.parent / critic
+    raise UsageError(missing_part(name))
+
+
 def start(recipe: VoiceRecipe, networks: VoiceNetworks, trainer: Trainer) -> None:
     """Give the networks what the recipe starts from. Raises VoicewrightError for weights of other shapes."""
-    if recipe.start.generator:
-        weights = pretrained(Path(recipe.start.generator))
-        compare(weights, networks.synthesizer.state_dict(), Path(recipe.start.generator))
+    generator, discriminator = start_files(recipe)
+    if generator is not None:
+        weights = pretrained(generator)
+        compare(weights, networks.synthesizer.state_dict(), generator)
         networks.synthesizer.load_state_dict(weights)
         trainer.ema = {key: value.detach().clone() for key, value in networks.state_dict().items()}
-    if recipe.start.discriminator:
+    if discriminator is not None:
         critic = trainer.critics["waveform"]
-        weights = pretrained(Path(recipe.start.discriminator))
-        compare(weights, critic.state_dict(), Path(recipe.start.discriminator))
+        weights = pretrained(discriminator)
+        compare(weights, critic.state_dict(), discriminator)
         critic.load_state_dict(weights)
 
 
