@@ -211,7 +211,9 @@ class Trainer:
 
     def sampler(self, budget: int | None = None, features: Sequence[Any] | None = None) -> Source:
         chosen = self.training if features is None else features
-        return self.task.sampler(self, chosen, budget or self.stage.budget)
+        return self.task.sampler(
+            self.recipe, self.stage, self.counters.stage, chosen, budget or self.stage.budget
+        )
 
     def _probe(self) -> int:
         """Batch budget that fits this machine, found before the stage's first step."""
@@ -299,7 +301,7 @@ class Trainer:
             output = record.forward(self.networks, self.spectral, batch, self.stage)
         weights = self.stage.losses
         parts = [weights[name] * value for name, value in output.losses.items()]
-        logged = {name: value.detach() for name, value in output.losses.items()}
+        logged = {name: value.detach() for name, value in (output.losses | output.measures).items()}
         if self.stage.gan_start is not None and step >= self.stage.gan_start:
             ramp = min(1.0, (step - self.stage.gan_start + 1) / max(1, self.stage.gan_ramp))
             ramped = {name: ramp * weights[name] for name in ("adversarial", "features")}
@@ -362,7 +364,7 @@ class Trainer:
             self._enter_stage()
             self.counters.batch_frames[index] = self._probe()
         if self.recipe.compile and not self._compiled:
-            self.task.compile(self)
+            self.task.compile(self.networks, self.critics)
             self._compiled = True
         sampler = self.sampler(self.counters.batch_frames[index])
         self.epoch = sampler.epoch_steps
@@ -427,7 +429,7 @@ class Trainer:
                     output = record.forward(
                         self.networks, self.spectral, sampler.batch(step).to(self.device), self.stage
                     )
-                for name, value in output.losses.items():
+                for name, value in (output.losses | output.measures).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / batches
         finally:
             self.networks.load_state_dict(live)

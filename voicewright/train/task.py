@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import nn
@@ -15,9 +15,6 @@ from voicewright.model.losses import SpectralLoss
 from voicewright.train.batches import Sampler
 from voicewright.train.recipe import Optimizer
 from voicewright.train.stages import STAGES, Output, Stage, check_losses
-
-if TYPE_CHECKING:
-    from voicewright.train.loop import Trainer
 
 
 class Source(Protocol):
@@ -56,7 +53,9 @@ class Task(Protocol):
         """What compares spectra; the stages' forward gets it."""
         ...
 
-    def sampler(self, trainer: Trainer, features: Sequence[Any], budget: int) -> Source: ...
+    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
+        """Batches of the recipe's stage of that number."""
+        ...
 
     def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
         """What a discriminator is called with beside the sound."""
@@ -74,7 +73,7 @@ class Task(Protocol):
         """Seconds of sound that a step made."""
         ...
 
-    def compile(self, trainer: Trainer) -> None:
+    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
         """Compile what gains by it."""
         ...
 
@@ -119,12 +118,11 @@ class Speaking:
     def spectral(self, recipe: Any) -> nn.Module:
         return SpectralLoss(SAMPLE_RATE)
 
-    def sampler(self, trainer: Trainer, features: Sequence[Any], budget: int) -> Source:
-        stage: Any = trainer.stage
+    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
         return Sampler(
             features,
-            seed=trainer.recipe.seed,
-            stage=trainer.counters.stage,
+            seed=recipe.seed,
+            stage=number,
             batch_frames=budget,
             crop=stage.crop if STAGES[stage.stage].crops else None,
         )
@@ -147,12 +145,12 @@ class Speaking:
         made = stage.window if STAGES[stage.stage].crops else batch.frame_token.shape[1]
         return len(batch.lengths) * made * FRAME / SAMPLE_RATE
 
-    def compile(self, trainer: Trainer) -> None:
+    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
         """The convolutional parts; LSTMs and spectrograms stay eager."""
-        decoder = trainer.networks.tts.decoder
+        decoder = networks.tts.decoder
         decoder.front = torch.compile(decoder.front, dynamic=False)
         decoder.generator.synthesise = torch.compile(decoder.generator.synthesise, dynamic=False)
-        critic = trainer.critics["waveform"]
+        critic = critics["waveform"]
         assert isinstance(critic, Discriminators)
         for member in critic.members:
             member.forward = torch.compile(member.forward, dynamic=False)

@@ -30,7 +30,6 @@ from voicewright.train.rvc.recipe import MELS, VoiceRecipe, VoiceStage
 from voicewright.train.stages import Gan, Output, Stage
 
 if TYPE_CHECKING:
-    from voicewright.train.loop import Trainer
     from voicewright.train.task import Source
 
 OPTIONAL = {"mels"}
@@ -124,12 +123,11 @@ class Converting:
     def spectral(self, recipe: Any) -> nn.Module:
         return Spectra(recipe)
 
-    def sampler(self, trainer: Trainer, features: Sequence[Any], budget: int) -> Source:
-        recipe: VoiceRecipe = trainer.recipe
+    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
         return VoiceSampler(
             features,
             seed=recipe.seed,
-            stage=trainer.counters.stage,
+            stage=number,
             clips=budget,
             rate=recipe.config.sample_rate,
             n_fft=recipe.n_fft,
@@ -159,5 +157,5 @@ class Converting:
         """Of the slices that were heard; a segment of each was decoded."""
         return float(batch.lengths.sum()) / FRAMES
 
-    def compile(self, trainer: Trainer) -> None:
+    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
         raise AssertionError("recipes of voices have no `compile`")
