@@ -376,6 +376,12 @@ def test_the_table_of_published_models_is_sound() -> None:
     assert pinned == {
         *("kokoro-v1.0", "kokoro-v1.1-zh", "kokoro-v1.0-mlx", "styletts2-libritts"),
         *("contentvec", "rmvpe"),
+        *(
+            f"rvc-{v}-{rate}k{pitch}"
+            for v in ("v1", "v2")
+            for rate in (32, 40, 48)
+            for pitch in ("", "-nof0")
+        ),
     }
     kokoro = PUBLISHED["kokoro-v1.0"]
     assert str(kokoro.weights.sha256).startswith("496dba11") and len(kokoro.files) == 2 + 54

@@ -11,13 +11,16 @@ import sys
 import traceback
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from voicewright.commands_models import ListsByDefault
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voice_commands import app as voice_app
+
+if TYPE_CHECKING:
+    from voicewright.train.run import Result
 
 app = typer.Typer(
     help="Give Kokoro-class text-to-speech new voices: prepare recordings, train, speak, judge.",
@@ -267,13 +270,16 @@ def train(
     recogniser: Recogniser = "auto",
     as_json: Json = False,
 ) -> None:
-    """Train a voice by a recipe on a prepared corpus."""
+    """Train a voice by a recipe on a prepared corpus: one that speaks, or an RVC voice (`kind: rvc`)."""
     from voicewright.artifacts import embedded_model
-    from voicewright.commands import Progress, plain, training_judge
+    from voicewright.commands import Progress, train_conversion, training_judge
     from voicewright.train.export import voice_name
-    from voicewright.train.recipe import Recipe
+    from voicewright.train.recipe import Recipe, read_yaml
     from voicewright.train.run import train as run
 
+    if read_yaml(recipe).get("kind") == "rvc":
+        _finish_training(train_conversion(recipe, corpus, out, resume=resume, device=device), as_json)
+        return
     embedded = embedded_model() if Recipe.read(recipe).start == "embedded" else None
     judge = training_judge(corpus, recipe, voice_name, recogniser) if judged else None
     progress = Progress()
@@ -281,6 +287,12 @@ def train(
         recipe, corpus, out, resume=resume, device=device, judge=judge, embedded=embedded, line=progress
     )
     progress.close()
+    _finish_training(result, as_json)
+
+
+def _finish_training(result: Result, as_json: bool) -> None:
+    from voicewright.commands import plain
+
     if as_json:
         _emit(plain(result))
     else:

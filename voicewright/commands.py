@@ -22,6 +22,9 @@ if TYPE_CHECKING:
     from voicewright.corpus.manifest import Corpus, Utterance
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.result import Item, Judgement
+    from voicewright.train.run import Result
+    from voicewright.train.rvc.features import Extractors
+    from voicewright.train.rvc.recipe import VoiceRecipe
 
 
 class Progress:
@@ -135,6 +138,72 @@ def training_judge(
         return ready[0](folder)
 
     return judge
+
+
+def train_conversion(
+    recipe: Path, corpus: Path, out: Path, *, resume: bool = False, device: str = "auto"
+) -> Result:
+    """Train an RVC voice, with progress on standard error. Raises VoicewrightError."""
+    from voicewright.convert.index_build import build_index
+    from voicewright.train.rvc.run import train_voice
+
+    progress = Progress()
+
+    def index(rows: NDArray[np.float32], folder: Path, name: str, version: str) -> Path:
+        return build_index(rows, folder, name, version, progress=progress)
+
+    try:
+        return train_voice(
+            recipe,
+            corpus,
+            out,
+            lambda plan: voice_extractors(plan, device),
+            resume=resume,
+            device=device,
+            build_index=index,
+            line=progress,
+        )
+    finally:
+        progress.close()
+
+
+def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
+    """The content encoder and pitch method that a recipe names. Raises UsageError for what is missing."""
+    import hashlib
+
+    import numpy as np
+    import torch
+
+    from voicewright.artifacts import CONTENT, WEIGHTS, embedded_model
+    from voicewright.convert import pitch
+    from voicewright.model.vc.content import open_content, resolve
+    from voicewright.model.vc.own_content import EMBEDDED, is_own
+    from voicewright.train.run import pick_device
+    from voicewright.train.rvc.features import Extractors
+
+    encoder = open_content(recipe.content).to(pick_device(device))
+    name = recipe.content
+    if is_own(name):
+        weights = (embedded_model() if name == EMBEDDED else Path(name)) / CONTENT / WEIGHTS
+    else:
+        weights = resolve(name)
+    with weights.open("rb") as file:  # another file under the same name must not be taken for it in caches
+        name += " " + hashlib.file_digest(file, "blake2b").hexdigest()[:16]
+    method = pitch.resolve(recipe.pitch) if recipe.f0 else "none"
+
+    def content(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        wave = torch.from_numpy(np.ascontiguousarray(samples))[None].to(pick_device(device))
+        return encoder.encode(wave, recipe.version)[0].float().cpu().numpy()
+
+    def f0(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not recipe.f0:
+            return np.zeros(len(samples) // pitch.HOP + 1, np.float32)
+        found = pitch.estimate(samples, method)
+        return pitch.interpolate_unvoiced(found) if recipe.unvoiced == "interpolate" else found
+
+    return Extractors(
+        content, recipe.content, f"{name} {recipe.version}", f0, f"{method} {recipe.unvoiced}", pitch.coarse
+    )
 
 
 def spread(names: Sequence[str], count: int | None) -> list[str]:

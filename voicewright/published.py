@@ -359,12 +359,64 @@ _EMBEDDERS = (
     ),
 )
 
+_PRETRAINED = """
+v1 D32k 2ab20645829460fdad0d3c44254f1ab53c32cae50c22a66c926ae5aa30abda6f
+v1 D40k 547f66dbbcd9023b9051ed244d12ab043ba8a4e854b154cc28761ac7c002909b
+v1 D48k 8cc013fa60ed9c3f902f5bd99f48c7e3b9352d763d4d3cd6bc241c37b0bfd9ad
+v1 G32k 81817645cde7ed2e2d83f23ef883f33dda564924b497e84d792743912eca4c23
+v1 G40k e428573bda1124b0ae0ae843fd8dcded6027d3993444790b3e9b0100938b2113
+v1 G48k 3862a67ea6313e8ffefc05cee6bee656ef3e089442e9ecf4a6618d60721f3e95
+v1 f0D32k 294db3087236e2c75260d6179056791c9231245daf5d0485545d9e54c4057c77
+v1 f0D40k 7d4f5a441594b470d67579958b2fd4c6b992852ded28ff9e72eda67abcebe423
+v1 f0D48k 1b84c8bf347ad1e539c842e8f2a4c36ecd9e7fb23c16041189e4877e9b07925c
+v1 f0G32k 285f524bf48bb692c76ad7bd0bc654c12bd9e5edeb784dddf7f61a789a608574
+v1 f0G40k 9115654aeef1995f7dd3c6fc4140bebbef0ca9760bed798105a2380a34299831
+v1 f0G48k 78bc9cab27e34bcfc194f93029374d871d8b3e663ddedea32a9709e894cc8fe8
+v2 D32k d8043378cc6619083d385f5a045de09b83fb3bf8de45c433ca863b71723ac3ca
+v2 D40k 471378e894e7191f89a94eda8288c5947b16bbe0b10c3f1f17efdb7a1d998242
+v2 D48k db01094a93c09868a278e03dafe8bb781bfcc1a5ba8df168c948bf9168c84d82
+v2 G32k 869b26a47f75168d6126f64ac39e6de5247017a8658cfd68aca600f7323efb9f
+v2 G40k a3843da7fde33db1dab176146c70d6c2df06eafe9457f4e3aa10024e9c6a4b69
+v2 G48k 2e2b1581a436d07a76b10b9d38765f64aa02836dc65c7dee1ce4140c11ea158b
+v2 f0D32k bd7134e7793674c85474d5145d2d982e3c5d8124fc7bb6c20f710ed65808fa8a
+v2 f0D40k 6b6ab091e70801b28e3f41f335f2fc5f3f35c75b39ae2628d419644ec2b0fa09
+v2 f0D48k 2269b73c7a4cf34da09aea99274dabf99b2ddb8a42cbfb065fb3c0aa9a2fc748
+v2 f0G32k 2332611297b8d88c7436de8f17ef5f07a2119353e962cd93cda5806d59a1133d
+v2 f0G40k 3b2c44035e782c4b14ddc0bede9e2f4a724d025cd073f736d4f43708453adfcb
+v2 f0G48k b5d51f589cc3632d4eae36a315b4179397695042edc01d15312e1bddc2b764a4
+"""
+"""Upstream's own list of hashes (its sha256.env)."""
+
+
+def _pretrained() -> tuple[Published, ...]:
+    """What training of RVC voices starts from: `rvc-v2-40k`, `rvc-v2-40k-nof0`, …: generator, then critic."""
+    hashes = {}
+    for line in _PRETRAINED.split("\n")[1:-1]:
+        version, file, sha256 = line.split()
+        hashes[version, file] = sha256
+    found = []
+    for version, folder in (("v1", "pretrained"), ("v2", "pretrained_v2")):
+        for rate in ("32k", "40k", "48k"):
+            for mark, suffix in (("f0", ""), ("", "-nof0")):
+                names = (f"{mark}G{rate}", f"{mark}D{rate}")
+                files = tuple(
+                    PublishedFile(
+                        f"{folder}/{name}.pth", f"{name}.pth", None, hashes[version, name], 300_000_000
+                    )
+                    for name in names
+                )
+                about = f"what an RVC {version} voice at {rate} is trained from"
+                about += "" if mark else ", without pitch"
+                found.append(Published(f"rvc-{version}-{rate}{suffix}", *_RVC, about, files, kind="part"))
+    return tuple(found)
+
+
 PUBLISHED = MappingProxyType(
     {
         entry.name: entry
         for entry in (
             *(KOKORO_10, KOKORO_11_ZH, KOKORO_019, KOKORO_MLX, STYLETTS2_LIBRITTS, STYLETTS2_LJSPEECH),
-            *(CONTENTVEC, RMVPE, *_EMBEDDERS),
+            *(CONTENTVEC, RMVPE, *_EMBEDDERS, *_pretrained()),
         )
     }
 )

@@ -135,6 +135,20 @@ class Sampler:
             self._epochs = {epoch: [batches[i] for i in order]}
         return self._epochs[epoch]
 
+    @property
+    def unit(self) -> int:
+        """What a clip takes of the batch's budget, in frames."""
+        return self.crop or int(self.frames.max())
+
+    @property
+    def epoch_steps(self) -> int:
+        """Batches of the first epoch; others differ by a few."""
+        return len(self._epoch(0))
+
+    def heaviest(self) -> int:
+        """The step among the first eight whose longest clip is longest."""
+        return min(range(8), key=lambda step: -self.frames[self.indices(step)].max())
+
     def indices(self, step: int) -> NDArray[np.int64]:
         """Which clips make up the batch of this step (0-based within the stage)."""
         while True:

@@ -1,4 +1,5 @@
-"""The one training loop. Stages are records (stages.py); this file steps, saves, resumes, exports, judges."""
+"""The one training loop: it steps, saves, resumes, exports, judges. What is trained is a task (task.py), how
+its stages' records."""
 
 from __future__ import annotations
 
@@ -7,45 +8,65 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from voicewright.config import SAMPLE_RATE
-from voicewright.corpus.features import Features
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import compare
-from voicewright.model.discriminators import ContourDiscriminator, Discriminators
-from voicewright.model.losses import SpectralLoss, discriminator_loss, feature_loss, generator_loss
-from voicewright.train.batches import Batch, Sampler, prefetch
+from voicewright.train.batches import prefetch
 from voicewright.train.memory import choose_clips
-from voicewright.train.recipe import Optimizer, Recipe, StageRecipe
-from voicewright.train.stages import STAGES, Networks, Output, Stage, check_losses
+from voicewright.train.stages import Output, Stage
 from voicewright.train.state import Checkpoints, Counters, optimizer_tensors, restore_optimizer
+from voicewright.train.task import SPEAKING, Source, Task
 from voicewright.train.telemetry import Telemetry
 
 MAX_SKIPS = 20
 """So many steps with broken gradients in a row end the run."""
 
 
-def rate(o: Optimizer, step: int, steps: int) -> float:
-    """Learning rate: linear warm-up, then a cosine down to `final` of the peak."""
-    if step < o.warmup:
-        return o.learning_rate * (step + 1) / o.warmup
-    progress = (step - o.warmup) / max(1, steps - o.warmup)
-    return o.learning_rate * (o.final + (1 - o.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
+HALVES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def adamw(parameters: Sequence[nn.Parameter], o: Optimizer, device: torch.device) -> torch.optim.AdamW:
-    # Decay only matrices: shrinking gains and biases (Snake's alpha among them) serves nothing.
-    groups = [
-        {
-            "params": [p for p in parameters if p.ndim > 1 and min(p.shape) > 1],
-            "weight_decay": o.weight_decay,
-        },
-        {"params": [p for p in parameters if not (p.ndim > 1 and min(p.shape) > 1)], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=o.learning_rate, betas=o.betas, eps=1e-9, fused=True)
+def _limit(clip: float | None) -> float:
+    """The norm that gradients are clipped to; without one they are only measured."""
+    return math.inf if clip is None else clip
+
+
+class LossScale:
+    """Keeps fp16's gradients from vanishing: losses are scaled up, gradients down again.
+
+    Halved where gradients overflow, doubled after many steps without; always 1 in other precisions. It
+    lives in the counters, so that resuming is exact.
+    """
+
+    PATIENCE = 2000
+
+    def __init__(self, counters: Counters, active: bool) -> None:
+        self.counters, self.active = counters, active
+
+    @property
+    def value(self) -> float:
+        return self.counters.scale if self.active else 1.0
+
+    def undo(self, parameters: Sequence[nn.Parameter]) -> None:
+        if self.active:
+            torch._foreach_mul_([p.grad for p in parameters if p.grad is not None], 1 / self.value)
+
+    def held(self) -> None:
+        """A step went well."""
+        if self.active:
+            self.counters.steady += 1
+            if self.counters.steady >= self.PATIENCE:
+                self.counters.scale, self.counters.steady = 2 * self.counters.scale, 0
+
+    def lower(self) -> bool:
+        """After an overflow; False when there is nothing left to lower, and something is wrong."""
+        if not self.active or self.counters.scale <= 1:
+            return False
+        self.counters.scale, self.counters.steady = self.counters.scale / 2, 0
+        return True
 
 
 class Interrupted(Exception):
@@ -61,10 +82,10 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Recipe,
-        networks: Networks,
-        training: Sequence[Features],
-        validation: Sequence[Features],
+        recipe: Any,
+        networks: Any,
+        training: Sequence[Any],
+        validation: Sequence[Any],
         out: Path,
         device: torch.device,
         *,
@@ -72,28 +93,27 @@ class Trainer:
         line: Callable[[str], None],
         export: Callable[[Trainer], None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
+        task: Task = SPEAKING,
     ) -> None:
         for stage in recipe.stages:
-            check_losses(stage)
-        self.recipe, self.out, self.device = recipe, out, device
+            task.check(stage)
+        self.recipe, self.out, self.device, self.task = recipe, out, device, task
         self.training, self.validation = training, validation
         self.line, self.export, self.should_stop = line, export, should_stop
         self.networks = networks.to(device)
         self.ema = {key: value.detach().clone() for key, value in networks.state_dict().items()}
-        sizes = recipe.discriminators
         torch.manual_seed(recipe.seed)
-        self.critics: dict[str, nn.Module] = {
-            "waveform": Discriminators(
-                sizes.periods, sizes.period_channels, sizes.resolutions, sizes.spectrogram_channels
-            ).to(device),
-            "contour": ContourDiscriminator(networks.tts.bert_encoder.out_features).to(device),
-        }
-        self.spectral = SpectralLoss(SAMPLE_RATE).to(device)
+        made = task.critics(recipe, networks)
+        self.critics: dict[str, nn.Module] = {name: critic.to(device) for name, critic in made.items()}
+        self.spectral = task.spectral(recipe).to(device)
         self.counters = Counters(recipe=fingerprint)
+        self.scale = LossScale(self.counters, recipe.precision == "fp16")
         self.checkpoints = Checkpoints(out / "checkpoints")
-        self.optimizer: torch.optim.AdamW
-        self.critic_optimizer: torch.optim.AdamW | None = None
+        self.optimizer: torch.optim.Optimizer
+        self.critic_optimizer: torch.optim.Optimizer | None = None
         self.telemetry: Telemetry
+        self.epoch = 1
+        """Steps of an epoch of the current stage."""
         self._skips = 0
         self._compiled = False
         self._saved = time.monotonic()
@@ -107,7 +127,7 @@ class Trainer:
             found |= {f"{name}|{k}": v for k, v in critic.state_dict().items()}
         found |= optimizer_tensors("optimizer", self.optimizer, self.networks)
         if self.critic_optimizer is not None:
-            critic = self.critics[STAGES[self.stage.stage].critic]
+            critic = self.critics[self.record.critic]
             found |= optimizer_tensors("critic", self.critic_optimizer, critic)
         return found
 
@@ -128,7 +148,7 @@ class Trainer:
                 f"{self.out} was trained with another recipe or corpus; "
                 "resume with the same, or choose another folder."
             )
-        self.counters = counters
+        self.counters = self.scale.counters = counters
         part = {prefix: {} for prefix in ("net", "ema", *self.critics)}  # type: dict[str, dict[str, Tensor]]
         for key, value in tensors.items():
             prefix, _, name = key.partition("|")
@@ -142,7 +162,7 @@ class Trainer:
             self._enter_stage()
             restore_optimizer("optimizer", self.optimizer, self.networks, tensors)
             if self.critic_optimizer is not None:
-                critic = self.critics[STAGES[self.stage.stage].critic]
+                critic = self.critics[self.record.critic]
                 restore_optimizer("critic", self.critic_optimizer, critic, tensors)
         return True
 
@@ -160,46 +180,48 @@ class Trainer:
     # ── stages ────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def stage(self) -> StageRecipe:
+    def stage(self) -> Any:
+        """What the recipe says of the current stage."""
         return self.recipe.stages[min(self.counters.stage, len(self.recipe.stages) - 1)]
+
+    @property
+    def record(self) -> Stage:
+        return self.task.stages[self.stage.stage]
 
     def _enter_stage(self) -> None:
         """Freeze, unfreeze, and make fresh optimizers for the current stage."""
-        record = STAGES[self.stage.stage]
+        record = self.record
         parts = self.networks.parts()
         for name, module in parts.items():
             module.requires_grad_(name in record.trains)
             module.train(name in record.trains)
         trained = [p for p in self.networks.parameters() if p.requires_grad]
-        self.optimizer = adamw(trained, self.stage.optimizer, self.device)
+        self.optimizer = self.task.optimizer(trained, self.stage.optimizer, self.device)
         self.critic_optimizer = None
         if self.stage.gan_start is not None and self.stage.discriminator is not None:
             critic = self.critics[record.critic].train()
-            self.critic_optimizer = adamw(list(critic.parameters()), self.stage.discriminator, self.device)
+            self.critic_optimizer = self.task.optimizer(
+                list(critic.parameters()), self.stage.discriminator, self.device
+            )
 
     def _autocast(self) -> AbstractContextManager[object]:
-        if self.recipe.precision == "bf16":
-            return torch.autocast(self.device.type, torch.bfloat16)
+        if self.recipe.precision in HALVES:
+            return torch.autocast(self.device.type, HALVES[self.recipe.precision])
         return nullcontext()
 
-    def sampler(self, frames: int | None = None, features: Sequence[Features] | None = None) -> Sampler:
-        record = STAGES[self.stage.stage]
-        return Sampler(
-            self.training if features is None else features,
-            seed=self.recipe.seed,
-            stage=self.counters.stage,
-            batch_frames=frames or self.stage.batch_frames,
-            crop=self.stage.crop if record.crops else None,
+    def sampler(self, budget: int | None = None, features: Sequence[Any] | None = None) -> Source:
+        chosen = self.training if features is None else features
+        return self.task.sampler(
+            self.recipe, self.stage, self.counters.stage, chosen, budget or self.stage.budget
         )
 
     def _probe(self) -> int:
-        """Batch budget in frames that fits this machine, found before the stage's first step."""
+        """Batch budget that fits this machine, found before the stage's first step."""
         sampler = self.sampler()
-        record = STAGES[self.stage.stage]
-        unit = self.stage.crop if record.crops else int(sampler.frames.max())
-        wanted = max(1, self.stage.batch_frames // unit)
+        record, unit = self.record, sampler.unit
+        wanted = max(1, self.stage.budget // unit)
         before = {key: value.clone() for key, value in self.networks.state_dict().items()}
-        heaviest = min(range(8), key=lambda s: -sampler.frames[sampler.indices(s)].max())
+        heaviest = sampler.heaviest()
 
         def probe(clips: int) -> None:
             batch = sampler.batch(heaviest, clips).to(self.device)
@@ -212,48 +234,67 @@ class Trainer:
         chosen, sentence = choose_clips(probe, wanted, self.device, self.stage.stage)
         self.networks.load_state_dict(before)  # spectral norms moved while probing
         self.line(sentence)
-        return self.stage.batch_frames if chosen == wanted else chosen * unit
+        return int(self.stage.budget) if chosen == wanted else chosen * unit
 
     # ── steps ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def _adversarial(
         self, output: Output, critic: nn.Module, weights: Mapping[str, float], update_critic: bool, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
-        """One pass of the discriminator over what was made serves both sides: its own step, and the gradient
-        of the generator's adversarial losses, which therefore come from before that step.
+        """The discriminator's own step, and the gradient that it gives the generator.
 
+        One pass over what was made serves both, and the generator's losses come from before the step; with
+        the stage's `critic_first` the discriminator steps, then judges again.
         Returns a scalar whose gradient is that of the weighted adversarial losses, and the values to log.
         """
         assert output.fake is not None and output.real is not None
-        second: tuple[object, ...] = (output.condition,) if output.condition is not None else ()
-        if isinstance(critic, Discriminators) and self.recipe.discriminators.per_step:
-            count = min(self.recipe.discriminators.per_step, len(critic.members))
-            second = (torch.randperm(len(critic.members))[:count].tolist(),)
+        gan, scale = self.record.gan, self.scale.value
+        second = self.task.critic_arguments(self.recipe, critic, output)
         made = output.fake.detach().requires_grad_()
-        with self._autocast():
-            real, real_maps = critic(output.real, *second)
-            fake, fake_maps = critic(made, *second)
-        if isinstance(real, Tensor):
-            real, fake, real_maps, fake_maps = [real], [fake], [real_maps], [fake_maps]
-        loss = discriminator_loss(real, fake)
+
+        def judge(sound: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
+            with self._autocast():
+                scores, maps = critic(sound, *second)
+            return ([scores], [maps]) if isinstance(scores, Tensor) else (scores, maps)
+
+        (real, real_maps), (fake, fake_maps) = judge(output.real), judge(made)
+        loss = gan.critic(real, fake)
         parameters = [p for p in critic.parameters() if p.requires_grad]
-        own = torch.autograd.grad(loss, parameters, retain_graph=True, allow_unused=True)
-        values = {"adversarial": generator_loss(fake), "features": feature_loss(real_maps, fake_maps)}
+        own = torch.autograd.grad(
+            loss * scale, parameters, retain_graph=not gan.critic_first, allow_unused=True
+        )
+        if gan.critic_first:
+            if update_critic:
+                self._step_critic(parameters, own, step)
+            with torch.no_grad():
+                _, real_maps = judge(output.real)
+            fake, fake_maps = judge(made)
+        values = {"adversarial": gan.adversarial(fake), "features": gan.features(real_maps, fake_maps)}
         wanted = torch.stack([weights[name] * value for name, value in values.items()]).sum()
-        (slope,) = torch.autograd.grad(wanted, made)
-        if update_critic and self.critic_optimizer is not None and self.stage.discriminator is not None:
-            for parameter, gradient in zip(parameters, own, strict=True):
-                parameter.grad = gradient
-            norm = nn.utils.clip_grad_norm_(parameters, self.stage.discriminator.clip)
-            if norm.isfinite():
-                self._set_rate(self.critic_optimizer, self.stage.discriminator, step)
-                self.critic_optimizer.step()
-            self.critic_optimizer.zero_grad(set_to_none=True)
+        (slope,) = torch.autograd.grad(wanted * scale, made)
+        if update_critic and not gan.critic_first:
+            self._step_critic(parameters, own, step)
         logged = {name: value.detach() for name, value in values.items()} | {"discriminator": loss.detach()}
-        return (output.fake * slope).sum(), logged
+        return (output.fake * (slope / scale)).sum(), logged
+
+    def _step_critic(
+        self, parameters: Sequence[nn.Parameter], gradients: Sequence[Tensor | None], step: int
+    ) -> None:
+        if self.critic_optimizer is None or self.stage.discriminator is None:
+            return
+        for parameter, gradient in zip(parameters, gradients, strict=True):
+            parameter.grad = gradient
+        self.scale.undo(parameters)
+        norm = nn.utils.clip_grad_norm_(parameters, _limit(self.stage.discriminator.clip))
+        if norm.isfinite():
+            self._set_rate(self.critic_optimizer, self.stage.discriminator, step)
+            self.critic_optimizer.step()
+        else:
+            self.scale.lower()
+        self.critic_optimizer.zero_grad(set_to_none=True)
 
     def _losses(
-        self, record: Stage, batch: Batch, step: int, update_critic: bool = True
+        self, record: Stage, batch: Any, step: int, update_critic: bool = True
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A scalar whose gradient is that of all weighted losses, and the losses by name."""
         with self._autocast():
@@ -270,20 +311,22 @@ class Trainer:
             logged |= values
         return torch.stack(parts).sum(), logged
 
-    def _set_rate(self, optimizer: torch.optim.Optimizer, o: Optimizer, step: int) -> None:
+    def _set_rate(self, optimizer: torch.optim.Optimizer, o: Any, step: int) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = rate(o, step, self.stage.steps)
+            group["lr"] = self.task.rate(o, step, self.stage.steps, self.epoch)
 
     def _update(self, total: Tensor, step: int) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
-        total.backward()
+        (total * self.scale.value).backward()
         trained = [p for p in self.networks.parameters() if p.requires_grad]
-        norm = nn.utils.clip_grad_norm_(trained, self.stage.optimizer.clip)
+        self.scale.undo(trained)
+        norm = nn.utils.clip_grad_norm_(trained, _limit(self.stage.optimizer.clip))
         if bool(norm.isfinite()):
             self._set_rate(self.optimizer, self.stage.optimizer, step)
             self.optimizer.step()
+            self.scale.held()
             self._skips = 0
-        else:
+        elif not self.scale.lower():
             self._skips += 1
             self.line(f"Step {step} of {self.stage.stage}: gradients are not finite, step skipped.")
             if self._skips >= MAX_SKIPS:
@@ -316,26 +359,26 @@ class Trainer:
             self.telemetry.close()
 
     def _run_stage(self) -> None:
-        record, index = STAGES[self.stage.stage], str(self.counters.stage)
+        index = str(self.counters.stage)
         if self.counters.step == 0:
             self._enter_stage()
             self.counters.batch_frames[index] = self._probe()
         if self.recipe.compile and not self._compiled:
-            self._compile()
+            self.task.compile(self.networks, self.critics)
             self._compiled = True
         sampler = self.sampler(self.counters.batch_frames[index])
+        self.epoch = sampler.epoch_steps
         mark, seconds = time.monotonic(), 0.0
         batches = prefetch(sampler.batch, self.counters.step, self.stage.steps)
         for batch in batches:
             step = self.counters.step
             torch.manual_seed((self.recipe.seed * 1_000_003 + self.counters.stage) * 10_000_019 + step)
-            total, logged = self._losses(record, batch.to(self.device), step)
+            total, logged = self._losses(self.record, batch.to(self.device), step)
             norm = self._update(total, step)
             self._follow()
             self.counters.step += 1
             self.counters.total += 1
-            made = self.stage.window if record.crops else batch.frame_token.shape[1]
-            seconds += len(batch.lengths) * made * 0.025
+            seconds += self.task.seconds(batch, self.stage)
             if self.counters.total % self.recipe.log_every == 0:
                 values = {name: float(value) for name, value in logged.items()} | {"gradient": float(norm)}
                 if not all(math.isfinite(v) for v in values.values()):
@@ -367,16 +410,6 @@ class Trainer:
         if stop and not last:
             raise Interrupted(f"Stopped at step {total}; `--resume` goes on from there.")
 
-    def _compile(self) -> None:
-        """Compile the convolutional parts; LSTMs and spectrograms stay eager."""
-        decoder = self.networks.tts.decoder
-        decoder.front = torch.compile(decoder.front, dynamic=False)  # type: ignore[method-assign]
-        decoder.generator.synthesise = torch.compile(decoder.generator.synthesise, dynamic=False)  # type: ignore[method-assign]
-        critic = self.critics["waveform"]
-        assert isinstance(critic, Discriminators)
-        for member in critic.members:
-            member.forward = torch.compile(member.forward, dynamic=False)
-
     @torch.no_grad()
     def validate(self, batches: int = 4) -> dict[str, float]:
         """Mean losses of the current stage on held-out clips, under the EMA weights, without dropout."""
@@ -386,7 +419,7 @@ class Trainer:
         training = {name: module.training for name, module in self.networks.parts().items()}
         self.networks.load_state_dict(self.ema)
         self.networks.eval()
-        record = STAGES[self.stage.stage]
+        record = self.record
         sampler = self.sampler(features=self.validation)
         sums: dict[str, float] = {}
         try:

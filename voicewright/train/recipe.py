@@ -66,6 +66,11 @@ class StageRecipe(Strict):
     style_mix: tuple[float, float, float] = (0.4, 0.3, 0.3)
     """How often a clip's style is its own, another clip's of its speaker, the speaker's mean in the batch."""
 
+    @property
+    def budget(self) -> int:
+        """What a batch may hold, in the sampler's unit."""
+        return self.batch_frames
+
     @model_validator(mode="after")
     def _check(self) -> StageRecipe:
         if self.window > self.crop:
@@ -130,14 +135,7 @@ class Recipe(Strict):
 
         `model: {vocab: kokoro, …}` takes Kokoro's symbol table.
         """
-        try:
-            data = yaml.safe_load(path.read_text("utf-8"))
-        except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-            raise VoicewrightError(f"{path} cannot be read as a recipe: {error}.") from error
-        if not isinstance(data, dict):
-            raise VoicewrightError(
-                f"{path} is not a recipe: it must be a YAML mapping with `name` and `stages`."
-            )
+        data = read_yaml(path)
         model = data.get("model")
         if isinstance(model, dict) and model.get("vocab") == "kokoro":
             from voicewright.text.vocab import KOKORO
@@ -149,3 +147,17 @@ class Recipe(Strict):
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "recipe"
             raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A recipe's YAML as it stands; `kind` says whose it is, absent: a speaking voice's.
+
+    Raises VoicewrightError.
+    """
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise VoicewrightError(f"{path} cannot be read as a recipe: {error}.") from error
+    if not isinstance(data, dict):
+        raise VoicewrightError(f"{path} is not a recipe: it must be a YAML mapping with `name` and `stages`.")
+    return data

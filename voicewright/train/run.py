@@ -11,17 +11,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import numpy as np
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from voicewright import __version__
 from voicewright.artifacts import CONTENT
 from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
 from voicewright.corpus.features import Features, build_features
-from voicewright.corpus.manifest import Corpus
+from voicewright.corpus.manifest import Corpus, Utterance
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
 from voicewright.model.conversion import load_content
@@ -29,6 +30,8 @@ from voicewright.train.export import Judge, keep_best, voice_name, write_convert
 from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.recipe import Recipe, Split
 from voicewright.train.stages import Networks
+
+Item = TypeVar("Item", Features, Utterance)
 
 GRAFTS = ("decoder.generator.gain_post.", "decoder.generator.lead_gain")
 """Layers that a switch may add to start weights; they begin as the graph makes them."""
@@ -49,7 +52,7 @@ def is_test(name: str, rule: Split) -> bool:
     return bool(rule.test and re.search(rule.test, name))
 
 
-def split(features: Sequence[Features], rule: Split) -> tuple[list[Features], list[Features]]:
+def split(features: Sequence[Item], rule: Split) -> tuple[list[Item], list[Item]]:
     """Training and validation utterances; test ones are in neither."""
     usable = [f for f in features if not is_test(f.id, rule)]
     if rule.validation:
@@ -213,7 +216,14 @@ def train_features(
         export=export,
         should_stop=lambda: bool(asked),
     )
-    _claim(out, trainer, recipe, resume)
+    if claim(out, trainer, recipe, resume) and recipe.discriminators.start:
+        trainer.take_critics(Path(recipe.discriminators.start))
+    finished = carry_out(trainer, asked, line)
+    return Result(out / "best", trainer.counters.total, finished, trainer.counters.best)
+
+
+def carry_out(trainer: Trainer, asked: list[int], line: Callable[[str], None]) -> bool:
+    """Run to the end, or to the step after SIGINT, which goes to `asked`; returns whether it ended."""
 
     def stop(number: int, frame: FrameType | None) -> None:
         if asked:
@@ -230,23 +240,24 @@ def train_features(
         line(str(message))
     finally:
         signal.signal(signal.SIGINT, previous)
-    return Result(out / "best", trainer.counters.total, finished, trainer.counters.best)
+    return finished
 
 
-def _claim(out: Path, trainer: Trainer, recipe: Recipe, resume: bool) -> None:
-    """Start a fresh run folder, or take up an old one; an old one is never overwritten in silence."""
+def claim(out: Path, trainer: Trainer, recipe: BaseModel, resume: bool) -> bool:
+    """Start a fresh run folder, or take up an old one; an old one is never overwritten in silence.
+
+    Returns whether the run begins here.
+    """
     out.mkdir(parents=True, exist_ok=True)
     if resume:
         if trainer.resume():
-            trainer.line(f"Resumed at step {trainer.counters.total} of {recipe.total_steps}.")
-            return
+            trainer.line(f"Resumed at step {trainer.counters.total} of {trainer.recipe.total_steps}.")
+            return False
         trainer.line(f"There is no checkpoint in {out} yet; starting from the beginning.")
     elif trainer.checkpoints.found():
         raise VoicewrightError(
             f"{out} already holds a run; continue it with --resume or choose another folder."
         )
-    if recipe.discriminators.start:
-        trainer.take_critics(Path(recipe.discriminators.start))
     (out / "run.json").write_text(
         json.dumps(
             {"recipe": recipe.model_dump(mode="json"), "fingerprint": trainer.counters.recipe}, indent=1
@@ -254,6 +265,7 @@ def _claim(out: Path, trainer: Trainer, recipe: Recipe, resume: bool) -> None:
         + "\n",
         "utf-8",
     )
+    return True
 
 
 def _preview(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> None:
@@ -290,7 +302,7 @@ def train(
     """Train a recipe on a prepared corpus: features first (cached), then the run. Raises VoicewrightError."""
     plan = Recipe.read(recipe)
     prepared = Corpus.read(corpus)
-    features = usable_features(prepared, plan.split, _tenths(line))
+    features = usable_features(prepared, plan.split, tenths(line))
     return train_features(
         plan,
         features,
@@ -329,7 +341,7 @@ def corpus_card(corpus: Corpus, features: Sequence[Features], rule: Split) -> di
     }
 
 
-def _tenths(line: Callable[[str], None]) -> Callable[[str, float], None]:
+def tenths(line: Callable[[str], None]) -> Callable[[str, float], None]:
     """Progress of features as lines, at most one for each tenth of a stage."""
     said: set[tuple[str, int]] = set()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,14 @@ from torch import Tensor, nn
 from voicewright.audio.disguise import Disguise
 from voicewright.config import FRAME, STYLE, ModelConfig
 from voicewright.errors import VoicewrightError
-from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
+from voicewright.model.losses import (
+    SpectralLoss,
+    curve_loss,
+    discriminator_loss,
+    duration_losses,
+    feature_loss,
+    generator_loss,
+)
 from voicewright.model.periodicity import periodicity_loss
 from voicewright.model.tones import tone_loss
 from voicewright.model.tts.model import TTSModel
@@ -68,6 +76,20 @@ class Output:
 
 
 @dataclass(frozen=True)
+class Gan:
+    """The adversarial losses of a stage, and their order.
+
+    critic(real, fake scores), adversarial(fake scores), features(real, fake maps). With `critic_first` the
+    discriminator steps before it judges for the generator, which costs a second pass of it.
+    """
+
+    critic: Callable[..., Tensor] = discriminator_loss
+    adversarial: Callable[..., Tensor] = generator_loss
+    features: Callable[..., Tensor] = feature_loss
+    critic_first: bool = False
+
+
+@dataclass(frozen=True)
 class Stage:
     name: str
     trains: tuple[str, ...]
@@ -76,7 +98,9 @@ class Stage:
     """Whether clips are cropped to the recipe's `crop`, or seen whole."""
     critic: str
     """Which discriminator judges this stage: "waveform" or "contour"."""
-    forward: Callable[[Networks, SpectralLoss, Batch, StageRecipe], Output]
+    forward: Callable[[Any, Any, Any, Any], Output]
+    """(networks, spectral, batch, the stage's recipe) → losses."""
+    gan: Gan = Gan()
 
 
 def expand(x: Tensor, frame_token: Tensor) -> Tensor:

@@ -59,12 +59,19 @@ class Telemetry:
             f"{int(left // 60)}:{int(left % 60):02d} left"
         )
 
-    def preview(self, step: int, name: str, made: NDArray[np.float32], real: NDArray[np.float32]) -> None:
+    def preview(
+        self,
+        step: int,
+        name: str,
+        made: NDArray[np.float32],
+        real: NDArray[np.float32],
+        rate: int = SAMPLE_RATE,
+    ) -> None:
         """Sound and spectrogram of a held-out sentence, beside the recording's."""
         if self._board is None:
             return
         for label, samples in (("made", made), ("real", real)):
-            self._board.add_audio(f"{name}/{label}", samples[None], step, SAMPLE_RATE)
+            self._board.add_audio(f"{name}/{label}", samples[None], step, rate)
         self._board.add_image(f"{name}/made_over_real", picture(made, real), step)
 
     def close(self) -> None:

@@ -1,0 +1,49 @@
+"""Trains the small RVC recipe in OUT on the corpus given; the resume test kills it and starts it again.
+
+Usage: python rvc_resume_script.py CORPUS OUT KILL_AT PLACE, where PLACE is `step` (after that step's update),
+`save` (in the middle of writing a checkpoint) or `never`.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import torch
+import yaml
+from rvc_fakes import extractors, small
+
+import voicewright.train.state as state
+from voicewright.train.loop import Trainer
+from voicewright.train.rvc.run import train_voice
+
+
+def main(corpus: Path, out: Path, kill_at: int, place: str) -> None:
+    torch.set_num_threads(1)
+    here = [0]
+    follow, save_file = Trainer._follow, state.save_file
+
+    def followed(self: Trainer) -> None:
+        follow(self)
+        here[0] = self.counters.total + 1
+        if place == "step" and here[0] == kill_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def saved(tensors: dict[str, torch.Tensor], path: Path) -> None:
+        save_file(tensors, path)
+        if place == "save" and here[0] >= kill_at:
+            with path.open("r+b") as file:
+                file.truncate(path.stat().st_size // 2)
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Trainer._follow = followed  # type: ignore[method-assign]
+    state.save_file = saved
+    recipe = out.with_suffix(".yaml")
+    recipe.write_text(yaml.safe_dump(small(precision="fp16").model_dump(mode="json")), "utf-8")
+    train_voice(recipe, corpus, out, lambda plan: extractors(), resume=True, line=lambda text: None)
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

@@ -1,0 +1,117 @@
+"""RVC's training losses, in float32 whatever runs around them.
+
+Spectrogram: uncentred, reflected by (n_fft - hop) / 2, Hann window of n_fft, √(re² + im² + 1e-6). Log-mel:
+Slaney's scale and area normalisation, natural logarithm, floor 1e-5. The adversarial losses are sums over
+discriminators (LSGAN, Mao et al. 2017), feature matching is a sum over all maps, KL the one of VITS (Kim et
+al. 2021).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+FLOOR = 1e-5
+
+
+def slaney_filters(rate: int, n_fft: int, mels: int, low: float = 0.0, high: float | None = None) -> Tensor:
+    """Triangles of unit area on Slaney's mel scale: linear to 1 kHz, above it 27 steps for a factor of 6.4.
+
+    Float32 [n_fft / 2 + 1, mels]. `high` is half the rate when None.
+    """
+    top = rate / 2 if high is None else high
+    bend, step = 1000.0, math.log(6.4) / 27.0
+
+    def to_mel(hertz: float) -> float:
+        return hertz * 3 / 200 if hertz < bend else 15.0 + math.log(hertz / bend) / step
+
+    mel = torch.linspace(to_mel(low), to_mel(top), mels + 2, dtype=torch.float64)
+    corners = torch.where(mel < 15.0, mel * 200 / 3, bend * torch.exp(step * (mel - 15.0)))
+    bins = torch.linspace(0, rate / 2, n_fft // 2 + 1, dtype=torch.float64)
+    rising = (bins[:, None] - corners[:-2]) / (corners[1:-1] - corners[:-2])
+    falling = (corners[2:] - bins[:, None]) / (corners[2:] - corners[1:-1])
+    areas = 2.0 / (corners[2:] - corners[:-2])
+    return (torch.minimum(rising, falling).clamp_min(0.0) * areas).float()
+
+
+def spectrogram(audio: Tensor, n_fft: int, hop: int, window: Tensor | None = None) -> Tensor:
+    """Magnitudes of audio [B, N]: float32 [B, n_fft / 2 + 1, N // hop]. N must exceed (n_fft - hop) / 2."""
+    with torch.autocast(audio.device.type, enabled=False):
+        shape = torch.hann_window(n_fft, device=audio.device) if window is None else window
+        edge = (n_fft - hop) // 2
+        padded = F.pad(audio.float().unsqueeze(1), (edge, edge), "reflect").squeeze(1)
+        z = torch.stft(padded, n_fft, hop, n_fft, shape, center=False, return_complex=True)
+        return (z.real.square() + z.imag.square() + 1e-6).sqrt()
+
+
+class VoiceMel(nn.Module):
+    """The log-mel of the reconstruction loss; holds window and filters."""
+
+    window: Tensor
+    filters: Tensor
+
+    def __init__(self, rate: int, n_fft: int, hop: int, mels: int) -> None:
+        super().__init__()
+        self.n_fft, self.hop = n_fft, hop
+        self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
+        self.register_buffer("filters", slaney_filters(rate, n_fft, mels), persistent=False)
+
+    def of_spectrum(self, spectrum: Tensor) -> Tensor:
+        """Magnitudes [B, bins, t] → log-mel [B, mels, t], float32."""
+        with torch.autocast(spectrum.device.type, enabled=False):
+            mel = (spectrum.float().transpose(1, 2) @ self.filters).transpose(1, 2)
+            return mel.clamp_min(FLOOR).log()
+
+    def forward(self, audio: Tensor) -> Tensor:
+        """Audio [B, N] → log-mel [B, mels, N // hop], float32."""
+        return self.of_spectrum(spectrogram(audio, self.n_fft, self.hop, self.window))
+
+
+class ScaledMels(nn.Module):
+    """Mean L1 between log-mels at several resolutions, which upstream does not have.
+
+    The optional loss "mels": windows of 2048, 512 and 128 samples with a quarter as hop, after Descript's
+    audio codec (Kumar et al. 2023).
+    """
+
+    def __init__(
+        self, rate: int, sizes: Sequence[tuple[int, int]] = ((2048, 128), (512, 64), (128, 16))
+    ) -> None:
+        super().__init__()
+        self.mels = nn.ModuleList(VoiceMel(rate, n, n // 4, mels) for n, mels in sizes)
+
+    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
+        """Audio [B, N] twice → scalar."""
+        return torch.stack([(mel(fake) - mel(real)).abs().mean() for mel in self.mels]).mean()
+
+
+def critic_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+    """What the discriminators minimise: Σ mean (1 - D(real))² + mean D(fake)²."""
+    pairs = zip(real, fake, strict=True)
+    return torch.stack([(1 - r.float()).square().mean() + f.float().square().mean() for r, f in pairs]).sum()
+
+
+def adversarial_loss(fake: Sequence[Tensor]) -> Tensor:
+    """What the synthesizer minimises of them: Σ mean (1 - D(fake))²."""
+    return torch.stack([(1 - f.float()).square().mean() for f in fake]).sum()
+
+
+def matching_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+    """Σ mean |Δ| over all feature maps; upstream weighs it with 2."""
+    terms = [
+        (r.detach().float() - f.float()).abs().mean()
+        for real_maps, fake_maps in zip(real, fake, strict=True)
+        for r, f in zip(real_maps, fake_maps, strict=True)
+    ]
+    return torch.stack(terms).sum()
+
+
+def kl_loss(z_p: Tensor, logs_q: Tensor, m_p: Tensor, logs_p: Tensor, mask: Tensor) -> Tensor:
+    """KL of the flowed posterior sample from the prior, per frame of the mask [B, 1, T]; others [B, C, T]."""
+    z_p, logs_q, m_p, logs_p, mask = (x.float() for x in (z_p, logs_q, m_p, logs_p, mask))
+    kl = logs_p - logs_q - 0.5 + 0.5 * (z_p - m_p).square() * torch.exp(-2.0 * logs_p)
+    return (kl * mask).sum() / mask.sum()
