@@ -23,7 +23,8 @@ def sines(rate: int, block: int, crossfade: int, search: int, count: int = 6) ->
     return [voice[start : start + block + crossfade + search].copy() for start in starts]
 
 
-# Offsets and samples that upstream's lines gave for these windows (RVC-WebUI 20240604, w-okada master ae6b8ba).
+# Offsets and samples that upstream's lines gave for these windows (RVC-WebUI 20240604, w-okada master
+# ae6b8ba).
 UPSTREAM: list[tuple[Callable[[int, int], Sola], int, int, int, int, list[int], list[float]]] = [
     (
         Sola,

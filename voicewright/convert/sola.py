@@ -1,9 +1,9 @@
 """SOLA: blocks that were converted one by one, joined where their waveforms agree.
 
-Each block comes with what lies before its end and a little more: `block + crossfade + search` samples. The join looks
-in the first `search + 1` places for the one where the new samples are most like what the last block left, drops
-what lies before it, and fades over. Sources: the live loop of RVC-WebUI, and w-okada's VoiceChangerV2, which differ in
-the fade and in the floor of the correlation alone.
+Each block comes with what lies before its end and a little more: `block + crossfade + search` samples. The
+join looks in the first `search + 1` places for the one where the new samples are most like what the last
+block left, drops what lies before it, and fades over. Sources: the live loop of RVC-WebUI, and w-okada's
+VoiceChangerV2, which differ in the fade and in the floor of the correlation alone.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ def partial_fade(crossfade: int, start: float = 0.1, end: float = 0.9) -> Fade:
     `start` and `end` are fractions of the crossfade, its `crossFadeOffsetRate` and `crossFadeEndRate`."""
     first, last = int(crossfade * start), int(crossfade * end)
     if not 0 <= first <= last <= crossfade:
-        raise ValueError(f"a fade from {start} to {end} is none; both lie within 0…1, the end after the start")
+        raise ValueError(
+            f"a fade from {start} to {end} is none; both lie within 0…1, the end after the start"
+        )
     place = np.arange(last - first) / max(last - first, 1)
     falling = np.ones(crossfade)
     falling[first:last] = np.cos(place * 0.5 * np.pi) ** 2
@@ -67,8 +69,8 @@ def best_offset(samples: Samples, tail: Samples, search: int, floor: float = RVC
 class Sola:
     """The join of one stream. It keeps the last block's tail; nothing grows.
 
-    `floor` is for samples within ±1. `faded` looks for the tail as it is after fading out. `Sola.wokada` is the join
-    that w-okada's server makes; the plain one is RVC-WebUI's."""
+    `floor` is for samples within ±1. `faded` looks for the tail as it is after fading out. `Sola.wokada` is
+    the join that w-okada's server makes; the plain one is RVC-WebUI's."""
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """What a live stream needs beside its network: a resampler with little delay, and a queue of fixed size.
 
-libsoxr's stream gives its samples in bursts, 12 ms late on average and up to 40 ms from 48 to 16 kHz, for it filters in
-the frequency domain. This one is the plain sum, `_ZEROS` zero crossings (2 ms at 16 kHz) late and never more.
+libsoxr's stream gives its samples in bursts, 12 ms late on average and up to 40 ms from 48 to 16 kHz, for
+it filters in the frequency domain. This one is the plain sum, `_ZEROS` zero crossings (2 ms at 16 kHz) late
+and never more.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ _ZEROS = 32
 _BETA = 8.6
 """Kaiser's: 80 dB."""
 _ROLLOFF = 0.94
-_MOST = 1 << 22
+_MOST = 1 << 21
 """Values of a filter bank; 44 100 to 48 000 Hz needs 12 thousand."""
 
 
@@ -32,7 +33,9 @@ class StreamResampler:
 
     def __init__(self, rate: int, to: int) -> None:
         if not (1_000 <= rate <= 768_000 and 1_000 <= to <= 768_000):
-            raise UsageError(f"cannot resample from {rate} to {to} Hz; rates of 1000 to 768000 Hz are possible.")
+            raise UsageError(
+                f"cannot resample from {rate} to {to} Hz; rates of 1000 to 768000 Hz are possible."
+            )
         common = gcd(rate, to)
         self.rate, self.to = rate, to
         self._up, self._down = to // common, rate // common
@@ -75,7 +78,9 @@ def _bank(up: int, down: int) -> NDArray[np.float32]:
     wide = max(1.0, down / up)
     half = int(np.ceil(_ZEROS * wide))
     if up * 2 * half > _MOST:
-        raise UsageError(f"cannot resample by {up}/{down}: too odd a ratio; use a common rate such as 48000 Hz.")
+        raise UsageError(
+            f"cannot resample by {up}/{down}: too odd a ratio; use a common rate such as 48000 Hz."
+        )
     if up == down:
         return np.ones((1, 1), dtype=np.float32)
     cut = _ROLLOFF / wide
@@ -89,7 +94,7 @@ class Queue:
     """Samples that came and have not gone: a ring of fixed size."""
 
     def __init__(self, size: int) -> None:
-        self._ring = np.zeros(size, dtype=np.float32)
+        self._ring = np.zeros(max(size, 1), dtype=np.float32)
         self._start = 0
         self._count = 0
 
