@@ -14,7 +14,6 @@ from live_fakes import Echo, voice_like
 from voicewright.convert.block import (
     FRAME,
     BlockEngine,
-    LiveConverter,
     LiveOptions,
     PitchCache,
     Samples,
@@ -22,6 +21,7 @@ from voicewright.convert.block import (
     mix_loudness,
     whole,
 )
+from voicewright.convert.live import LiveConverter
 from voicewright.convert.streaming import Queue, StreamResampler
 from voicewright.errors import UsageError
 
