@@ -1,9 +1,10 @@
-"""Blocks of sound converted one after the other: what the voice hears of the past, and how its blocks are joined.
+"""Blocks of sound converted one after the other: what the voice hears of the past, and how its blocks are
+joined.
 
-Everything happens on a grid of 10 ms at 16 kHz: the newest frames join a window with `context` seconds of what was
-heard before, the voice converts the window's end, and `sola` joins it to the block before. Source of the
-arithmetic: RVC-WebUI's live loop (its buffer is context + crossfade + search + block; at most 40 ms of the
-crossfade are faded over, 10 ms are searched). `live.py` makes a stream of any rate of it.
+Everything happens on a grid of 10 ms at 16 kHz: the newest frames join a window with `context` seconds of
+what was heard before, the voice converts the window's end, and `sola` joins it to the block before. Source
+of the arithmetic: RVC-WebUI's live loop (its buffer is context + crossfade + search + block; at most 40 ms
+of the crossfade are faded over, 10 ms are searched). `live.py` makes a stream of any rate of it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,5 @@
-"""Live conversion apart from microphones and servers: `LiveConverter.process`, pieces in, as many pieces out."""
+"""Live conversion apart from microphones and servers: `LiveConverter.process`, pieces in, as many pieces
+out."""
 
 from __future__ import annotations
 
