@@ -140,9 +140,9 @@ class Client:
         return self.answers[-1]
 
 
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
-def test_sound_over_socket_io(site: Site, transport: str) -> None:
-    client = Client(site.url, transports=[transport])
+@pytest.mark.parametrize("transports", [["websocket"], ["polling", "websocket"]])
+def test_sound_over_socket_io(site: Site, transports: list[str]) -> None:
+    client = Client(site.url, transports=transports)
     sound = voice_like(6.0, 48_000)[: CHUNK * 10]
     out = []
     for index, start in enumerate(range(0, len(sound), CHUNK)):
