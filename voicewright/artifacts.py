@@ -28,6 +28,8 @@ VOICE_SUFFIXES = (".safetensors", ".pt", ".bin", ".npz", ".npy")
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")
 LOCAL = ("runs", "models")
 """Folders in the working directory whose runs and models may be named without a path."""
+PARTS = "parts"
+"""Folder of our cache for networks that do not speak themselves."""
 RUN_FOLDERS = ("best", "export")
 """Where a training run keeps its models, the one chosen by judgement first."""
 
@@ -161,6 +163,10 @@ def resolve_model(model: Path | str | None = None) -> Path:
         snapshot := hub_snapshot(repository, published.revision if published else "")
     ):
         return snapshot
+    if published is not None and published.kind == "part":
+        raise UsageError(
+            f"{name} does not speak: it is a part of voice conversion; name a model that speaks."
+        )
     if published is not None:
         raise UsageError(
             f"{name} is not on this machine; `voicewright models pull {name}` fetches it "
@@ -226,7 +232,7 @@ def _candidates(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
             for path in sorted(base.iterdir()):
                 if path.is_dir():
                     yield str(path), path
-    for published in PUBLISHED.values():
+    for published in speaking():
         snapshot = hub_snapshot(published.repository, published.revision)
         if snapshot is not None:
             yield published.name, snapshot
@@ -237,13 +243,50 @@ def published_file(path: Path) -> Published | None:
     size = path.stat().st_size
     fitting = [
         entry
-        for entry in PUBLISHED.values()
+        for entry in speaking()
         if entry.weights.sha256 and size == (entry.weights.bytes or size) and size <= entry.weights.limit
     ]
     if not fitting:
         return None
     found = digest(path)
     return next((entry for entry in fitting if entry.weights.sha256 == found), None)
+
+
+def speaking() -> list[Published]:
+    """The published models that speak."""
+    return [entry for entry in PUBLISHED.values() if entry.kind == "speech"]
+
+
+def part_files(name: str) -> list[Path]:
+    """The weights of a part of voice conversion on this machine, the best place first; empty when missing.
+
+    Looked for in `models/NAME` of the working directory, in our cache, and in Hugging Face's.
+    """
+    published = PUBLISHED[name]
+    folders = [Path("models") / name, cache_folder() / PARTS / name]
+    found = [folder / published.weights.name for folder in folders]
+    places = [f"{published.repository}:{published.weights.path}", *published.also]
+    found += [
+        folder / place.name
+        for folder in folders
+        for place in (Path(place.partition(":")[2]) for place in published.also)
+    ]
+    for place in places:
+        repository, _, path = place.partition(":")
+        snapshots = hub_cache() / f"models--{repository.replace('/', '--')}" / "snapshots"
+        found += sorted(snapshots.glob(f"*/{path}"))
+    return [path for path in dict.fromkeys(found) if path.is_file()]
+
+
+def missing_part(name: str) -> str:
+    """One sentence: which file is missing, where it comes from, how to get it or where to put it."""
+    published = PUBLISHED[name]
+    hash_wanted = "" if published.pinned else " --accept-hash SHA256"
+    return (
+        f"{name} is not on this machine: `voicewright models pull {name}{hash_wanted}` fetches it "
+        f"({megabytes(published)} MB), or put {published.weights.path} of "
+        f"{published.repository} on Hugging Face at {cache_folder() / PARTS / name / published.weights.name}."
+    )
 
 
 def megabytes(published: Published) -> int:
@@ -266,9 +309,9 @@ def pull(
     if name not in PUBLISHED:
         raise UsageError(f"no model {name} is known; there are {', '.join(PUBLISHED)}.")
     published = PUBLISHED[name]
-    target = cache_folder() / "models" / name
+    target = cache_folder() / ("models" if published.kind == "speech" else PARTS) / name
     if target.is_dir():
-        return _model_of(target)
+        return _model_of(target) if published.kind == "speech" else target
     work = cache_folder() / "downloads" / f"{name}-{published.revision[:12]}"
     try:
         work.mkdir(parents=True, exist_ok=True)

@@ -41,7 +41,7 @@ def record(entry: ModelEntry) -> dict[str, object]:
 
 def fetchable(found: Iterable[ModelEntry]) -> list[dict[str, object]]:
     """Published models that are not among those found."""
-    from voicewright.artifacts import megabytes
+    from voicewright.artifacts import megabytes, part_files
     from voicewright.published import PUBLISHED
 
     here = {entry.name for entry in found} | {entry.folder.name for entry in found}
@@ -54,5 +54,5 @@ def fetchable(found: Iterable[ModelEntry]) -> list[dict[str, object]]:
             "pinned": item.pinned,
         }
         for item in PUBLISHED.values()
-        if item.name not in here
+        if item.name not in here and not (item.kind == "part" and part_files(item.name))
     ]

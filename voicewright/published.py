@@ -49,6 +49,10 @@ class Published:
     files: tuple[PublishedFile, ...]
     voice: str = ""
     language: str = "en-us"
+    kind: str = "speech"
+    """`speech` for a model that speaks; `part` for a network that voice conversion needs."""
+    also: tuple[str, ...] = ()
+    """Where Hugging Face's cache may have such weights too: repository:path."""
 
     @property
     def weights(self) -> PublishedFile:
@@ -261,10 +265,107 @@ STYLETTS2_LJSPEECH = Published(
     ),
 )
 
+_RVC = (
+    "lj1995/VoiceConversionWebUI",
+    "e6d0c1a17da07c33557852f9dfa2bd44cc75737d",
+    "MIT, by the repository's tag",
+)
+
+CONTENTVEC = Published(
+    "contentvec",
+    *_RVC,
+    about="what is said without who says it: ContentVec, which voices of RVC hear with",
+    files=(
+        PublishedFile(
+            "hubert_base/pytorch_model.bin",
+            "pytorch_model.bin",
+            189_206_711,
+            "cc8c20f4b90a520757260197a3ff2505705a7adbd20ad9eeaa4e1a9b38442ef5",
+        ),
+        PublishedFile(
+            "hubert_base/config.json",
+            "config.json",
+            1_492,
+            "0346950779dfb7f9316fa74ed846e2b8a22a08eedfdc5387b73f327cb1a4a7cf",
+        ),
+    ),
+    kind="part",
+    also=(
+        "lj1995/VoiceConversionWebUI:hubert_base.pt",
+        "IAHispano/Applio:Resources/embedders/contentvec/pytorch_model.bin",
+        "lengyue233/content-vec-best:pytorch_model.bin",
+        "lengyue233/content-vec-best:model.safetensors",
+    ),
+)
+
+RMVPE = Published(
+    "rmvpe",
+    *_RVC,
+    about="RMVPE, a pitch estimator for voices over music",
+    files=(
+        PublishedFile(
+            "rmvpe.pt",
+            "rmvpe.pt",
+            181_184_272,
+            "6d62215f4306e3ca278246188607209f09af3dc77ed4232efdd069798c4ec193",
+        ),
+    ),
+    kind="part",
+    also=("IAHispano/Applio:Resources/predictors/rmvpe.pt",),
+)
+
+
+def _embedder(name: str, folder: str, about: str, also: tuple[str, ...] = ()) -> Published:
+    """One of Applio's content models, of which neither revision nor hashes are known."""
+    files = (("pytorch_model.bin", 500_000_000), ("config.json", CONFIG_BYTES))
+    return Published(
+        name,
+        "IAHispano/Applio",
+        "main",
+        "not known for this copy",
+        f"{about}, for voices trained with it; no hash is known, so it wants --accept-hash",
+        tuple(
+            PublishedFile(f"Resources/embedders/{folder}/{file}", file, None, None, most)
+            for file, most in files
+        ),
+        kind="part",
+        also=also,
+    )
+
+
+_EMBEDDERS = (
+    _embedder("spin", "spin", "the content model SPIN"),
+    _embedder("spin-v2", "spin-v2", "the content model SPIN 2"),
+    _embedder(
+        "chinese-hubert-base",
+        "chinese_hubert_base",
+        "Chinese HuBERT",
+        ("TencentGameMate/chinese-hubert-base:pytorch_model.bin",),
+    ),
+    _embedder(
+        "japanese-hubert-base",
+        "japanese_hubert_base",
+        "Japanese HuBERT",
+        ("rinna/japanese-hubert-base:pytorch_model.bin", "rinna/japanese-hubert-base:model.safetensors"),
+    ),
+    _embedder(
+        "korean-hubert-base",
+        "korean_hubert_base",
+        "Korean HuBERT",
+        (
+            "team-lucid/hubert-base-korean:pytorch_model.bin",
+            "team-lucid/hubert-base-korean:model.safetensors",
+        ),
+    ),
+)
+
 PUBLISHED = MappingProxyType(
     {
         entry.name: entry
-        for entry in (KOKORO_10, KOKORO_11_ZH, KOKORO_019, KOKORO_MLX, STYLETTS2_LIBRITTS, STYLETTS2_LJSPEECH)
+        for entry in (
+            *(KOKORO_10, KOKORO_11_ZH, KOKORO_019, KOKORO_MLX, STYLETTS2_LIBRITTS, STYLETTS2_LJSPEECH),
+            *(CONTENTVEC, RMVPE, *_EMBEDDERS),
+        )
     }
 )
 """By the name that `models pull` and `--model` take."""

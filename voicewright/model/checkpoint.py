@@ -114,7 +114,7 @@ def load_model(
             note(sentence)
     given = {key: value for key, value in weights.state.items() if styles or not key.startswith(STYLES)}
     # Built without memory, so that a configuration of absurd widths is refused by comparison alone.
-    with torch.device("meta"), _Unfilled():
+    with torch.device("meta"), Unfilled():
         model = TTSModel(config)
         encoders = StyleEncoders(config) if any(key.startswith(STYLES) for key in given) else None
     modules: dict[str, nn.Module] = {"": model} | ({STYLES: encoders} if encoders is not None else {})
@@ -133,7 +133,7 @@ def load_model(
     return model, config, encoders
 
 
-class _Unfilled(TorchFunctionMode):
+class Unfilled(TorchFunctionMode):
     """Leaves out the filling of new weights and their norms, which meta tensors have no use for.
 
     torch would load its compiler for them: a second of start-up.

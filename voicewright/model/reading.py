@@ -96,10 +96,12 @@ class _Surveyor(pickle.Unpickler):
         return Inert()
 
 
-def read_content(path: Path) -> Any:
+def read_content(path: Path, inert: tuple[str, ...] = ()) -> Any:
     """What a .safetensors or PyTorch file holds: tensors on the CPU, in dictionaries.
 
-    Raises VoicewrightError in one sentence for a missing, damaged, oversized or hostile file.
+    `inert` are beginnings of further names that the file may hold, and which are read as objects that can do
+    nothing: classes of the program that trained it. Raises VoicewrightError in one sentence for a missing,
+    damaged, oversized or hostile file.
     """
     if not path.is_file():
         raise VoicewrightError(f"{path} does not exist; give a model folder or a weights file.")
@@ -110,7 +112,7 @@ def read_content(path: Path) -> Any:
         )
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
-    content = _read_pickle(path, size)
+    content = _read_pickle(path, size, inert)
     _check_tensors(path, content, size)
     return content
 
@@ -128,7 +130,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         ) from error
 
 
-def _read_pickle(path: Path, size: int) -> Any:
+def _read_pickle(path: Path, size: int, inert: tuple[str, ...] = ()) -> Any:
     modern = zipfile.is_zipfile(path)
     try:
         survey = _survey_zip(path, size) if modern else _survey_legacy(path, size)
@@ -138,7 +140,9 @@ def _read_pickle(path: Path, size: int) -> Any:
         raise VoicewrightError(_damaged(path)) from error
     except (AttributeError, EOFError, ImportError, OSError, TypeError, ValueError, MemoryError) as error:
         raise VoicewrightError(_damaged(path)) from error
-    strange = sorted(name for name in survey.names if name not in PLAIN and not name.startswith(LEFTOVERS))
+    strange = sorted(
+        name for name in survey.names if name not in PLAIN and not name.startswith(LEFTOVERS + inert)
+    )
     if strange:
         raise VoicewrightError(_refusal(path, strange))
     try:

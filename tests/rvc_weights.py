@@ -1,0 +1,52 @@
+"""Weights and inputs of conversion synthesizers that anyone can make again: noise seeded by names."""
+
+from __future__ import annotations
+
+import math
+import zlib
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def noise(name: str, shape: tuple[int, ...]) -> Tensor:
+    """Standard normal numbers that depend on the name alone."""
+    rng = np.random.default_rng(zlib.crc32(name.encode()))
+    return torch.from_numpy(rng.standard_normal(shape).astype(np.float32))
+
+
+def filled(shapes: dict[str, tuple[int, ...]]) -> dict[str, Tensor]:
+    """A state dictionary of plausible size: no layer dies, none explodes, the last tanh is not saturated.
+
+    Rules by name: `gamma` 1 + 0.1 n; `weight_g` 0.7 (1 + 0.1 |n|); weights n / √(fan in); biases 0.05 n;
+    embeddings 0.3 n. n is `noise`.
+    """
+    state: dict[str, Tensor] = {}
+    for name, shape in shapes.items():
+        n = noise(name, shape)
+        if name.endswith("gamma"):
+            state[name] = 1 + 0.1 * n
+        elif name.endswith("weight_g"):
+            state[name] = 0.7 * (1 + 0.1 * n.abs())
+        elif name.endswith(("beta", "bias")):
+            state[name] = 0.05 * n
+        elif "emb_" in name and "emb_phone" not in name:
+            state[name] = 0.3 * n
+        else:
+            state[name] = n / math.sqrt(math.prod(shape[1:]))
+    return state
+
+
+def inputs(config: str, width: int, frames: int = 48, batch: int = 2) -> dict[str, Tensor]:
+    """phone, lengths, pitch, f0 (a glide with unvoiced ends), speaker; the second item is shorter."""
+    f0 = 120 + 2.5 * torch.arange(frames)[None].float() + 40 * torch.arange(batch)[:, None].float()
+    f0[:, :5] = 0
+    f0[:, -7:-3] = 0
+    return {
+        "phone": noise(f"{config}.phone", (batch, frames, width)),
+        "lengths": torch.tensor([frames, frames - 9][:batch]),
+        "pitch": ((f0 / 5).long() + 1).clamp(1, 255),
+        "f0": f0,
+        "speaker": torch.tensor([0, 1][:batch]),
+    }
