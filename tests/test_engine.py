@@ -9,8 +9,9 @@ import pytest
 from test_engine_models import write_small_model
 
 from voicewright.artifacts import embedded_model, list_models, resolve_model
+from voicewright.audio.limit import CEILING, limit
 from voicewright.config import FRAME, SAMPLE_RATE
-from voicewright.engines.joins import CEILING, LEAD, TAIL, fade, limit, pause_after, trim
+from voicewright.engines.joins import LEAD, TAIL, fade, pause_after, trim
 from voicewright.engines.plan import COMFORT, EARLY, blocks
 from voicewright.engines.protocol import Speech, join
 from voicewright.engines.torch_engine import TorchEngine

@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from test_engine_models import write_small_model
 
+from voicewright.audio.limit import CEILING, limit
 from voicewright.config import FRAME, SAMPLE_RATE
-from voicewright.engines.joins import CEILING, LEAD, Edges, limit, trim
+from voicewright.engines.joins import LEAD, Edges, trim
 from voicewright.engines.protocol import Speech, join
 from voicewright.engines.timestamps import render
 from voicewright.engines.torch_engine import TorchEngine

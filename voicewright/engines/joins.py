@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from voicewright.audio.limit import CEILING, Limiter
 from voicewright.config import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
@@ -36,14 +37,11 @@ LEAD = 0.05
 TAIL = 0.20
 """Seconds of silence kept after the last sound of all."""
 FADE = 0.010
-CEILING = 0.97
 _WINDOW = 0.010
 _LOOK = 0.1
 """Seconds into the first token that are looked at before the head is cut."""
 _FLOOR = 0.003
 """RMS below which anything is silence."""
-_REACH = 0.005
-"""Seconds on both sides of a peak over which the limiter's gain dips."""
 _QUIET_DB = -38.0
 """Below the loudest 10 ms. Only decides what may go beyond the model's own edges: fricatives are safe."""
 
@@ -97,7 +95,7 @@ class Edges:
         self._decided = min(total, head + int(_LOOK * rate))
         self._fade = min(int(FADE * rate), max(tail - head, total if tail <= head else 0) // 2)
         self._levels = _Levels(int(_WINDOW * rate))
-        self._limiter = None if ceiling is None else _Limiter(rate, ceiling)
+        self._limiter = None if ceiling is None else Limiter(rate, ceiling)
         self._raw = np.zeros(0, np.float32)
         self._raw_at = 0
         self._before = round(before * rate)
@@ -203,30 +201,6 @@ def _quiet(levels: NDArray[np.float64]) -> float:
     return max(_FLOOR, float(levels.max(initial=0.0)) * 10 ** (_QUIET_DB / 20))
 
 
-class _Limiter:
-    """`limit` for samples that come in pieces: always the same blocks, each seen with its surroundings."""
-
-    def __init__(self, rate: int, ceiling: float) -> None:
-        self._rate, self._ceiling = rate, ceiling
-        self._block, self._context = int(0.05 * rate), 2 * int(_REACH * rate)
-        self._held = np.zeros(0, np.float32)
-        self._past = 0
-        """Samples of `_held` that have been passed on and are surroundings only."""
-
-    def feed(self, samples: Samples, last: bool) -> Samples:
-        self._held = np.concatenate([self._held, samples])
-        out: list[Samples] = []
-        need = 1 if last else self._block + self._context
-        while len(self._held) - self._past >= need:
-            end = min(self._past + self._block, len(self._held))
-            seen = limit(self._held[: end + self._context], self._rate, self._ceiling)
-            out.append(seen[self._past : end])
-            drop = max(0, end - self._context)
-            self._held, self._past = self._held[drop:], end - drop
-        self._held = self._held.copy()
-        return np.concatenate(out) if out else np.zeros(0, np.float32)
-
-
 def fade(samples: Samples, rate: int = SAMPLE_RATE) -> None:
     """Fade the first and last 10 ms in place, along a quarter sine (equal power)."""
     length = min(int(FADE * rate), len(samples) // 2)
@@ -234,30 +208,3 @@ def fade(samples: Samples, rate: int = SAMPLE_RATE) -> None:
         ramp = np.sin(0.5 * np.pi * np.arange(length) / length).astype(np.float32)
         samples[:length] *= ramp
         samples[-length:] *= ramp[::-1]
-
-
-def limit(samples: Samples, rate: int = SAMPLE_RATE, ceiling: float = CEILING) -> Samples:
-    """Samples within ±ceiling: the gain dips smoothly around each peak; quieter speech stays as it is."""
-    peak = float(np.abs(samples).max(initial=0.0))
-    if peak <= ceiling:
-        return samples
-    wanted = np.minimum(1.0, ceiling / np.maximum(np.abs(samples.astype(np.float64)), 1e-9))
-    reach = int(_REACH * rate)
-    lowest = np.pad(wanted, reach, constant_values=1.0)
-    # A minimum over windows of doubling length, to 5 ms on both sides.
-    length, window = 1, 2 * reach + 1
-    while length < window:
-        step = min(length, window - length)
-        lowest = np.minimum(lowest[:-step], lowest[step:])
-        length += step
-    # The mean over a window of minima over the same window never exceeds the gain wanted at its centre;
-    # beyond the ends the mean is taken with ones, hence the clip.
-    gain = 1.0 - _mean(1.0 - lowest, window)
-    return np.clip(samples * gain, -ceiling, ceiling).astype(np.float32)
-
-
-def _mean(values: NDArray[np.float64], window: int) -> NDArray[np.float64]:
-    """Centred moving mean over `window` values, zeros beyond the ends."""
-    before = window // 2
-    sums = np.cumsum(np.pad(values, (before + 1, window - before - 1)))
-    return np.maximum(sums[window:] - sums[:-window], 0.0) / window

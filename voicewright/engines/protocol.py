@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -11,16 +10,14 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.errors import Cancelled
+from voicewright.errors import Cancel as Cancel
+from voicewright.errors import stop_if as stop_if
 from voicewright.voices.blend import Mix
 from voicewright.voices.pack import Voicepack
 
 Voice: TypeAlias = str | Path | Voicepack | Mix
 """A name among the model's voices, or a mix of names (`a(2)+b`, see `voices/blend.py`); a voicepack file; a
 voicepack; a parsed mix. A string is never opened as a file."""
-
-Cancel: TypeAlias = Callable[[], bool] | threading.Event
-"""Says whether to stop: asked before every piece of a stream."""
 
 
 @dataclass(frozen=True)
@@ -115,9 +112,3 @@ def join(parts: list[Speech], sample_rate: int) -> Speech:
         parts[0].start if parts else 0.0,
         tuple(word for part in parts for word in part.words),
     )
-
-
-def stop_if(cancel: Cancel | None) -> None:
-    """Raises Cancelled when `cancel` says so."""
-    if cancel is not None and (cancel.is_set() if isinstance(cancel, threading.Event) else cancel()):
-        raise Cancelled("Cancelled.")

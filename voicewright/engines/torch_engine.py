@@ -13,9 +13,10 @@ import torch
 from numpy.typing import NDArray
 
 from voicewright.artifacts import RUN_FOLDERS, read_card, resolve_model, voice_files
+from voicewright.audio.limit import limit
 from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines import plan
-from voicewright.engines.joins import LEAD, TAIL, Edges, limit, pause_after
+from voicewright.engines.joins import LEAD, TAIL, Edges, pause_after
 from voicewright.engines.protocol import Cancel, Chunk, Speech, TokenTime, Voice, WordTime, join, stop_if
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
