@@ -45,7 +45,7 @@ class LiveOptions:
     formant: float = 0.0
     """Semitones."""
     method: str = "auto"
-    """How pitch is found: `convert.pitch.METHODS`."""
+    """How pitch is found: `convert.pitch.METHODS`; auto is FCPE where it is installed, else DIO."""
     index_rate: float = 0.0
     protect: float = 0.5
     """As `ConvertOptions.protect`; 0.5 is off, as in other live converters."""
@@ -54,8 +54,9 @@ class LiveOptions:
     silence: float | None = None
     """dB of full scale below which 10 ms are silence, and silence is not converted. None converts
     everything."""
+    unvoiced: Literal["zero", "interpolate"] = "zero"
+    """As `ConvertOptions.unvoiced`."""
     speaker: int = 0
-    seed: int | None = None
     join: Literal["rvc", "wokada"] = "rvc"
     fade: tuple[float, float] = (0.1, 0.9)
     """Which part of the crossfade w-okada's join fades in."""
@@ -110,6 +111,8 @@ class BlockEngine:
     def __init__(self, voice: BlockVoice, options: LiveOptions) -> None:
         self._window = np.zeros(0, dtype=np.float32)
         self._raw = np.zeros(_GATE_FRAMES * FRAME, dtype=np.float32)
+        self._heard = 0
+        """Frames since the stream began, modulo 2."""
         self.set(voice, options)
 
     def set(self, voice: BlockVoice, options: LiveOptions) -> None:
@@ -117,7 +120,7 @@ class BlockEngine:
         changed."""
         self.voice, self.options = voice, options
         self.block = max(int(options.block * 100 + 1e-6), 1)
-        most = self.block + 2
+        most = self.block + 3
         self._context = _frames(options.context)
         rvc = options.join == "rvc"
         self._crossfade = max(min(_frames(options.crossfade), max(self.block - 1, 1)), 1)
@@ -153,6 +156,7 @@ class BlockEngine:
     def reset(self) -> None:
         self._window[:] = 0.0
         self._raw[:] = 0.0
+        self._heard = 0
         self._sola.reset()
         self.voice.reset()
 
@@ -163,19 +167,23 @@ class BlockEngine:
             raise ValueError(f"{len(samples)} samples are not 1 to {self.longest} whole frames")
         self._hear(samples)
         frames = fresh + self._faded + self._search
+        # Content has frames of 20 ms: windows begin at an even one, so that they are the same in all windows.
+        self._heard = (self._heard + fresh) % 2
         used = self._context + self._crossfade + self._search + fresh
+        head = self._context + (used - self._heard) % 2
+        used += head - self._context
         window = self._window[-used * FRAME :]
         per = self.voice.sample_rate // 100
-        silent = self.options.silence is not None and not window[self._context * FRAME :].any()
+        silent = self.options.silence is not None and not window[head * FRAME :].any()
         if silent:
             self.voice.skip(fresh)
             sound = np.zeros(frames * per, dtype=np.float32)
         else:
-            sound = self.voice.convert(window, fresh, self._context, frames, self.options)
+            sound = self.voice.convert(window, fresh, head, frames, self.options)
             if sound.shape != (frames * per,):
                 raise ValueError(f"a voice gave {sound.shape} samples where {frames * per} were asked for")
             if self.options.rms_mix < 1:
-                heard = window[self._context * FRAME : (self._context + frames) * FRAME]
+                heard = window[head * FRAME : (head + frames) * FRAME]
                 sound = mix_loudness(heard, sound, self.voice.sample_rate, self.options.rms_mix)
         wanted = fresh * per + self._sola.crossfade + self._sola.search
         return self._sola.join(sound[len(sound) - wanted :]), not silent

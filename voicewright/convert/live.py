@@ -65,6 +65,8 @@ class LiveConverter:
         self._out = StreamResampler(voice.sample_rate, self.output_rate)
         self._pending = Queue(0)
         self._ready = Queue(0)
+        self._taken = self._given = self._primed = 0
+        """Samples in, samples out, and silence ahead of the first."""
         self._resize()
 
     @property
@@ -122,7 +124,6 @@ class LiveConverter:
             self._pending.clear()
             self._ready.clear()
             self._taken = self._given = self._primed = 0
-            self._shape = (0, 0)
 
     def warm_up(self, blocks: int = 2) -> float:
         """Convert noise, so that the first block is not the slowest; then reset. → the last one's seconds."""
@@ -154,9 +155,14 @@ class LiveConverter:
                     owed -= ready
             pieces.append(self._ready.pop(owed))
             owed -= len(pieces[-1])
-            if owed > 0:
+            if owed > 0:  # pieces became shorter: from here on there is a block more of delay
+                late = owed
+                if len(samples) % step:
+                    late += int(self.options.block * self.output_rate)
                 self.stats.inserted += owed
+                self._primed += late
                 pieces.append(np.zeros(owed, dtype=np.float32))
+                self._ready.push_silence(min(late - owed, self._ready.free))
             out = np.concatenate(pieces)
             self._given += len(out)
         return out
@@ -182,18 +188,14 @@ class LiveConverter:
 
     def _prime(self, count: int) -> None:
         """Silence ahead of the first block: what rounding to frames and the resamplers hold back, and a
-        block where pieces are not whole blocks."""
-        shape = (count, self.block_samples)
-        if shape == self._shape:
+        block where pieces of `count` samples are not whole blocks."""
+        if self._taken or not count:
             return
-        self._shape = shape
         wait = FRAME / RATE + self._in.delay + self._out.delay
         if count % max(self.block_samples, 1):
             wait += self.options.block
-        needed = int(np.ceil(wait * self.output_rate)) + 2
-        if needed > self._primed:
-            self._ready.push_silence(needed - self._primed)
-            self._primed = needed
+        self._primed = int(np.ceil(wait * self.output_rate)) + 2
+        self._ready.push_silence(self._primed)
 
     def _resize(self) -> None:
         """Queues for the options at hand; what waits in them is kept."""
@@ -206,6 +208,3 @@ class LiveConverter:
             new = Queue(max(size, len(old) + size // 2))
             new.push(old.pop(len(old)))
             setattr(self, name, new)
-        if not hasattr(self, "_shape"):
-            self._taken = self._given = self._primed = 0
-            self._shape = (0, 0)
