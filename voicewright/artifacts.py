@@ -23,6 +23,8 @@ WEIGHTS = "model.safetensors"
 CONFIGS = (CONFIG, "config.yml", "config.yaml")
 """What may say how weights are to be built: Kokoro's configuration, or StyleTTS 2's."""
 VOICES = "voices"
+CONTENT = "content"
+"""Where a model keeps the network that lets it convert speech."""
 CARD = "card.json"
 VOICE_SUFFIXES = (".safetensors", ".pt", ".bin", ".npz", ".npy")
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")

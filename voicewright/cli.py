@@ -54,6 +54,16 @@ ModelOption = Annotated[
 Lexicon = Annotated[
     Path | None, typer.Option("--lexicon", help="Pronunciations of your own.", metavar="FILE")
 ]
+RvcIndex = Annotated[
+    Path | None, typer.Option("--index", help="The voice's added_….index, of RVC.", metavar="FILE")
+]
+Pitch = Annotated[
+    str, typer.Option("--pitch", help="auto, or semitones to transpose by, such as +4.", metavar="auto|N")
+]
+TargetPitch = Annotated[
+    float | None,
+    typer.Option("--target-pitch", help="The voice's median pitch in Hz, for auto.", metavar="HZ"),
+]
 Recogniser = Annotated[
     str, typer.Option("--recogniser", help="auto, pocketsphinx or whisper:MODEL.", metavar="NAME")
 ]
@@ -101,6 +111,13 @@ def say(
     keep_partial: Annotated[
         bool, typer.Option("--keep-partial", help="After Ctrl-C keep what was spoken so far.")
     ] = False,
+    through: Annotated[
+        str | None,
+        typer.Option("--through", help="Let another voice say it: .pth of RVC, or a model.", metavar="VOICE"),
+    ] = None,
+    index: RvcIndex = None,
+    pitch: Pitch = "auto",
+    target_pitch: TargetPitch = None,
     as_json: Json = False,
 ) -> None:
     """Speak a text into a file."""
@@ -111,7 +128,84 @@ def say(
     order = Order(
         wanted, output, model, voice, speed, seed, language, lexicon, timestamps, markup, keep_partial
     )
+    if through is not None:
+        from dataclasses import replace
+
+        from voicewright.convert.protocol import ConvertOptions
+        from voicewright.convert_commands import pitch_of
+
+        conversion = ConvertOptions(pitch=pitch_of(pitch), target_pitch=target_pitch)
+        order = replace(order, through=through, index=index, conversion=conversion)
+    elif index is not None or pitch != "auto" or target_pitch is not None:
+        raise UsageError("--index, --pitch and --target-pitch belong to --through; name a voice with it.")
     command(order, as_json)
+
+
+@app.command()
+def convert(
+    recordings: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    to: Annotated[
+        str, typer.Option("--to", help="The voice: .pth of RVC, a model folder, or tiny.", metavar="VOICE")
+    ],
+    output: Annotated[
+        str | None,
+        typer.Option("-o", "--output", help="File or folder; - writes WAV to standard output."),
+    ] = None,
+    index: RvcIndex = None,
+    pitch: Pitch = "auto",
+    target_pitch: TargetPitch = None,
+    method: Annotated[
+        str,
+        typer.Option("--method", help="Of pitch: auto, harvest, dio, rmvpe, fcpe, crepe.", metavar="NAME"),
+    ] = "auto",
+    speaker: Annotated[int, typer.Option("--speaker", help="Of a voice with several.")] = 0,
+    index_rate: Annotated[float, typer.Option("--index-rate", help="Share of the index, 0 to 1.")] = 0.75,
+    protect: Annotated[
+        float, typer.Option("--protect", help="What the index may do to consonants: 0 to 0.5, all.")
+    ] = 0.33,
+    unvoiced: Annotated[
+        Literal["zero", "interpolate"], typer.Option("--unvoiced", help="Pitch between voiced sounds.")
+    ] = "zero",
+    rms_mix: Annotated[
+        float, typer.Option("--rms-mix", help="0: as loud as the recording; 1: as the voice is.")
+    ] = 0.25,
+    formant: Annotated[float, typer.Option("--formant", help="Shift formants by semitones.")] = 0.0,
+    embedder: Annotated[
+        str | None,
+        typer.Option("--embedder", help="Content model in place of the voice's own.", metavar="NAME|FILE"),
+    ] = None,
+    rate: Annotated[
+        int | None, typer.Option("--rate", help="Samples a second; the voice's own if not given.")
+    ] = None,
+    exact: Annotated[
+        bool, typer.Option("--exact", help="As RVC-WebUI does it, to compare: butt joints and all.")
+    ] = False,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same samples.")] = 0,
+    format: Annotated[str, typer.Option("--format", help="Of files in a folder: wav, flac, mp3, …")] = "wav",
+    device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    as_json: Json = False,
+) -> None:
+    """Convert recordings: the same words, as long and as high or low as wanted, in another voice."""
+    from voicewright.convert.protocol import ConvertOptions
+    from voicewright.convert_commands import ConvertOrder, command, pitch_of
+
+    order = ConvertOrder(tuple(recordings), to, output, index, embedder, device, format)
+    options = ConvertOptions(
+        pitch_of(pitch),
+        target_pitch,
+        method=method,
+        speaker=speaker,
+        index_rate=index_rate,
+        protect=protect,
+        unvoiced=unvoiced,
+        rms_mix=rms_mix,
+        formant=formant,
+        seed=seed,
+        exact=exact,
+        sample_rate=rate,
+    )
+    if code := command(order, options, as_json):
+        raise typer.Exit(code)
 
 
 @app.command()

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Protocol
 
@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from voicewright.convert.protocol import ConvertOptions
     from voicewright.engines.protocol import Speech
+    from voicewright.engines.through import ThroughEngine
     from voicewright.engines.torch_engine import TorchEngine
 
 _LONG = 3000
@@ -45,6 +47,10 @@ class Order:
     timestamps: Path | None = None
     markup: bool = True
     keep_partial: bool = False
+    through: str | None = None
+    """A voice to convert into, as `convert --to` has it."""
+    index: Path | None = None
+    conversion: ConvertOptions | None = None
 
 
 @dataclass
@@ -61,7 +67,7 @@ class Said:
 
 
 @contextmanager
-def _interruptible() -> Iterator[threading.Event]:
+def interruptible() -> Iterator[threading.Event]:
     """Ctrl-C sets the event (an exception amid an encoder's call would be lost); a second one raises."""
     stop = threading.Event()
     if threading.current_thread() is not threading.main_thread():
@@ -120,10 +126,10 @@ def say(order: Order, chunks: IO[str] | None = None) -> Said:
     check_outputs(order.output, order.timestamps)
     from voicewright.voice_commands import words_to_mix
 
-    engine = _engine(order)
+    engine = _through(_engine(order), order)
     voice = None if order.voice is None else words_to_mix(order.voice, engine.model_path, engine.name)
     said = Said(engine.name)
-    with _interruptible() as stop:
+    with interruptible() as stop:
         parts = engine.stream(
             order.text,
             voice,
@@ -160,6 +166,22 @@ def _engine(order: Order) -> TorchEngine:
         if fresh:
             gc.enable()
             gc.freeze()
+
+
+def _through(engine: TorchEngine, order: Order) -> TorchEngine | ThroughEngine:
+    """The engine, with a converter behind it where one is wanted."""
+    if order.through is None:
+        return engine
+    from voicewright.audio.writer import writable_rate
+    from voicewright.convert.open import open_converter
+    from voicewright.convert.protocol import ConvertOptions
+    from voicewright.engines.through import CHUNKS, ThroughEngine
+
+    converter = open_converter(order.through, order.index)
+    rate = writable_rate(Path(order.output).suffix, converter.sample_rate)
+    wanted = None if rate == converter.sample_rate else rate
+    options = replace(order.conversion or ConvertOptions(), chunks=CHUNKS, sample_rate=wanted)
+    return ThroughEngine(engine, converter, options)
 
 
 def _write(parts: Iterator[Speech], order: Order, said: Said, chunks: IO[str] | None, began: float) -> None:

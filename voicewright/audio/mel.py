@@ -66,6 +66,8 @@ PRESETS: Mapping[str, MelPreset] = MappingProxyType(
             _loss(1024, 120, 600),
             _loss(2048, 240, 1200),
             _loss(512, 50, 240),
+            # What the conversion's content network reads: the same grid, short windows, nothing above 8 kHz.
+            MelPreset("content", 24_000, 1024, 600, 300, 80, 0.0, 8_000.0, 24_000, 1e-6, 0.0, 1.0),
         )
     }
 )

@@ -26,10 +26,19 @@ WRITABLE = MappingProxyType(
 )
 """Extension → libsndfile format and default sample encoding."""
 OPUS_RATES = (8_000, 12_000, 16_000, 24_000, 48_000)
+MP3_RATES = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 _HEADER = struct.Struct("<4sI4s4sIHHIIHH4sI")
 _ENDLESS = 0xFFFFFFFF
 _MOST_WAV = 2**32 - 2**16
 _BLOCK = 1 << 17
+
+
+def writable_rate(suffix: str, rate: int) -> int:
+    """The rate itself, or where a format has no such rate, the next higher one that it has."""
+    rates = {"opus": OPUS_RATES, "mp3": MP3_RATES}.get(suffix.lower().lstrip("."))
+    if rates is None or rate in rates:
+        return rate
+    return min((other for other in rates if other > rate), default=rates[-1])
 
 
 class PartFile:

@@ -396,30 +396,13 @@ def known_pitch(voice: Voice) -> float | None:
     return float(said) if plain and 30 <= said <= 2000 else None  # type: ignore[arg-type, operator]
 
 
-def speaker_row(voice: Voice, speaker: int | str, name: str) -> int:
+def speaker_row(voice: Voice, speaker: int, name: str) -> int:
     """The row of the speaker table that is meant. Raises UsageError in one sentence."""
     count = int(voice.config.speakers)
-    if isinstance(speaker, str) and not speaker.lstrip("-").isdigit():
-        names = speaker_names(voice)
-        if speaker in names:
-            return names[speaker]
-        known = f"it knows {', '.join(names)}" if names else f"it has numbers only, 0 to {count - 1}"
-        raise UsageError(f"{name} has no speaker {speaker!r}; {known}.")
-    row = int(speaker)
-    if not 0 <= row < count:
-        raise UsageError(f"{name} has no speaker {row}; its table goes from 0 to {count - 1}.")
-    return row
-
-
-def speaker_names(voice: Voice) -> dict[str, int]:
-    """Names in a voice's file: w-okada's `speaker_info`, number → name."""
-    said = voice.info.get("speaker_info") if hasattr(voice.info, "get") else None
-    rows: dict[str, int] = {}
-    if isinstance(said, dict):
-        for number, label in said.items():
-            if str(number).isdigit() and int(number) < int(voice.config.speakers):
-                rows.setdefault(str(label), int(number))
-    return rows
+    if not 0 <= speaker < count:
+        table = f"its table goes from 0 to {count - 1}" if count > 1 else "it has only speaker 0"
+        raise UsageError(f"{name} has no speaker {speaker}; {table}.")
+    return speaker
 
 
 def protect(features: Floats, plain: Floats, f0: Floats, share: float) -> Floats:

@@ -41,8 +41,8 @@ class Chunks:
     def __post_init__(self) -> None:
         if not (0.2 <= self.pad <= 10 and 0 < self.query < self.center - self.query):
             raise UsageError(f"chunks of {self.center:g} s, cut within {self.query:g} s, do not work.")
-        if not self.center <= self.longest <= 600:
-            raise UsageError(f"a longest chunk of {self.longest:g} s must be {self.center:g} to 600 s.")
+        if not self.center <= self.longest <= 150:
+            raise UsageError(f"a longest chunk of {self.longest:g} s must be {self.center:g} to 150 s.")
 
 
 UPSTREAM_CHUNKS = Chunks(1.0, 6.0, 38.0, 41.0)
@@ -55,10 +55,10 @@ class ConvertOptions:
 
     pitch: semitones to transpose by, or "auto": from the source's median F0 to the target's.
     target_pitch: the target's median F0 in Hz, for "auto"; None asks the converter's voice.
-    source_pitch: the source's, where it has been measured; None leaves it to the first chunk with enough
-    voice. method: of F0 (`convert/pitch.py`), or "auto": the best one that is installed.
+    source_pitch: the source's, where it was measured; None: the first chunk with enough voice decides.
+    method: of F0 (`convert/pitch.py`), or "auto": the best one that is installed.
     f0_min, f0_max: Hz; what lies beyond is unvoiced.
-    speaker: row of the voice's speaker table, or a name in it.
+    speaker: row of the voice's speaker table.
     index_rate: share of retrieved features, 0 … 1. protect: 0 … 0.5, how much retrieval unvoiced frames get;
     0.5 treats them like voiced ones.
     unvoiced: what F0 the synthesiser sees there: zero, or interpolated between its neighbours.
@@ -74,7 +74,7 @@ class ConvertOptions:
     method: str = "auto"
     f0_min: float = 50.0
     f0_max: float = 1100.0
-    speaker: int | str = 0
+    speaker: int = 0
     index_rate: float = 0.75
     protect: float = 0.33
     unvoiced: Literal["zero", "interpolate"] = "zero"

@@ -8,18 +8,25 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from voicewright.config import ModelConfig
+from voicewright.artifacts import CONTENT
+from voicewright.config import STYLE, ModelConfig
 from voicewright.corpus.features import Features
 from voicewright.model.checkpoint import save_model
+from voicewright.model.conversion import Conversion, save_content
+from voicewright.model.vc.bottleneck import ContentConfig
 from voicewright.train.calibrate import match_spectrum, spread_pitch
 from voicewright.train.stages import Networks
 from voicewright.voices.encode import encode_voice
 
 Judge = Callable[[Path], Mapping[str, float]]
 """Judges a model folder by held-out speech. The key "score" orders checkpoints: higher is better."""
+
+TYPICAL = 60
+"""Tokens of a sentence whose style stands for the voice when it converts speech: about five seconds."""
 
 
 def voice_name(speaker: str) -> str:
@@ -45,7 +52,8 @@ def write_model(
     work = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(work, ignore_errors=True)
     networks = Networks(config)
-    networks.load_state_dict({key: value.cpu() for key, value in weights.items()})
+    kept = networks.state_dict().keys()
+    networks.load_state_dict({key: value.cpu() for key, value in weights.items() if key in kept})
     networks.eval()
     packs = {}
     for speaker in sorted({f.speaker for f in utterances}):
@@ -66,6 +74,35 @@ def write_model(
         folder.rename(old)
     work.rename(folder)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def write_converter(
+    folder: Path,
+    start: Path | None,
+    config: ModelConfig,
+    content: ContentConfig,
+    weights: Mapping[str, Tensor],
+    utterances: Sequence[Features],
+    card: Mapping[str, Any],
+) -> None:
+    """Write a model's content network beside the model; `start`, where given, is the model, copied as it is.
+
+    `utterances` must be of one speaker, the one that is converted to.
+    """
+    if start is not None:
+        work = folder.with_name(f".{folder.name}.writing")
+        shutil.rmtree(work, ignore_errors=True)
+        shutil.copytree(start, work, ignore=shutil.ignore_patterns(CONTENT))
+        shutil.rmtree(folder, ignore_errors=True)
+        work.rename(folder)
+    networks = Networks(config, content)
+    networks.load_state_dict({key: value.cpu() for key, value in weights.items()})
+    assert networks.content is not None
+    networks.eval()
+    voiced = np.concatenate([f.f0[f.f0 > 0] for f in utterances])
+    pack = encode_voice(networks.styles, utterances)
+    style = torch.from_numpy(pack.style(TYPICAL)[:STYLE].copy())
+    save_content(folder, Conversion(networks.content, style, float(np.median(voiced))), card)
 
 
 def keep_best(

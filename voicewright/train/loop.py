@@ -260,7 +260,7 @@ class Trainer:
             output = record.forward(self.networks, self.spectral, batch, self.stage)
         weights = self.stage.losses
         parts = [weights[name] * value for name, value in output.losses.items()]
-        logged = {name: value.detach() for name, value in output.losses.items()}
+        logged = {name: value.detach() for name, value in (output.losses | output.measures).items()}
         if self.stage.gan_start is not None and step >= self.stage.gan_start:
             ramp = min(1.0, (step - self.stage.gan_start + 1) / max(1, self.stage.gan_ramp))
             ramped = {name: ramp * weights[name] for name in ("adversarial", "features")}
@@ -396,7 +396,7 @@ class Trainer:
                     output = record.forward(
                         self.networks, self.spectral, sampler.batch(step).to(self.device), self.stage
                     )
-                for name, value in output.losses.items():
+                for name, value in (output.losses | output.measures).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / batches
         finally:
             self.networks.load_state_dict(live)

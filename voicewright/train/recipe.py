@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from voicewright.config import ModelConfig, Strict
 from voicewright.errors import VoicewrightError
+from voicewright.model.vc.bottleneck import ContentConfig
 
 
 class Split(Strict):
@@ -47,7 +48,7 @@ class Optimizer(Strict):
 class StageRecipe(Strict):
     """One stage of the run; see train/stages.py for what each trains and which losses it knows."""
 
-    stage: Literal["acoustic", "spectrum", "prosody", "joint"]
+    stage: Literal["acoustic", "spectrum", "prosody", "joint", "content"]
     steps: int = Field(gt=0)
     batch_frames: int = Field(gt=0)
     """Budget of 25 ms frames in a batch: clips times their (cropped) length."""
@@ -88,6 +89,8 @@ class Recipe(Strict):
     start: str = "scratch"
     """`scratch` (needs `model`), `embedded`, or the path of a model folder."""
     model: ModelConfig | None = None
+    content: ContentConfig | None = None
+    """The content network that stage `content` trains, so that the model converts speech into its voice."""
     switches: dict[str, Any] = Field(default_factory=dict)
     """Changes to the `voicewright` block of the start weights' configuration. Only such as leave every weight
     its shape, or add layers (`source_gain`, `source_phase_from`)."""

@@ -18,12 +18,14 @@ from pydantic import ValidationError
 from torch import nn
 
 from voicewright import __version__
+from voicewright.artifacts import CONTENT
 from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
 from voicewright.corpus.features import Features, build_features
 from voicewright.corpus.manifest import Corpus
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
-from voicewright.train.export import Judge, keep_best, voice_name, write_model
+from voicewright.model.conversion import load_content
+from voicewright.train.export import Judge, keep_best, voice_name, write_converter, write_model
 from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.recipe import Recipe, Split
 from voicewright.train.stages import Networks
@@ -77,20 +79,17 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
     torch.manual_seed(recipe.seed)
     if recipe.start == "scratch":
         assert recipe.model is not None
-        networks = Networks(recipe.model)
+        networks = Networks(recipe.model, recipe.content)
         _scale(networks)
         return networks
-    folder = embedded if recipe.start == "embedded" else Path(recipe.start)
-    if folder is None:
-        raise VoicewrightError(
-            "This installation carries no embedded model; give the recipe another `start`."
-        )
+    folder = start_folder(recipe, embedded)
+    assert folder is not None
     model, config, styles = load_model(folder)
     if styles is None:
         raise VoicewrightError(
             f"{folder} has no style encoders, which training needs; start from another model."
         )
-    networks = Networks(switched(config, recipe.switches))
+    networks = Networks(switched(config, recipe.switches), recipe.content)
     state = model.state_dict()
     for key, value in networks.tts.state_dict().items():
         if key.startswith(GRAFTS) and key not in state:
@@ -98,7 +97,24 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
     compare(state, networks.tts.state_dict(), folder)
     networks.tts.load_state_dict(state)
     networks.styles.load_state_dict(styles.state_dict())
+    if networks.content is not None and (folder / CONTENT).is_dir():
+        old = load_content(folder, config).net
+        if old.config == recipe.content:
+            networks.content.load_state_dict(old.state_dict())
     return networks
+
+
+def start_folder(recipe: Recipe, embedded: Path | None) -> Path | None:
+    """The model that the recipe starts from; None for fresh weights. Raises VoicewrightError."""
+    if recipe.start == "scratch":
+        return None
+    if recipe.start == "embedded":
+        if embedded is None:
+            raise VoicewrightError(
+                "This installation carries no embedded model; give the recipe another `start`."
+            )
+        return embedded
+    return Path(recipe.start)
 
 
 def switched(config: ModelConfig, switches: Mapping[str, object]) -> ModelConfig:
@@ -167,12 +183,21 @@ def train_features(
             "voicewright": __version__,
             **(card or {}),
         }
-        write_model(folder, config, trainer.ema, training, details, held_out=validation)
-        _preview(trainer, folder, validation)
-        verdict = dict(judge(folder)) if judge else {"score": float(step)}
+        alone = all(stage.stage == "content" for stage in recipe.stages)
+        if not alone:
+            write_model(folder, config, trainer.ema, training, details, held_out=validation)
+        if recipe.content is not None:
+            start = start_folder(recipe, embedded) if alone else None
+            write_converter(folder, start, config, recipe.content, trainer.ema, training, details)
+        if alone:  # the model speaks as before; its content network is judged by what it was taught on
+            weighed = sum(weight * losses.get(name, 0.0) for name, weight in trainer.stage.losses.items())
+            verdict = {"score": -weighed}
+        else:
+            _preview(trainer, folder, validation)
+            verdict = dict(judge(folder)) if judge else {"score": float(step)}
         leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep)
         shown = " ".join(f"{k} {v:.3f}" for k, v in verdict.items())
-        if judge:
+        if judge or alone:
             trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
             line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
 

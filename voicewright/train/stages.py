@@ -8,11 +8,12 @@ its switch is on.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
+from voicewright.audio.disguise import Disguise
 from voicewright.config import FRAME, STYLE, ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
@@ -20,6 +21,7 @@ from voicewright.model.periodicity import periodicity_loss
 from voicewright.model.tones import tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
+from voicewright.model.vc.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
 from voicewright.train.batches import Batch
 from voicewright.train.recipe import StageRecipe
 
@@ -28,9 +30,10 @@ F0_SCALE = 50.0
 
 
 class Networks(nn.Module):
-    """Everything that an exported model holds: the Kokoro graph and the two style encoders."""
+    """Everything that an exported model holds: the Kokoro graph, the two style encoders, and where the model
+    is to convert speech, the content network."""
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, content: ContentConfig | None = None) -> None:
         super().__init__()
         if config.voicewright.style_encoder is None:
             raise VoicewrightError(
@@ -38,21 +41,27 @@ class Networks(nn.Module):
             )
         self.tts = TTSModel(config)
         self.styles = StyleEncoders(config)
+        self.content = ContentNet(content, config.hidden_dim, config.n_token) if content else None
+        self.disguise = Disguise()
 
     def parts(self) -> dict[str, nn.Module]:
         """The modules that a stage may name."""
         names = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
         found: dict[str, nn.Module] = {name: self.tts.get_submodule(name) for name in names}
         found |= {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
+        if self.content is not None:
+            found["content"] = self.content
         # A part of the decoder that can train alone; it comes last, so that it may thaw in a frozen decoder.
         return found | {"spectrum": nn.ModuleList(self.tts.decoder.generator.spectrum())}
 
 
 @dataclass
 class Output:
-    """Losses of one forward pass and, for the adversarial phase, what was made beside what was wanted."""
+    """Losses of one forward pass, what else is worth a line in the log, and for the adversarial phase what
+    was made beside what was wanted."""
 
     losses: dict[str, Tensor]
+    measures: dict[str, Tensor] = field(default_factory=dict)
     fake: Tensor | None = None
     real: Tensor | None = None
     condition: Tensor | None = None
@@ -159,11 +168,66 @@ def _joint(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRe
     return Output(sound.losses | prosody.losses, fake=sound.fake, real=sound.real)
 
 
+def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    """The disguised clip must give the text features, energy and voicing of the clip itself.
+
+    "front" compares what the decoder's first half makes of these features with what it makes of the true
+    ones.
+    """
+    if nets.content is None:
+        raise VoicewrightError("Stage content: the recipe needs a `content` block for its network.")
+    assert batch.audio is not None
+    mel, source = nets.disguise(batch.audio)
+    heard = nets.content(normalised(mel, mean_spectrum(mel)))
+    at = source.clamp_min(0)
+    mask = (source >= 0) & batch.frame_mask.gather(1, at)
+    with torch.no_grad():
+        tokens = batch.tokens.gather(1, batch.frame_token).gather(1, at)
+        true = nets.tts.encode_text(batch.tokens, batch.lengths)
+        true = expand(true, batch.frame_token.gather(1, at))
+        twice = (2 * at).repeat_interleave(2, 1)
+        twice[:, 1::2] += 1
+        f0, energy = batch.f0.gather(1, twice), batch.energy.gather(1, twice)
+    weight = mask.float()
+    both = weight.repeat_interleave(2, 1)
+    logits = heard.phones.float()
+    named = nn.functional.cross_entropy(logits, tokens, reduction="none", label_smoothing=0.05)
+    voiced = nn.functional.binary_cross_entropy_with_logits(heard.voicing, (f0 > 0).float(), reduction="none")
+    losses = {
+        "text": _relative(heard.text, true, weight),
+        "phones": (named * weight).sum() / weight.sum(),
+        "energy": curve_loss(heard.energy, energy, both, 1.0),
+        "voicing": (voiced * both).sum() / both.sum(),
+    }
+    with torch.no_grad():
+        right = (logits.argmax(1) == tokens).float()
+    measures = {"errors": 1 - (right * weight).sum() / weight.sum()}
+    if "front" not in recipe.losses:
+        return Output(losses, measures)
+    style = mixed_style(nets.styles.acoustic, batch, recipe.style_mix).detach()
+    made = nets.tts.decoder.front(heard.text, f0, energy, style)
+    with torch.no_grad():
+        wanted = nets.tts.decoder.front(true, f0, energy, style)
+    losses["front"] = _relative(made, wanted, both)
+    return Output(losses, measures)
+
+
+def _relative(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Squared error [B, C, T] over the variance of what is wanted, where weight [B, T] is."""
+    weight = weight.unsqueeze(1)
+    wanted = wanted.float()
+    total = weight.sum() * wanted.shape[1]
+    mean = (wanted * weight).sum((0, 2), keepdim=True) / weight.sum()
+    spread = ((wanted - mean).square() * weight).sum() / total
+    return ((made.float() - wanted).square() * weight).sum() / total / spread.clamp_min(1e-6)
+
+
 _SOUND = ("mel", "stft", "convergence", "periodicity", "tones")
 _PROSODY = ("duration", "duration_ce", "f0", "energy")
 _GAN = ("adversarial", "features")
-_OPTIONAL = {"periodicity", "tones"}
-"""Losses of sound that a recipe may leave out, and that then cost nothing."""
+_CONTENT = ("text", "phones", "energy", "voicing", "front")
+_OPTIONAL = {"periodicity", "tones", "front"}
+"""Losses that a recipe may leave out; those of sound then cost nothing."""
 
 STAGES: dict[str, Stage] = {
     stage.name: stage
@@ -185,6 +249,7 @@ STAGES: dict[str, Stage] = {
             "contour",
             _prosody,
         ),
+        Stage("content", ("content",), _CONTENT, True, "waveform", _content),
         Stage(
             "joint",
             (

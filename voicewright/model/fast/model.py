@@ -120,6 +120,23 @@ class FastModel:
         _, prosody, asr = self._prepare([request])[0]
         return prosody, self._pieces(request, prosody, asr, windows or Windows())
 
+    @torch.inference_mode()
+    def sound(
+        self,
+        text: Tensor,
+        f0: Tensor,
+        energy: Tensor,
+        acoustic: Tensor,
+        generator: torch.Generator | None = None,
+        windows: Windows | None = None,
+    ) -> Tensor:
+        """The decoder alone: text features [F, H] of every frame, f0 in Hz and energy [2F], acoustic style
+        [128] → audio [600F], made window by window."""
+        features = self._front(text, f0, energy, acoustic)
+        harmonics = self.generator.harmonics(f0, generator)
+        made = pieces(self.generator, features, acoustic, harmonics, windows or Windows(first=2.0))
+        return torch.cat(list(made))
+
     def _pieces(self, request: Request, prosody: Prosody, asr: Tensor, windows: Windows) -> Iterator[Tensor]:
         # inference mode must not span a yield: it would leak into the caller
         with torch.inference_mode():

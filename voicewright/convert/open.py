@@ -1,0 +1,74 @@
+"""The converter that a user's words mean: an RVC voice's file, or a model of ours by name or folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from voicewright.convert.protocol import Converter
+from voicewright.errors import UsageError
+
+RVC_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def open_converter(
+    to: str | Path,
+    index: Path | None = None,
+    *,
+    embedder: str | Path | None = None,
+    device: str = "cpu",
+) -> Converter:
+    """Open what `to` names: a .pth or .safetensors of RVC (or a folder with one), else a model folder or
+    name.
+
+    index: an added_*.index for RVC voices. embedder: the content model in place of the one that the voice
+    names. Raises UsageError for what is not there or does not belong together, VoicewrightError for damaged
+    files, each in one sentence.
+    """
+    path = rvc_file(to)
+    if path is None:
+        for word, given in (("--index", index), ("--embedder", embedder)):
+            if given is not None:
+                raise UsageError(f"{word} belongs to voices of RVC, and {to} is none; leave it out.")
+        from voicewright.convert.embedded import EmbeddedConverter
+
+        return EmbeddedConverter(to)
+    from voicewright.convert.index import Index
+    from voicewright.convert.pipeline import RvcConverter
+    from voicewright.model.vc.checkpoint import open_voice
+    from voicewright.model.vc.content import open_content
+
+    voice = open_voice(path)
+    # The small file first: what does not fit is told before half a gigabyte is read.
+    found = None if index is None else Index.open(index, voice.config.version)
+    content = open_content(embedder if embedder is not None else voice.embedder)
+    voice.synthesizer.to(device)
+    content.to(device)
+    return RvcConverter(voice, content, found, name=path.stem, device=device)
+
+
+def rvc_file(to: str | Path) -> Path | None:
+    """The RVC file that is meant; None where it is a model of ours. Raises UsageError."""
+    path = Path(to)
+    if path.suffix == ".index":
+        raise UsageError(
+            f"{path} is an index, not a voice: give the voice's .pth to --to and this to --index."
+        )
+    if path.suffix == ".onnx":
+        raise UsageError(
+            f"{path} is an ONNX file; give the voice's .pth, which holds the same and opens everywhere."
+        )
+    if path.is_file():
+        if path.suffix not in RVC_SUFFIXES:
+            raise UsageError(f"{path} is no voice: one of RVC is a .pth or .safetensors file.")
+        # Our own weights have their configuration beside them.
+        return None if (path.parent / "config.json").is_file() else path
+    if path.is_dir() and not (path / "config.json").is_file():
+        voices = sorted(file for file in path.glob("*.pth") if not file.name.startswith((".", "G_", "D_")))
+        if len(voices) > 1:
+            names = ", ".join(file.name for file in voices[:5])
+            raise UsageError(f"{path} holds several voices ({names}); name the one that is meant.")
+        if voices:
+            return voices[0]
+    if path.suffix in RVC_SUFFIXES:
+        raise UsageError(f"there is no voice {path}.")
+    return None
