@@ -16,6 +16,7 @@ class Echo:
     def __init__(self, sample_rate: int = 32_000, gain: float = 1.0, slow: float = 0.0) -> None:
         assert sample_rate % 16_000 == 0
         self.sample_rate = sample_rate
+        self.grid = 2
         self.calls: list[tuple[int, int, int, int]] = []
         self.skipped = 0
         self.resets = 0

@@ -40,8 +40,10 @@ class LiveOptions:
     crossfade: float = 0.05
     context: float = 2.5
     """What the voice hears of the past; the cost of a block grows with it."""
-    pitch: float = 0.0
-    """Semitones."""
+    pitch: float | Literal["auto"] = 0.0
+    """Semitones; auto takes the speaker's median to the voice's, once a second of speech was heard."""
+    target_pitch: float | None = None
+    """The voice's median in Hz, for auto; None asks the voice."""
     formant: float = 0.0
     """Semitones."""
     method: str = "auto"
@@ -74,6 +76,8 @@ class LiveOptions:
         }
         for name, (least, most) in limits.items():
             value = getattr(self, name)
+            if name == "pitch" and value == "auto":
+                continue
             if not least <= value <= most:
                 raise UsageError(f"{name} is {value}; it must be between {least:g} and {most:g}.")
         if self.silence is not None and not -120 <= self.silence <= 0:
@@ -88,6 +92,8 @@ class BlockVoice(Protocol):
 
     sample_rate: int
     """A multiple of 100."""
+    grid: int
+    """Windows begin at frames of the stream that are multiples of this."""
 
     def convert(self, window: Samples, fresh: int, head: int, frames: int, options: LiveOptions) -> Samples:
         """`window` [n · 160] at 16 kHz, of which the last `fresh` frames are new since the last call → the
@@ -111,8 +117,9 @@ class BlockEngine:
     def __init__(self, voice: BlockVoice, options: LiveOptions) -> None:
         self._window = np.zeros(0, dtype=np.float32)
         self._raw = np.zeros(_GATE_FRAMES * FRAME, dtype=np.float32)
+        self._sizes: tuple[object, ...] = ()
         self._heard = 0
-        """Frames since the stream began, modulo 2."""
+        """Frames since the stream began, modulo the voice's grid."""
         self.set(voice, options)
 
     def set(self, voice: BlockVoice, options: LiveOptions) -> None:
@@ -120,7 +127,7 @@ class BlockEngine:
         changed."""
         self.voice, self.options = voice, options
         self.block = max(int(options.block * 100 + 1e-6), 1)
-        most = self.block + 3
+        most = self.block + 2 + voice.grid
         self._context = _frames(options.context)
         rvc = options.join == "rvc"
         self._crossfade = max(min(_frames(options.crossfade), max(self.block - 1, 1)), 1)
@@ -129,7 +136,7 @@ class BlockEngine:
         per = voice.sample_rate // 100
         search = per if rvc else int(WOKADA_SEARCH * voice.sample_rate)
         sizes = (per, self._faded, search, options.join, options.fade)
-        if sizes != getattr(self, "_sizes", None):
+        if sizes != self._sizes:
             self._sizes = sizes
             self._sola = (
                 Sola(self._faded * per, search)
@@ -167,10 +174,11 @@ class BlockEngine:
             raise ValueError(f"{len(samples)} samples are not 1 to {self.longest} whole frames")
         self._hear(samples)
         frames = fresh + self._faded + self._search
-        # Content has frames of 20 ms: windows begin at an even one, so that they are the same in all windows.
-        self._heard = (self._heard + fresh) % 2
+        # Content has frames of 20 ms or more, which are to be the same ones in all windows.
+        grid = self.voice.grid
+        self._heard = (self._heard + fresh) % grid
         used = self._context + self._crossfade + self._search + fresh
-        head = self._context + (used - self._heard) % 2
+        head = self._context + (self._heard - used) % grid
         used += head - self._context
         window = self._window[-used * FRAME :]
         per = self.voice.sample_rate // 100
@@ -267,6 +275,33 @@ class PitchCache:
 
     def clear(self) -> None:
         self.values[:] = 0.0
+
+
+class AutoTranspose:
+    """Semitones from a speaker's median F0 to a voice's `target` (Hz, None unknown), found as the speaker
+    speaks."""
+
+    _FIRST, _ENOUGH = 20, 100
+    """Voiced frames before anything is moved, and after which nothing changes any more."""
+
+    def __init__(self, target: float | None) -> None:
+        self._target = target
+        self.reset()
+
+    def reset(self) -> None:
+        self._seen: list[float] = []
+        self._semitones = 0.0
+
+    def semitones(self, options: LiveOptions, fresh: NDArray[np.float32]) -> float:
+        """What the pitch of the options means now; `fresh` [n]: F0 of the new frames in Hz, 0 unvoiced."""
+        if options.pitch != "auto":
+            return options.pitch
+        target = options.target_pitch or self._target
+        if target and len(self._seen) < self._ENOUGH:
+            self._seen += fresh[fresh > 0].tolist()
+            if len(self._seen) >= self._FIRST:
+                self._semitones = float(round(12 * np.log2(target / np.median(self._seen))))
+        return self._semitones
 
 
 def whole(voice: BlockVoice, samples: Samples, options: LiveOptions | None = None) -> Samples:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.block import FRAME, LiveOptions, PitchCache, Samples
-from voicewright.convert.pipeline import protect, speaker_names, speaker_row
+from voicewright.convert.block import FRAME, AutoTranspose, LiveOptions, PitchCache, Samples
+from voicewright.convert.pipeline import known_pitch, protect, speaker_row
 from voicewright.errors import UsageError, VoicewrightError
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from voicewright.convert.index import Index
     from voicewright.convert.pipeline import Content, Voice
     from voicewright.model.vc.checkpoint import ConversionVoice
+    from voicewright.model.vc.synthesizer import Synthesizer
 
 Floats = NDArray[np.float32]
 
@@ -95,12 +97,14 @@ class RvcBlockVoice:
             )
         self.voice, self.content, self.index, self.name = voice, content, index, name
         self.sample_rate = int(voice.config.sample_rate)
+        self.grid = 2
         self.facts = facts(voice, name)
         self.times: dict[str, float] = {}
         """Seconds of the last block's parts: content, index, pitch, synthesizer."""
         self._estimate = estimate
         self._methods: dict[str, str] = {}
         self._pitch = PitchCache()
+        self._transpose = AutoTranspose(known_pitch(voice))
         self._latent = Noise(voice.config.inter, seed)
         self._hiss = Noise(voice.config.hop, None if seed is None else seed + 1)
         self._turns: Floats | None = None
@@ -110,6 +114,7 @@ class RvcBlockVoice:
 
     def reset(self) -> None:
         self._pitch.clear()
+        self._transpose.reset()
         self._latent.clear()
         self._hiss.clear()
         self._turns = None
@@ -140,7 +145,8 @@ class RvcBlockVoice:
         if self.voice.config.f0:
             source = self._source(window, fresh, total, options)
             features = protect(features, plain, source, options.protect)
-            f0, coded = self._target(source, options, count, stretched)
+            semitones = self._transpose.semitones(options, source[-fresh:])
+            f0, coded = self._target(source, semitones, options, count, stretched)
             self._continue(f0, first, count, total, fresh)
         measured = clock()
         sound = self._synthesise(features, f0, coded, speaker, first, count, total, stretched)
@@ -198,14 +204,14 @@ class RvcBlockVoice:
         return self._methods[wanted]
 
     def _target(
-        self, source: Floats, options: LiveOptions, count: int, stretched: int
+        self, source: Floats, semitones: float, options: LiveOptions, count: int, stretched: int
     ) -> tuple[Floats, NDArray[np.int64]]:
         """F0 in Hz, and its codes: those of the sound as it is made, before its formants are moved."""
         from voicewright.convert import pitch
 
         if options.unvoiced == "interpolate":
             source = pitch.interpolate_unvoiced(source)
-        f0 = pitch.transpose(source, options.pitch)
+        f0 = pitch.transpose(source, semitones)
         return f0, pitch.coarse(f0 * np.float32(count / stretched))
 
     def _continue(self, f0: Floats, first: int, count: int, total: int, fresh: int) -> None:
@@ -285,7 +291,8 @@ def facts(voice: Voice, name: str) -> dict[str, Any]:
     """What w-okada's slots say of an RVC voice, under its names."""
     config = voice.config
     first = config.version == "v1"
-    names = {row: label for label, row in speaker_names(voice).items()}
+    said = voice.info.get("speaker_info") if hasattr(voice.info, "get") else None
+    names = {str(row): str(label)[:80] for row, label in said.items()} if isinstance(said, dict) else {}
     kind = "pyTorchRVC" + ("" if first else "v2") + ("" if config.f0 else "Nono")
     return {
         "name": name,
@@ -297,7 +304,9 @@ def facts(voice: Voice, name: str) -> dict[str, Any]:
         "embOutputLayer": 9 if first else 12,
         "useFinalProj": first,
         "embedder": "hubert_base",
-        "speakers": {str(row): names.get(row, str(row)) for row in range(min(int(config.speakers), 128))},
+        "speakers": {
+            str(row): names.get(str(row), str(row)) for row in range(min(int(config.speakers), 128))
+        },
     }
 
 
@@ -315,10 +324,13 @@ class RvcOpener:
         for a content model that is not here."""
         from voicewright.convert.index import Index
         from voicewright.model.vc.checkpoint import open_voice
+        from voicewright.model.vc.fast import FastSynthesizer
 
         voice = open_voice(model)
         table = Index.open(index, voice.config.version) if index else None
-        return RvcBlockVoice(voice, self._content(voice), table, name=voice.path.stem)
+        content = self._content(voice)
+        quick = replace(voice, synthesizer=cast("Synthesizer", FastSynthesizer(voice.synthesizer)))
+        return RvcBlockVoice(quick, content, table, name=voice.path.stem)
 
     def _content(self, voice: ConversionVoice) -> Content:
         from voicewright.model.vc.content import open_content
