@@ -146,10 +146,13 @@ def say(
 
 @app.command()
 def convert(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    recordings: Annotated[
+        list[Path] | None, typer.Argument(help="Recordings, or folders of them; none for --live.")
+    ] = None,
     to: Annotated[
-        str, typer.Option("--to", help="The voice: .pth of RVC, a model folder, or tiny.", metavar="VOICE")
-    ],
+        str | None,
+        typer.Option("--to", help="The voice: .pth of RVC, a model folder, or tiny.", metavar="VOICE"),
+    ] = None,
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="File or folder; - writes WAV to standard output."),
@@ -186,9 +189,66 @@ def convert(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same samples.")] = 0,
     format: Annotated[str, typer.Option("--format", help="Of files in a folder: wav, flac, mp3, …")] = "wav",
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
+    live: Annotated[bool, typer.Option("--live", help="From microphone to speakers, until Ctrl-C.")] = False,
+    live_from: Annotated[
+        Path | None, typer.Option("--live-from", help="Try it with a recording for a microphone, and -o.")
+    ] = None,
+    fast: Annotated[bool, typer.Option("--fast", help="With --live-from: as quickly as possible.")] = False,
+    serve: Annotated[
+        str | None, typer.Option("--serve", help="Serve clients of: w-okada.", metavar="PROTOCOL")
+    ] = None,
+    block: Annotated[float, typer.Option("--block", help="Live: seconds converted at a time.")] = 0.25,
+    crossfade: Annotated[float, typer.Option("--crossfade", help="Live: seconds of a join.")] = 0.05,
+    context: Annotated[float, typer.Option("--context", help="Live: seconds of the past heard.")] = 2.5,
+    silence: Annotated[
+        float | None, typer.Option("--silence", help="Live: dB below which nothing is converted.")
+    ] = None,
+    input_device: Annotated[
+        str | None, typer.Option("--input-device", help="Live: number, or part of a name.")
+    ] = None,
+    output_device: Annotated[
+        str | None, typer.Option("--output-device", help="Live: number, or part of a name.")
+    ] = None,
+    list_devices: Annotated[
+        bool, typer.Option("--list-devices", help="List microphones and speakers.")
+    ] = False,
+    host: Annotated[str, typer.Option("--host", help="Serve: address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="Serve: port; 0 takes a free one.")] = 18_888,
+    origin: Annotated[
+        list[str] | None, typer.Option("--origin", help="Serve: pages from elsewhere that may use it.")
+    ] = None,
+    page: Annotated[
+        Path | None, typer.Option("--page", help="Serve: folder with w-okada's own web page.")
+    ] = None,
+    slots: Annotated[
+        Path | None, typer.Option("--slots", help="Serve: folder of voices, as w-okada's model_dir.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Convert recordings: the same words, as long and as high or low as wanted, in another voice."""
+    """Convert recordings, or what is being said: the same words, in another voice."""
+    from voicewright.live_commands import LiveOrder
+
+    streaming = LiveOrder(
+        to, index, embedder, live, live_from, output, fast, input_device, output_device, list_devices,
+        rate, serve, host, port, tuple(origin or ()), page, slots,
+    )  # fmt: skip
+    if streaming.wanted:
+        from voicewright.live_commands import live_options, stream
+
+        sound = live_options(
+            pitch, block=block, crossfade=crossfade, context=context, silence=silence, speaker=speaker,
+            target_pitch=target_pitch, method=method, index_rate=index_rate, protect=protect,
+            unvoiced=unvoiced, rms_mix=rms_mix, formant=formant,
+        )  # fmt: skip
+        if recordings:
+            raise UsageError("--live, --live-from and --serve take no recordings; leave them out.")
+        if code := stream(streaming, sound, as_json):
+            raise typer.Exit(code)
+        return
+    if not recordings or to is None:
+        raise UsageError(
+            "name recordings and a voice: voicewright convert in.wav --to singer.pth -o out.wav."
+        )
     from voicewright.convert.protocol import ConvertOptions
     from voicewright.convert_commands import ConvertOrder, command, pitch_of
 

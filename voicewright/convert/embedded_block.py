@@ -1,0 +1,108 @@
+"""A Voicewright model's own voice in live blocks: the embedded converter's steps on a window.
+
+Loudness, mean spectrum and transposition, which the converter measures on a recording, are followed as the
+speaker speaks.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soxr
+import torch
+
+from voicewright.audio.loudness import TARGET, lufs
+from voicewright.config import FRAME, HOP, SAMPLE_RATE
+from voicewright.convert.block import RATE, AutoTranspose, LiveOptions, Samples
+from voicewright.convert.embedded import (
+    CEILING_HZ,
+    FLOOR_HZ,
+    SILENT,
+    EmbeddedConverter,
+    voiced_pitch,
+)
+from voicewright.convert.embedded import _remember as remember
+from voicewright.convert.embedded import _Source as Spoken
+from voicewright.convert.embedded import _track as track
+from voicewright.convert.protocol import ConvertOptions
+from voicewright.errors import UsageError
+from voicewright.model.vc.bottleneck import normalised
+
+TEN = SAMPLE_RATE // 100
+"""Samples of 10 ms."""
+_FOLLOW = 0.1
+"""How far a block moves the loudness that is followed."""
+
+
+class EmbeddedBlockVoice:
+    """`BlockVoice` for a model folder or the embedded voice; errors as `EmbeddedConverter`'s."""
+
+    def __init__(self, to: str | Path | EmbeddedConverter = "tiny", seed: int = 0) -> None:
+        converter = to if isinstance(to, EmbeddedConverter) else EmbeddedConverter(to)
+        self.sample_rate = SAMPLE_RATE
+        self.grid = 5
+        """50 ms, where the window's frames of 10 ms and the model's of 25 ms both begin."""
+        self.facts: dict[str, Any] = {
+            **{"samplingRate": SAMPLE_RATE, "f0": True, "version": "v2", "modelType": "pyTorchRVCv2"},
+            **{"embChannels": 768, "speakers": {"0": converter.name}, "modelFile": "", "indexFile": ""},
+        }
+        self.times: dict[str, float] = {}
+        self._parts = converter
+        self._seed = seed
+        self._transpose = AutoTranspose(converter.pitch)
+        self.reset()
+
+    def reset(self) -> None:
+        self._source = Spoken(1.0, 1.0, torch.zeros(80))
+        self._loudness: float | None = None
+        self._transpose.reset()
+
+    def skip(self, fresh: int) -> None:
+        """Silence changes nothing of what is remembered."""
+
+    @torch.inference_mode()
+    def convert(self, window: Samples, fresh: int, head: int, frames: int, options: LiveOptions) -> Samples:
+        """See `BlockVoice.convert`. Raises UsageError for what the embedded voice does not have."""
+        if options.formant or options.unvoiced != "zero" or options.speaker:
+            raise UsageError(
+                "the embedded voice is one speaker with its own formants and voicing; leave those out."
+            )
+        clock, parts = time.perf_counter, self._parts
+        began = clock()
+        wave = np.asarray(soxr.resample(window, RATE, SAMPLE_RATE), np.float32)
+        if not self._listen(wave, fresh):
+            return np.zeros(frames * TEN, dtype=np.float32)
+        wave = np.pad(wave, (0, -len(wave) % FRAME)) * np.float32(self._source.gain)
+        steps = len(wave) // HOP
+        mel = parts._mel(torch.from_numpy(np.pad(wave, (0, max(0, 1024 - len(wave))))))[:, :steps]
+        new = slice(max(steps - fresh * TEN // HOP, 0), steps)
+        heard = parts._content(normalised(mel, remember(self._source, mel, new))[None])
+        content = clock()
+        f0 = voiced_pitch(
+            track(wave, ConvertOptions(method=options.method))[:steps], heard.voicing[0].sigmoid().numpy()
+        )
+        factor = 2 ** (self._transpose.semitones(options, f0[new]) / 12)
+        moved = np.where(f0 > 0, np.clip(f0 * factor, FLOOR_HZ, CEILING_HZ), 0).astype(np.float32)
+        pitch = clock()
+        generator = torch.Generator().manual_seed(self._seed)
+        sound = parts._model.sound(
+            heard.text[0].T.contiguous(), torch.from_numpy(moved), heard.energy[0], parts._style, generator
+        )
+        said = sound.numpy()[head * TEN : (head + frames) * TEN] / self._source.gain
+        self.times = {"content": content - began, "pitch": pitch - content, "synthesizer": clock() - pitch}
+        return np.asarray(np.pad(said, (0, frames * TEN - len(said))), np.float32)
+
+    def _listen(self, wave: Samples, fresh: int) -> bool:
+        """Follow the loudness; False while there was nothing but silence."""
+        if len(wave) >= SAMPLE_RATE // 2:
+            now = lufs(wave, SAMPLE_RATE)
+            if now >= SILENT:
+                last = now if self._loudness is None else self._loudness
+                self._loudness = last + _FOLLOW * (now - last)
+        if self._loudness is None:
+            return False
+        self._source.gain = 10 ** ((TARGET - self._loudness) / 20)
+        return True

@@ -1,0 +1,30 @@
+"""The live voice that a user's words mean."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicewright.convert.open import rvc_file
+from voicewright.errors import UsageError
+
+if TYPE_CHECKING:
+    from voicewright.convert.embedded_block import EmbeddedBlockVoice
+    from voicewright.convert.rvc_block import RvcBlockVoice
+
+
+def open_live(
+    to: str | Path, index: Path | None = None, *, embedder: str | Path | None = None
+) -> RvcBlockVoice | EmbeddedBlockVoice:
+    """As `open_converter`: a file of RVC, or a model's name or folder. Errors likewise."""
+    path = rvc_file(to)
+    if path is None:
+        for word, given in (("--index", index), ("--embedder", embedder)):
+            if given is not None:
+                raise UsageError(f"{word} belongs to voices of RVC, and {to} is none; leave it out.")
+        from voicewright.convert.embedded_block import EmbeddedBlockVoice
+
+        return EmbeddedBlockVoice(to)
+    from voicewright.convert.rvc_block import RvcOpener
+
+    return RvcOpener(None if embedder is None else str(embedder))(path, index)
