@@ -237,6 +237,7 @@ def test_pitch_survives_smaller_files(precision: Precision) -> None:
         assert np.array_equal(frames, durations)
         assert log_spectral_distance(audio, got) < 0.5
 
+
 def test_quantise_is_close_and_never_leaves_its_range() -> None:
     rng = np.random.default_rng(0)
     blocks = rng.standard_normal((50, 4, BLOCK)).astype(np.float32)

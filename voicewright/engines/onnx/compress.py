@@ -138,7 +138,12 @@ def _blocks(
 
     if fine:
         whole, rest, scales = quantise_finely(padded)
-        parts: dict[str, NDArray[Any]] = {"int16": whole, "int8": rest, "scale": scales, "unit": np.array(1 / REST, np.float32)}
+        parts: dict[str, NDArray[Any]] = {
+            "int16": whole,
+            "int8": rest,
+            "scale": scales,
+            "unit": np.array(1 / REST, np.float32),
+        }
         node("Cast", [f"{name}.int16"], f"{name}.whole", to=TensorProto.FLOAT)
         node("Cast", [f"{name}.int8"], f"{name}.rest", to=TensorProto.FLOAT)
         node("Mul", [f"{name}.rest", f"{name}.unit"], f"{name}.part")
