@@ -1,6 +1,7 @@
 """Phonemes of every language against misaki, which Kokoro was trained with; homographs; time against length.
 
     python benchmarks/g2p.py errors [--languages es,fr,…] [--report disagreements.md]
+    python benchmarks/g2p.py errors --languages en-us,en-gb --spacy FOLDER
     python benchmarks/g2p.py words [--report words.md]
     python benchmarks/g2p.py linear [--languages en-us,es,…]
     python benchmarks/g2p.py homographs
@@ -11,7 +12,8 @@
     uritemplate \\
         colorama termcolor babel ordered-set proces jieba pypinyin pypinyin-dict cn2an fugashi
         unidic-lite jaconv mojimoji
-The sentences are our own: benchmarks/data/g2p_<language>.txt.
+Its English wants spaCy and the model en_core_web_sm besides, whose folder (with config.cfg) --spacy names.
+zh-1.1 is Mandarin as Kokoro 1.1-zh writes it. The sentences are our own: benchmarks/data/g2p_<language>.txt.
 """
 
 from __future__ import annotations
@@ -19,16 +21,16 @@ from __future__ import annotations
 import argparse
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from voicewright.text.frontend import Frontend
-from voicewright.text.vocab import KOKORO
+from voicewright.text.vocab import KOKORO, KOKORO_ZH
 
 DATA = Path(__file__).parent / "data"
 ESPEAK = {"es": "es", "fr": "fr-fr", "hi": "hi", "it": "it", "pt-br": "pt-br", "de": "de", "nl": "nl"}
-LANGUAGES = (*ESPEAK, "zh", "ja")
+LANGUAGES = (*ESPEAK, "zh", "zh-1.1", "ja")
 MARKS = re.compile(r"[\s;:,.!?—…“”\"()«»'’]+")
 
 
@@ -36,7 +38,8 @@ def sentences(language: str, times: int = 8) -> list[str]:
     """The sentences of a language, those with slots filled in `times` ways; the same every time."""
     slots: dict[str, list[str]] = {}
     found: list[str] = []
-    for line in (DATA / f"g2p_{language}.txt").read_text("utf-8").splitlines():
+    file = {"en-us": "en", "en-gb": "en", "zh-1.1": "zh"}.get(language, language)
+    for line in (DATA / f"g2p_{file}.txt").read_text("utf-8").splitlines():
         slot = re.fullmatch(r"(\w+) = (.+)", line)
         if slot:
             slots[slot[1]] = slot[2].split(" | ")
@@ -73,9 +76,10 @@ class Count:
     whole_symbols: int = 0
     whole_errors: int = 0
     listed: list[tuple[str, str, str]] = field(default_factory=list)
+    vocab: Mapping[str, int] = field(default_factory=lambda: KOKORO)
 
     def add(self, sentence: str, ours: str, theirs: str) -> None:
-        theirs = "".join(symbol for symbol in theirs if symbol in KOKORO)
+        theirs = "".join(symbol for symbol in theirs if symbol in self.vocab)
         a, b = MARKS.sub("", ours), MARKS.sub("", theirs)
         wrong = distance(a, b)
         self.sentences += 1
@@ -92,9 +96,11 @@ class Count:
 _STRESS = str.maketrans("", "", "ˈˌ")
 
 
-def misaki(language: str) -> Callable[[str], str]:
-    """misaki's own phonemes for a text, as the `kokoro` package asks for them."""
-    if language in ESPEAK:
+def misaki(language: str, model: Path | None = None) -> Callable[[str], str]:
+    """misaki's own phonemes for a text, as the `kokoro` package asks for them; English by a spaCy model."""
+    if language in ("en-us", "en-gb"):
+        g2p = misaki_english(language == "en-gb", model)
+    elif language in ESPEAK:
         from misaki.espeak import EspeakG2P
 
         g2p = EspeakG2P(ESPEAK[language])
@@ -102,6 +108,10 @@ def misaki(language: str) -> Callable[[str], str]:
         from misaki.zh import ZHG2P
 
         g2p = ZHG2P()
+    elif language == "zh-1.1":
+        from misaki.zh import ZHG2P
+
+        g2p = ZHG2P(version="1.1", en_callable=lambda words: words)
     else:
         from misaki.ja import JAG2P
 
@@ -109,7 +119,23 @@ def misaki(language: str) -> Callable[[str], str]:
     return lambda text: g2p(text)[0]
 
 
-def errors(languages: list[str], report: Path | None) -> None:
+def misaki_english(british: bool, model: Path | None):  # type: ignore[no-untyped-def]
+    """misaki's English with a spaCy model from a folder, where misaki itself would download one."""
+    if model is None:
+        raise SystemExit("English needs --spacy: the folder of en_core_web_sm that holds config.cfg.")
+    import spacy
+    from misaki import en, espeak
+
+    load = spacy.load
+    spacy.util.is_package = lambda name: True
+    spacy.load = lambda name, **given: load(model, **given)
+    try:
+        return en.G2P(british=british, fallback=espeak.EspeakFallback(british=british), unk="")
+    finally:
+        spacy.load = load
+
+
+def errors(languages: list[str], report: Path | None, model: Path | None = None) -> None:
     lines = ["# Where Voicewright's phonemes differ from misaki's", ""]
     print(
         "| language | sentences | the same | symbols | error rate | without stress | with spaces and "
@@ -117,21 +143,22 @@ def errors(languages: list[str], report: Path | None) -> None:
     )
     print("|---|---|---|---|---|---|---|---|")
     for language in languages:
-        ours, theirs = Frontend(language), misaki(language)
-        total, numbers = Count(), Count()
+        vocab = KOKORO_ZH if language == "zh-1.1" else KOKORO
+        ours, theirs = Frontend(language.removesuffix("-1.1"), vocab=vocab), misaki(language, model)
+        total, numbers = Count(vocab=vocab), Count(vocab=vocab)
         for sentence in sentences(language):
             pair = ours.tokens(sentence).phonemes, theirs(sentence)
             total.add(sentence, *pair)
             if re.search(r"\d", sentence):
                 numbers.add(sentence, *pair)
         print(
-            f"| {ours.language} | {total.sentences} | {total.same} | {total.symbols} "
+            f"| {language} | {total.sentences} | {total.same} | {total.symbols} "
             f"| {100 * total.errors / total.symbols:.2f} % | {100 * total.unstressed / total.symbols:.2f} % "
             f"| {100 * total.whole_errors / total.whole_symbols:.2f} % "
             f"| {100 * numbers.errors / max(1, numbers.symbols):.2f} % of {numbers.sentences} |",
             flush=True,
         )
-        lines += [f"## {ours.language}: {len(total.listed)} of {total.sentences}", ""]
+        lines += [f"## {language}: {len(total.listed)} of {total.sentences}", ""]
         for sentence, mine, other in total.listed:
             lines += [f"- {sentence}", f"  - ours: {mine}", f"  - misaki: {other}"]
         lines.append("")
@@ -294,6 +321,7 @@ def main() -> None:
     parser.add_argument("what", choices=["errors", "words", "homographs", "linear"])
     parser.add_argument("--languages", default=",".join(LANGUAGES))
     parser.add_argument("--report", type=Path)
+    parser.add_argument("--spacy", type=Path, metavar="FOLDER")
     parser.add_argument(
         "--show", action="store_true", help="the sentences that are wrong, held-out ones excepted"
     )
@@ -307,7 +335,7 @@ def main() -> None:
     if options.what == "linear":
         linear(options.languages.split(","))
         return
-    errors(options.languages.split(","), options.report)
+    errors(options.languages.split(","), options.report, options.spacy)
 
 
 if __name__ == "__main__":

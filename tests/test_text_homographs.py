@@ -21,6 +21,7 @@ def us() -> Frontend:
         ("We live here.", "live", "lˈɪv"),
         ("The game was shown live on television.", "live", "lˈIv"),
         ("He lives alone.", "lives", "lˈɪvz"),
+        ("She has lived here for years.", "lived", "lˈɪvd"),
         ("It saved many lives.", "lives", "lˈIvz"),
         ("Stay close to me.", "close", "klˈOs"),
         ("The shops close at six.", "close", "klˈOz"),

@@ -10,7 +10,7 @@ from voicewright.text.frontend import Frontend
 from voicewright.text.g2p import LANGUAGES, find_language
 from voicewright.text.ipa import share
 from voicewright.text.pieces import JOINED
-from voicewright.text.vocab import KOKORO, STYLETTS2, spell
+from voicewright.text.vocab import KOKORO, KOKORO_ZH, STYLETTS2, spell
 
 _TEXTS = {
     "es": "Hola, ¿cómo estás? El Sr. López tiene 1.234,50 € y 25 años.",
@@ -175,6 +175,43 @@ def test_mandarin_words_have_places(zh):
         ("我", "wo↓"), ("有", "jou↓"), ("25个", "ɚ↘ʂɨ↗u↓kɤ↘"), ("苹果", "pʰi↗ŋkwo↓"),
     ]  # fmt: skip
     assert _heard(zh, "《红楼梦》，iPhone") == [("红楼梦", "xʊ↗ŋlou↗mə↘ŋ"), ("iPhone", "ˌIfˈOn")]
+
+
+@pytest.fixture(scope="module")
+def zh_1_1() -> Frontend:
+    pytest.importorskip("jieba", reason="the extra zh is not installed")
+    pytest.importorskip("pypinyin_dict", reason="the extra zh is not installed")
+    return Frontend("zh", vocab=KOKORO_ZH)
+
+
+@pytest.mark.parametrize(
+    ("written", "said"),
+    [
+        ("你好，世界！", "ㄋㄧ2ㄏㄠ3, ㄕ十4ㄐㄝ4!"),
+        ("我有25个苹果。", "我2又3/ㄦ4ㄕ十2ㄨ3ㄍㄜ5/ㄆ应2ㄍ我3."),
+        ("我想买五把好雨伞。", "我2ㄒ阳3/ㄇㄞ3ㄨ2ㄅㄚ3/ㄏㄠ3ㄩ2ㄙㄢ3."),
+        ("这个小孩儿不听话。", "ㄓㄜ4ㄍㄜ5/ㄒ要3ㄏㄞR2/ㄅㄨ4ㄊ应1ㄏ穵4."),
+        ("他不。我看一看。", "ㄊㄚ1/ㄅㄨ4. 我3/ㄎㄢ4ㄧ5ㄎㄢ4."),
+        ("《红楼梦》，iPhone", "“ㄏ中2ㄌㄡ2ㄇㄥ4”, ˌIfˈOn"),
+    ],
+)
+def test_mandarin_of_kokoro_1_1(zh_1_1, zh, written, said):
+    """Phonemes of misaki's ZHG2P(version="1.1"), and 1.0's stay what they are in the same process."""
+    assert zh_1_1.tokens(written).phonemes == said
+    assert zh_1_1.tokens(written).unknown == ()
+    assert zh.tokens("你好，世界！").phonemes == "ni↓xau↓, ʂɨ↘ʨje↘!"
+
+
+def test_mandarin_of_kokoro_1_1_has_places_lexicon_and_reports(zh_1_1, tmp_path):
+    assert [word for word, _ in _heard(zh_1_1, "我有25个苹果。")] == ["我有", "25个", "苹果"]
+    own = tmp_path / "own.txt"
+    own.write_text("苹果\tㄆ应2\n", "utf-8")
+    front = pickle.loads(pickle.dumps(Frontend("zh", own, KOKORO_ZH)))
+    assert front.tokens("苹果").phonemes == "ㄆ应2"
+    assert zh_1_1.tokens("你😀好").unknown == ("😀",)
+    chunks = zh_1_1.chunks("今天天气很好。" * 60)
+    assert len(chunks) > 1 and all(len(chunk.ids) <= 510 for chunk in chunks)
+    assert "".join(chunk.text for chunk in chunks) == "今天天气很好。" * 60
 
 
 @pytest.mark.parametrize(

@@ -410,25 +410,32 @@ def judge(
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same report.")] = 0,
     recogniser: Recogniser = "auto",
     copies: Annotated[
-        bool, typer.Option("--copy/--no-copy", help="Also judge copy-synthesis: real timing and pitch.")
-    ] = True,
+        bool | None,
+        typer.Option(
+            "--copy/--no-copy", help="Also judge copy-synthesis: real timing and pitch; not of ONNX files."
+        ),
+    ] = None,
+    implementation: Annotated[
+        Literal["auto", "native", "exact", "torch", "bf16", "plain"],
+        typer.Option("--implementation", help="How the model is run on a CPU."),
+    ] = "auto",
     as_json: Json = False,
 ) -> None:
     """Judge a model beside the recordings: recogniser, speaker, pitch, rhythm; one HTML page and JSON."""
-    from voicewright.commands import Progress, is_path, judgement_lines, plain, run_judgement
+    from voicewright.commands import Progress, judgement_lines, plain, run_judgement
 
-    chosen = Path(voice) if voice is not None and is_path(voice) else voice
     progress = Progress()
     result = run_judgement(
         model,
         corpus,
         output,
-        voice=chosen,
+        voice=voice,
         ids=ids,
         most=most,
         seed=seed,
         recogniser=recogniser,
         copies=copies,
+        implementation=implementation,
         progress=progress,
     )
     progress.close()
@@ -480,7 +487,10 @@ def export(
         Literal["fp32", "fp16", "int8"], typer.Option("--precision", help="How weights are stored.")
     ] = "fp32",
     voices: Annotated[
-        str | None, typer.Option("--voices", help="Voices, separated by commas; all when not given.")
+        str | None,
+        typer.Option(
+            "--voices", help="Voices, files, mixes, NAME=MIX, separated by commas; all when not given."
+        ),
     ] = None,
     convention: Annotated[
         Literal["kokoro-onnx", "onnx-community"],

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 import re
 import sys
 from collections import Counter
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
 
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus, Utterance
+    from voicewright.engines.protocol import Voice
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.result import Item, Judgement
     from voicewright.train.run import Result
@@ -93,12 +93,6 @@ def read_text(text: str | None, file: Path | None) -> str:
         raise VoicewrightError(
             f"standard input is not UTF-8 text (byte {error.start}); convert it first."
         ) from error
-
-
-def is_path(voice: str) -> bool:
-    from voicewright.artifacts import VOICE_SUFFIXES
-
-    return os.sep in voice or Path(voice).suffix in VOICE_SUFFIXES
 
 
 def training_judge(
@@ -232,23 +226,38 @@ def run_judgement(
     most: int | None = None,
     seed: int = 0,
     recogniser: str = "auto",
-    copies: bool = True,
+    copies: bool | None = None,
+    implementation: str = "auto",
     progress: Progress | None = None,
 ) -> Judgement:
-    """Judge a model on a corpus's held-out utterances and write the report.
+    """Judge a model, or an ONNX file, on a corpus's held-out utterances and write the report.
 
     Held out: ids matching `ids`; else what the model's card says it never saw; else the whole corpus.
+    voice: words of a command line (names, files, mixes), or a file. copies: also copy-synthesis; None: where
+    the engine takes timing from outside. implementation: as `open_engine` has it.
     """
     from voicewright.corpus.manifest import Corpus
-    from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.engines.onnx_engine import OnnxEngine, open_engine
     from voicewright.judge.judge import judge_model
     from voicewright.judge.recogniser import open_recogniser
+    from voicewright.voice_commands import words_to_mix
 
     corpus = Corpus.read(corpus_folder)
-    engine = TorchEngine(model)
+    engine = open_engine(model, implementation=implementation)
+    run_by = implementation
+    if isinstance(engine, OnnxEngine):
+        run_by = f"onnxruntime, {engine.metadata.get('precision', 'as the file is')}"
+        if copies:
+            raise UsageError(
+                f"{engine.model_path} takes no timing or pitch from outside, so that there is no "
+                "copy-synthesis to judge; leave --copy out."
+            )
+        copies = False
     chosen, rule = held_out(corpus, engine.card, ids, progress)
-    pack_name = voice
-    if voice is None:
+    pack_name: Voice | None = voice
+    if isinstance(voice, str):
+        pack_name = words_to_mix(voice, engine.model_path, engine.name)
+    elif voice is None:
         speaker = Counter(u.speaker for u in chosen).most_common(1)[0][0]
         pack_name = speaker if speaker in engine.voices else engine.default_voice
         chosen = [u for u in chosen if u.speaker == speaker]
@@ -258,7 +267,8 @@ def run_judgement(
             f"judging needs at least two utterances of {corpus_folder}; {rule} gives {len(names)}."
         )
     items = read_items(corpus, names)
-    copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress) if copies else None
+    wanted = copies is None or copies
+    copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress) if wanted else None
     return judge_model(
         engine,
         items,
@@ -269,7 +279,12 @@ def run_judgement(
         language=corpus.meta.language,
         seed=seed,
         title=f"{engine.name} beside {corpus_folder.name}",
-        conditions={"model": str(engine.model_path), "corpus": str(corpus_folder), "utterances": rule},
+        conditions={
+            "model": str(engine.model_path),
+            "implementation": run_by,
+            "corpus": str(corpus_folder),
+            "utterances": rule,
+        },
         progress=progress,
     )
 
@@ -311,7 +326,7 @@ def held_out(
 
 
 def _copy_synthesis(
-    engine: TorchEngine, corpus: Corpus, voice: str | Path | None, seed: int, progress: Progress | None
+    engine: TorchEngine, corpus: Corpus, voice: Voice | None, seed: int, progress: Progress | None
 ) -> Callable[[Item], NDArray[np.float32] | None]:
     from voicewright.config import FRAME
     from voicewright.corpus.features import build_features

@@ -31,7 +31,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "judge": ("jiwer", "matplotlib", "pocketsphinx", "resemblyzer"),
     "train": ("tensorboard", "matplotlib"),
     "ja": ("fugashi", "jaconv", "mojimoji", "unidic-lite"),
-    "zh": ("cn2an", "jieba", "ordered-set", "pypinyin"),
+    "zh": ("cn2an", "jieba", "ordered-set", "pypinyin", "pypinyin-dict"),
     "onnx": ("onnxruntime",),
     "export": ("onnx",),
     "whisper": ("faster-whisper",),

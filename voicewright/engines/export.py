@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,9 @@ from voicewright.engines.onnx.sherpa import PACK_ROWS, lexicon, tokens, voices
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model, write_atomically
 from voicewright.model.tts.model import TTSModel
+from voicewright.voices.blend import Shelf, parse, read_mix
 from voicewright.voices.pack import WIDTH, Voicepack
+from voicewright.voices.sources import shelf_of
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -77,7 +80,8 @@ def export(
 ) -> Export:
     """Write a model folder or weights file in another format, into the folder `out` (made when missing).
 
-    voices: names of the model's voices, or voicepack files; all of the model's when empty. convention: tensor
+    voices: names of the model's voices, voicepack files, members of files, or mixes of these, each also as
+    NAME=MIX; all of the model's when empty. convention: tensor
     names of `onnx`, one of CONVENTIONS. Raises UsageError for arguments that do not fit each other,
     VoicewrightError when the model cannot be said in that format.
     """
@@ -125,22 +129,31 @@ def _open(model: str | Path | None, voices: Sequence[str]) -> _Source:
     path = resolve_model(model)
     network, config, _ = load_model(path)
     card = read_card(path)
-    available = voice_files(path)
-    chosen: dict[str, Path] = {}
-    for name in voices or available:
-        if name in available:
-            chosen[name] = available[name]
-        elif Path(name).suffix and Path(name).is_file():
-            chosen[Path(name).stem] = Path(name)
-        else:
-            raise UsageError(
-                f"there is no voice {name!r}: the model has {', '.join(available) or 'none'}, and no such "
-                "voicepack file is there."
-            )
-    packs = {name: Voicepack.read(file) for name, file in chosen.items()}
+    shelf = shelf_of(path)
+    packs: dict[str, Voicepack] = {}
+    for words in voices or voice_files(path):
+        name, pack = _voice(words, shelf)
+        if name in packs:
+            raise UsageError(f"two voices would be called {name!r}; name one of them: NAME={words}.")
+        packs[name] = pack
     weights = path / WEIGHTS if path.is_dir() else path
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return _Source(str(card.get("name") or path.stem), network, config, card, digest, packs)
+
+
+def _voice(words: str, shelf: Shelf) -> tuple[str, Voicepack]:
+    """`kathleen`, `pack.bin`, `bundle.bin:a(2)+tiny`, each also as `NAME=…` -> its name as a file, and rows.
+
+    Raises UsageError for words that mean no voice.
+    """
+    given, equals, what = words.partition("=")
+    if not equals or words in shelf.files or Path(words).is_file():
+        given, what = "", words
+    mix = parse(what.strip(), shelf)
+    name = given.strip() or re.sub(r"[^\w.-]+", "_", mix.name).strip("_.")
+    if equals and given and not re.fullmatch(r"\w[\w.-]*", name):
+        raise UsageError(f"{given!r} cannot be the name of a voice; use letters, digits, '_', '-' and '.'.")
+    return name, read_mix(mix)
 
 
 def _facts(source: _Source, precision: str) -> dict[str, object]:

@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voicewright.artifacts import VOICES, voice_files
+from voicewright.artifacts import VOICES, read_card, voice_files
 from voicewright.config import FRAME, ModelConfig
 from voicewright.engines.protocol import Speech
 from voicewright.engines.torch_engine import TorchEngine
@@ -65,10 +65,22 @@ def find_onnx(model: Path | str | None) -> Path | None:
     return None
 
 
-def open_engine(model: Path | str | None, lexicon: Path | None = None) -> TorchEngine:
-    """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine."""
+def open_engine(
+    model: Path | str | None, lexicon: Path | None = None, implementation: str = "auto"
+) -> TorchEngine:
+    """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine.
+
+    implementation: as TorchEngine's; ONNX files have only "auto". Raises UsageError otherwise.
+    """
     file = find_onnx(model)
-    return TorchEngine(model, lexicon=lexicon) if file is None else OnnxEngine(file, lexicon=lexicon)
+    if file is None:
+        return TorchEngine(model, lexicon=lexicon, implementation=implementation)
+    if implementation != "auto":
+        raise UsageError(
+            f"{file} is run by onnxruntime alone; the implementation {implementation!r} is for model folders "
+            "and weights files."
+        )
+    return OnnxEngine(file, lexicon=lexicon)
 
 
 @dataclass(frozen=True)
@@ -284,7 +296,15 @@ def _told(parts: Iterator[Speech]) -> Iterator[Speech]:
 def _card(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
     known = {"name": "name", "licence": "licence", "language": "language", "default_voice": "voice"}
     card: dict[str, object] = {ours: metadata[key] for key, ours in known.items() if metadata.get(key)}
-    return {"name": path.stem, **card}
+    return {"name": path.stem, **_exported_card(path, metadata), **card}
+
+
+def _exported_card(path: Path, metadata: Mapping[str, str]) -> dict[str, object]:
+    """The card.json of an export of ours, where it is about these weights: it has what training held out."""
+    card = read_card(path.parent)
+    exported = card.get("exported")
+    same = isinstance(exported, dict) and exported.get("weights_sha256") == metadata.get("weights_sha256")
+    return dict(card) if same and metadata.get("weights_sha256") else {}
 
 
 def _config(path: Path, metadata: Mapping[str, str]) -> ModelConfig:

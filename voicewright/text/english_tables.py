@@ -18,7 +18,7 @@ MONTH_NAMES = {name: name for name in MONTHS} | {
 """Full and short month names, without their dot."""
 
 TITLES = {
-    "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Mx": "Mix", "Dr": "Doctor", "Prof": "Professor",
+    "Mr": "Mister", "Mrs": "Mrs", "Ms": "Miz", "Mx": "Mix", "Dr": "Doctor", "Prof": "Professor",
     "Rev": "Reverend", "Fr": "Father", "Hon": "Honorable", "Gen": "General", "Col": "Colonel",
     "Maj": "Major", "Capt": "Captain", "Cpt": "Captain", "Cmdr": "Commander", "Lt": "Lieutenant",
     "Sgt": "Sergeant", "Cpl": "Corporal", "Pvt": "Private", "Sen": "Senator", "Rep": "Representative",

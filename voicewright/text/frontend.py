@@ -59,7 +59,7 @@ class Frontend:
         vocab: Mapping[str, int] = KOKORO,
     ) -> None:
         """`lexicon`: the user's own pronunciations. Raises UsageError for a language that no one reads."""
-        found = find_language(language)
+        found = find_language(language).written_with(vocab)
         self.language = found.code
         self.vocab = vocab
         self._symbols = frozenset(vocab)

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
 from voicewright.errors import UsageError
-from voicewright.text import espeak, japanese, locales, mandarin, plain
+from voicewright.text import bopomofo, espeak, japanese, locales, mandarin, plain
 from voicewright.text.english import English
 from voicewright.text.ipa import Ipa
 from voicewright.text.lexicon import Lexicon
@@ -34,6 +34,12 @@ class Language:
     """The one-letter code of Kokoro's pipeline and voice names."""
     normaliser: Callable[[Lexicon | None], Callable[[str], list[Piece]]]
     pronouncer: Callable[[Lexicon | None], Pronouncer]
+
+    def written_with(self, vocab: Collection[str]) -> Language:
+        """The language as the models of a vocabulary learnt it: Kokoro 1.1-zh has a Mandarin of its own."""
+        if self.code == "zh" and bopomofo.SYMBOL in vocab:
+            return replace(self, normaliser=bopomofo.normaliser)
+        return self
 
 
 def _english(code: str, name: str, kokoro: str, british: bool) -> Language:

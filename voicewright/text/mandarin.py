@@ -44,6 +44,7 @@ _MARKS = {
     "[": "(", "]": ")", "《": "“", "》": "”", "〈": "“", "〉": "”", "【": "“", "】": "”", "〖": "“",
     "〗": "”",
 }  # fmt: skip
+MARKS = frozenset([*_MARKS.values(), "…", "—"])
 _CLOSING = frozenset(";:,.!?”)…—")
 _OPENING = frozenset("“(")
 _SILENT = frozenset("*_~^|\\'-<>·•‣▪●○・/~～")
@@ -77,27 +78,41 @@ def require() -> None:
 def normaliser(lexicon: Lexicon | None = None) -> Callable[[str], list[Piece]]:
     """A function from text to pieces, one for every word that jieba finds. Raises as `require`."""
     require()
-    words = _Words()
+    words = Words()
 
     def normalise(text: str) -> list[Piece]:
         plain, origin = clean(text)
-        pieces = _Reader(plain, words, lexicon).read()
-        if isinstance(origin, range):
-            return pieces
-        return [
-            Piece(p.kind, origin[p.start], _end(text, origin, p.start, p.stop), p.spoken, p.phonemes)
-            for p in pieces
-        ]
+        return placed(Reader(plain, words, lexicon).read(), text, origin)
 
     return normalise
+
+
+def placed(pieces: list[Piece], text: str, origin: Sequence[int]) -> list[Piece]:
+    """Pieces of a cleaned text at their places in the written one."""
+    if isinstance(origin, range):
+        return pieces
+    return [
+        Piece(p.kind, origin[p.start], _end(text, origin, p.start, p.stop), p.spoken, p.phonemes)
+        for p in pieces
+    ]
 
 
 def _end(text: str, origin: Sequence[int], start: int, stop: int) -> int:
     return origin[stop] if start == stop else cluster_end(text, origin[stop - 1])
 
 
-class _Words:
-    """jieba with its own dictionary, opened on first use; no cache in a folder that others write to."""
+def cutter() -> Any:
+    """jieba with its own dictionary; no cache in a folder that others write to."""
+    import jieba
+
+    found = jieba.Tokenizer()
+    found.FREQ, found.total = found.gen_pfdict(found.get_dict_file())
+    found.initialized = True
+    return found
+
+
+class Words:
+    """jieba, opened on first use."""
 
     def __init__(self) -> None:
         self._jieba: Any = None
@@ -106,22 +121,17 @@ class _Words:
     def cut(self, text: str) -> list[str]:
         with self._lock:
             if self._jieba is None:
-                import jieba
-
-                found = jieba.Tokenizer()
-                found.FREQ, found.total = found.gen_pfdict(found.get_dict_file())
-                found.initialized = True
-                self._jieba = found
+                self._jieba = cutter()
         return list(self._jieba.cut(text, cut_all=False))
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _Words, ()
+        return Words, ()
 
 
-class _Reader:
+class Reader:
     """Goes through the tokens; numbers and characters that stand together are cut into words together."""
 
-    def __init__(self, text: str, words: _Words, lexicon: Lexicon | None) -> None:
+    def __init__(self, text: str, words: Words, lexicon: Lexicon | None) -> None:
         self.text = text
         self.words = words
         self.lexicon = lexicon
@@ -133,7 +143,7 @@ class _Reader:
     def read(self) -> list[Piece]:
         for token in _TOKEN.finditer(self.text):
             kind = token.lastgroup or ""
-            reading = _reading(kind, token)
+            reading = self._reading(kind, token)
             if reading:
                 self.run.append((token.start(), token.end(), reading))
                 self.size += len(reading)
@@ -144,10 +154,9 @@ class _Reader:
         self._flush()
         return self.pieces
 
-    def _flush(self) -> None:
-        """The stretch as words. Words that share a number's characters stay one piece."""
-        if not self.run:
-            return
+    def _taken(self) -> tuple[str, list[int], list[int]]:
+        """The stretch as it is read, with start and stop of every character in the text; it is empty
+        then."""
         said = "".join(reading for _, _, reading in self.run)
         starts: list[int] = []
         stops: list[int] = []
@@ -157,6 +166,13 @@ class _Reader:
                 starts.append(start + at if literal else start)
                 stops.append(start + at + 1 if literal else stop)
         self.run, self.size = [], 0
+        return said, starts, stops
+
+    def _flush(self) -> None:
+        """The stretch as words. Words that share a number's characters stay one piece."""
+        if not self.run:
+            return
+        said, starts, stops = self._taken()
         at = 0
         for word in self.words.cut(said):
             start, stop = starts[at], stops[at + len(word) - 1]
@@ -167,6 +183,14 @@ class _Reader:
                 self.pieces[-1] = merged
             else:
                 self.pieces.append(Piece(Kind.WORD, start, stop, word))
+
+    def _reading(self, kind: str, token: re.Match[str]) -> str:
+        """The characters that a token is read as; nothing for marks, blanks and other scripts."""
+        if kind == "han":
+            return token[0]
+        if kind == "number":
+            return _number(token)
+        return _SIGNS.get(token[0], "") if kind == "other" else ""
 
     def _mark(self, start: int, stop: int, symbol: str) -> None:
         """Full-width marks bring their own space, which is no character of the text."""
@@ -199,19 +223,15 @@ class _Reader:
         self._mark(token.start(), token.end(), "—")
 
     def _other(self, token: re.Match[str]) -> None:
-        if token[0] in _MARKS:
-            self._mark(token.start(), token.end(), _MARKS[token[0]])
+        if symbol := mark(token):
+            self._mark(token.start(), token.end(), symbol)
         elif token[0] not in _SILENT:
             self.pieces.append(Piece(Kind.UNKNOWN, token.start(), token.end()))
 
 
-def _reading(kind: str, token: re.Match[str]) -> str:
-    """The characters that a token is read as; nothing for marks, blanks and other scripts."""
-    if kind == "han":
-        return token[0]
-    if kind == "number":
-        return _number(token)
-    return _SIGNS.get(token[0], "") if kind == "other" else ""
+def mark(token: re.Match[str]) -> str:
+    """The mark that a token is, in Kokoro's symbols, or nothing."""
+    return {"dots": "…", "dash": "—"}.get(token.lastgroup or "") or _MARKS.get(token[0], "")
 
 
 def _number(token: re.Match[str]) -> str:

@@ -1,8 +1,9 @@
 """The only symbol table: which phoneme symbol has which token id, and what stands in for one that has none.
 
-Two tables exist in the wild, both with 178 slots and id 0 for the pad. Kokoro 1.0 uses 114 of the slots
+Three tables exist in the wild, all with 178 slots and id 0 for the pad. Kokoro 1.0 uses 114 of the slots
 (source: `config.json` of hexgrad/Kokoro-82M); StyleTTS 2 and Kokoro 0.19 use another assignment
-(source: the symbol order of yl4579/StyleTTS2). 103 symbols have the same id in both.
+(source: the symbol order of yl4579/StyleTTS2). 103 symbols have the same id in both. Kokoro 1.1-zh writes
+Mandarin in bopomofo, in slots that 1.0 leaves free or uses otherwise.
 """
 
 from __future__ import annotations
@@ -52,6 +53,16 @@ _KOKORO_RUNS: tuple[tuple[int, str], ...] = (
     (177, "ᵻ"),
 )
 
+_KOKORO_ZH_RUNS: tuple[tuple[int, str], ...] = (
+    (1, ";:,.!?/"),
+    (9, '—…"()“” \u0303ʣʥʦʨᵝㄓAI'),
+    (
+        30,
+        "ㄅOㄆQRSTㄇㄈWㄉYᵊabcdefㄊhijklmnopqrstuvwxyzɑɐɒæㄋㄌβɔɕçㄍɖðʤəㄎㄦɛɜㄏㄐɟㄑɡㄒㄔㄕㄗㄘㄙ月ㄚɨɪʝㄛㄝㄞㄟㄠㄡɯɰŋɳɲɴøㄢɸθœㄣㄤɹㄥɾㄖㄧʁɽʂʃʈʧㄨʊʋㄩʌɣㄜㄭχʎ十压言ʒʔ阳要阴应用又中ˈˌː穵外万ʰ王ʲ为文瓮我35124",
+    ),
+    (175, "元云ᵻ"),
+)
+
 # The apostrophe owns two slots (174 and 176); the later one is the one that text is given.
 _STYLETTS2_ORDER = (
     '$;:,.!?¡¿—…"«»“” '
@@ -60,10 +71,18 @@ _STYLETTS2_ORDER = (
     "ˈˌːˑʼʴʰʱʲʷˠˤ˞↓↑→↗↘'\u0329'ᵻ"
 )
 
-KOKORO: Mapping[str, int] = MappingProxyType(
-    {symbol: start + offset for start, run in _KOKORO_RUNS for offset, symbol in enumerate(run)}
-)
+
+def _table(runs: tuple[tuple[int, str], ...]) -> Mapping[str, int]:
+    return MappingProxyType(
+        {symbol: start + offset for start, run in runs for offset, symbol in enumerate(run)}
+    )
+
+
+KOKORO: Mapping[str, int] = _table(_KOKORO_RUNS)
 """Kokoro 1.0: 114 symbols."""
+
+KOKORO_ZH: Mapping[str, int] = _table(_KOKORO_ZH_RUNS)
+"""Kokoro 1.1-zh: 171 symbols, 105 of them with the same id (source: `config.json` of Kokoro-82M-v1.1-zh)."""
 
 STYLETTS2: Mapping[str, int] = MappingProxyType(
     {symbol: slot for slot, symbol in enumerate(_STYLETTS2_ORDER)}
