@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.model.fast.convolution import Backend, Before, activate
-from voicewright.model.fast.generator import Affine, plain_weight
+from voicewright.model.fast.generator import Affine, Spent, keep, plain_weight
 from voicewright.model.fast.library import LEAKY
 from voicewright.model.layers import HALF, AdaINConvBlock
 from voicewright.model.tts.decoder import Decoder
@@ -98,14 +98,16 @@ class FastCurves:
 class FastFront:
     """`Decoder.front` for one utterance: asr [F, H], f0 and energy [2F], style [S] → features [2F, C]."""
 
-    def __init__(self, decoder: Decoder, backend: Backend) -> None:
+    def __init__(self, decoder: Decoder, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
         self._affine = Affine()
         self._encode = FastBlock(decoder.encode, backend, self._affine)
+        spent(decoder.encode)
         self._decode: list[FastBlock] = []
         for block in decoder.decode:
             assert isinstance(block, AdaINConvBlock)
             self._decode.append(FastBlock(block, backend, self._affine))
+            spent(block)
         residual = decoder.asr_res[0]
         assert isinstance(residual, nn.Conv1d)
         self._residual = backend.conv(plain_weight(residual), residual.bias, minimal=False)

@@ -9,7 +9,7 @@ statistics, or pieces of one utterance that share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,14 @@ from voicewright.model.fast.convolution import Backend, Before, Conv
 from voicewright.model.fast.library import LEAKY, SNAKE
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
+
+
+Spent = Callable[[nn.Module], object]
+"""Told of a module whose weights have been taken, so that they need not be held twice."""
+
+
+def keep(module: nn.Module) -> None:
+    """Leaves it as it is."""
 
 
 def plain_weight(module: nn.Module) -> Tensor:
@@ -80,21 +88,43 @@ class Statistics:
         return [stats for stats in found if stats is not None]
 
 
-class Pooled(Statistics):
-    """Segments are samples of one utterance, with weights that sum to 1; their statistics are pooled and
-    kept."""
+class Kept(Statistics):
+    """A whole utterance's own statistics, kept."""
 
-    def __init__(self, weights: Sequence[float]) -> None:
-        self._weights = weights
+    def __init__(self) -> None:
         self.kept: dict[int, Tensor] = {}
 
     def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        both = torch.stack([stats for stats in found if stats is not None]).double()
-        share = torch.tensor(self._weights, dtype=torch.float64)[:, None]
-        mean = (share * both[:, 0]).sum(0)
-        var = (share * (both[:, 1] + (both[:, 0] - mean).square())).sum(0)
-        self.kept[site] = torch.stack([mean, var]).float()
-        return [self.kept[site]] * len(found)
+        (own,) = super().at(site, found)
+        self.kept[site] = own
+        return [own]
+
+
+def pool(parts: Tensor, weights: Sequence[float]) -> Tensor:
+    """Mean and variance of a whole, of those of its parts [N, 2, C] with weights that sum to 1."""
+    both = parts.double()
+    share = torch.tensor(weights, dtype=torch.float64)[:, None]
+    mean = (share * both[:, 0]).sum(0)
+    var = (share * (both[:, 1] + (both[:, 0] - mean).square())).sum(0)
+    return torch.stack([mean, var]).float()
+
+
+class Pooled(Statistics):
+    """Segments are samples of one utterance, with weights that sum to 1; their statistics are pooled and
+    kept. before: statistics from elsewhere, which count by `trust`."""
+
+    def __init__(
+        self, weights: Sequence[float], before: dict[int, Tensor] | None = None, trust: float = 0.0
+    ) -> None:
+        self._weights, self._before, self._trust = weights, before, trust
+        self.kept: dict[int, Tensor] = {}
+
+    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
+        own = pool(torch.stack([stats for stats in found if stats is not None]), self._weights)
+        if self._before is not None:
+            own = pool(torch.stack([self._before[site], own]), [self._trust, 1 - self._trust])
+        self.kept[site] = own
+        return [own] * len(found)
 
 
 class Frozen(Statistics):
@@ -226,7 +256,7 @@ class FastGenerator:
     """`Generator` for inference. Give it a generator with or without folded weight norm; it keeps its own
     copies."""
 
-    def __init__(self, generator: Generator, backend: Backend) -> None:
+    def __init__(self, generator: Generator, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
         self.affine = Affine()
         self._kernels = generator.kernels
@@ -249,7 +279,12 @@ class FastGenerator:
             self._noise.append(self._noise_conv(generator.noise_convs[i]))
             self._noise_blocks.append(SnakeBlock(_snake(generator.noise_res[i]), backend, self.affine))
             own = generator.resblocks[i * self._kernels : (i + 1) * self._kernels]
-            self._blocks.append([SnakeBlock(_snake(block), backend, self.affine) for block in own])
+            self._blocks.append([])
+            for block in own:
+                self._blocks[i].append(SnakeBlock(_snake(block), backend, self.affine))
+                spent(block)
+            for module in (up, generator.noise_convs[i], generator.noise_res[i]):
+                spent(module)
         post, bias = plain_weight(generator.conv_post), plain_bias(generator.conv_post)
         if generator.gain_post is not None:
             more = plain_bias(generator.gain_post)
@@ -302,7 +337,7 @@ class FastGenerator:
             stats: list[Tensor | None] = []
             for n, x in enumerate(xs):
                 pad = 1 if last else 0
-                buffer = buffers[n].get(f"up{i}", up.rows(len(x)) + pad, up.cout)
+                buffer = buffers[n].get("a", up.rows(len(x)) + pad, up.cout)
                 y = up(x, buffer[pad:], 0.1)
                 if last:
                     # one row more in front, the mirror of the second
@@ -313,7 +348,9 @@ class FastGenerator:
                 total = self._backend.add(y, sources[n], y, counted[n])
                 stats.append(total if policy.computes else None)
                 ys.append(y)
-            totals = [buffers[n].get(f"t{i}", *y.shape) for n, y in enumerate(ys)]
+            # the source has been added, so its memory is free; the next stage reads this one's while it
+            # writes its own
+            totals = [buffers[n].get(f"b{i}", *y.shape) for n, y in enumerate(ys)]
             for j, block in enumerate(self._blocks[i]):
                 block(ys, stats, affine, counted, policy, buffers, totals, first=j == 0)
             xs = totals
@@ -347,10 +384,10 @@ class FastGenerator:
                 need = (lengths[n] + 1) * stride
                 given = F.pad(given, (0, 0, padding, max(0, need - padding - len(given))))[:need]
                 given = given.reshape(-1, stride * given.shape[1])
-            x = buffers[n].get("x", lengths[n], conv.cout)
+            x = buffers[n].get("a", lengths[n], conv.cout)
             stats.append(conv(given, x, counted=counted[n] if policy.computes else None))
             xs.append(x)
-        totals = [buffers[n].get("source", *x.shape) for n, x in enumerate(xs)]
+        totals = [buffers[n].get(f"b{stage}", *x.shape) for n, x in enumerate(xs)]
         self._noise_blocks[stage](xs, stats, affine, counted, policy, buffers, totals, first=True)
         return totals
 
@@ -370,10 +407,12 @@ class FastGenerator:
             parts = torch.addcmul(parts, post[:, 2 * bins :].repeat(1, 2), harmonics[:, : 2 * bins])
         return parts
 
-    def __call__(self, features: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
+    def __call__(
+        self, features: Tensor, style: Tensor, harmonics: Tensor, policy: Statistics | None = None
+    ) -> Tensor:
         """One utterance: features [2F, C], acoustic style [128], harmonics as above → audio [600F], fp32."""
         segment = Segment(features, harmonics, self.affine(style))
-        return self.wave(self.body([segment], Statistics())[0], harmonics)
+        return self.wave(self.body([segment], policy or Statistics())[0], harmonics)
 
     def wave(self, total: Tensor, harmonics: Tensor) -> Tensor:
         """Sums of the last blocks [M, C] and the source's rows → samples [(M - 1) · hop]."""

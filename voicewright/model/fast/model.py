@@ -12,8 +12,10 @@ from torch import Tensor, nn
 from voicewright.errors import VoicewrightError
 from voicewright.model.fast.convolution import Backend
 from voicewright.model.fast.front import FastCurves, FastFront
-from voicewright.model.fast.generator import FastGenerator
-from voicewright.model.fast.windows import Windows, pieces
+from voicewright.model.fast.generator import FastGenerator, Kept, keep
+from voicewright.model.fast.library import return_memory
+from voicewright.model.fast.text import FastAlbert
+from voicewright.model.fast.windows import Carried, Windows, pieces
 from voicewright.model.layers import run_lstm
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel, Utterance
@@ -46,33 +48,28 @@ class FastModel:
     """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may
     go.
 
-    Text encoders and the source compute as they do there. Raises TypeError for a HiFi-GAN decoder.
+    The rest of the text encoders and the source compute as they do there. Raises TypeError for a HiFi-GAN decoder.
     """
 
     def __init__(self, model: TTSModel, backend: Backend, consume: bool = False) -> None:
         """consume: empty the model's decoder on the way, so that its weights are never held twice."""
         self.config, self.backend = model.config, backend
+        spent = _release if consume else keep
         with torch.inference_mode():
             model = model.eval().requires_grad_(False).fold()
-            self._bert, self._bert_encoder = model.bert, model.bert_encoder
-            self._text_encoder = model.text_encoder
-            predictor = model.predictor
-            self._duration_encoder, self._duration_lstm = predictor.text_encoder, predictor.lstm
-            self._duration_proj, self._shared = predictor.duration_proj, predictor.shared
-            decoder = model.decoder
+            predictor, decoder = model.predictor, model.decoder
             if not isinstance(decoder.generator, Generator):
                 raise TypeError("a HiFi-GAN decoder has no restructured form; use the graph as it is trained")
+            self._bert, self._bert_encoder = FastAlbert(model.bert, backend, spent), model.bert_encoder
+            self._text_encoder = model.text_encoder
+            self._duration_encoder, self._duration_lstm = predictor.text_encoder, predictor.lstm
+            self._duration_proj, self._shared = predictor.duration_proj, predictor.shared
             self._f0 = FastCurves(predictor.F0, predictor.F0_proj, backend)
             self._energy = FastCurves(predictor.N, predictor.N_proj, backend)
-            if consume:
-                _release(predictor.F0, predictor.N)
-            self._front = FastFront(decoder, backend)
-            if consume:
-                _release(decoder.encode, decoder.decode, decoder.asr_res)
-            self.generator = FastGenerator(decoder.generator, backend)
-            if consume:
-                made = decoder.generator
-                _release(made.ups, made.resblocks, made.noise_convs, made.noise_res)
+            spent(predictor.F0)
+            spent(predictor.N)
+            self._front = FastFront(decoder, backend, spent)
+            self.generator = FastGenerator(decoder.generator, backend, spent)
 
     @torch.inference_mode()
     def speak(
@@ -111,21 +108,41 @@ class FastModel:
         durations: Tensor | None = None,
         f0: Tensor | None = None,
         energy: Tensor | None = None,
+        carried: Carried | None = None,
     ) -> tuple[Prosody, Iterator[Tensor]]:
         """Prosody at once, then the audio piece by piece, whose concatenation is the utterance [600F].
 
-        Pieces are made as they are asked for; leaving the iterator cancels what is left.
+        Pieces are made as they are asked for; leaving the iterator cancels what is left. carried: of the
+        same voice, from `listen` or from utterances before this one, which teaches it in its turn.
         """
         request = Request(tokens, style, speed, generator, durations, f0, energy)
         _, prosody, asr = self._prepare([request])[0]
-        return prosody, self._pieces(request, prosody, asr, windows or Windows())
+        return prosody, self._pieces(request, prosody, asr, windows, carried)
 
-    def _pieces(self, request: Request, prosody: Prosody, asr: Tensor, windows: Windows) -> Iterator[Tensor]:
+    @torch.inference_mode()
+    def listen(self, tokens: Tensor, style: Tensor) -> Carried:
+        """The statistics of a voice, from an utterance that nobody will hear: as for `speak`."""
+        request = Request(tokens, style, rng=torch.Generator().manual_seed(0))
+        _, prosody, asr = self._prepare([request])[0]
+        features, acoustic = self._features(request, prosody, asr)
+        own, carried = Kept(), Carried()
+        self.generator(features, acoustic, self.generator.harmonics(prosody.f0, request.rng), own)
+        carried.learn(own.kept, len(features))
+        return carried
+
+    def _pieces(
+        self,
+        request: Request,
+        prosody: Prosody,
+        asr: Tensor,
+        windows: Windows | None,
+        carried: Carried | None,
+    ) -> Iterator[Tensor]:
         # inference mode must not span a yield: it would leak into the caller
         with torch.inference_mode():
             features, acoustic = self._features(request, prosody, asr)
             harmonics = self.generator.harmonics(prosody.f0, request.rng)
-            made = pieces(self.generator, features, acoustic, harmonics, windows)
+            made = pieces(self.generator, features, acoustic, harmonics, windows, carried)
         while True:
             with torch.inference_mode():
                 piece = next(made, None)
@@ -203,16 +220,18 @@ class FastModel:
         return found
 
     def _encode_prosody(self, tokens: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
-        context = self._bert_encoder(self._bert(tokens, lengths)).transpose(1, 2)
+        read = nn.utils.rnn.pad_sequence(self._bert(tokens, lengths), batch_first=True)
+        context = self._bert_encoder(read).transpose(1, 2)
         out: Tensor = self._duration_encoder(context, style, lengths)
         return out
 
 
-def _release(*modules: nn.Module) -> None:
-    """Empty every weight below; one that was folded is a buffer and no parameter any more."""
-    for module in modules:
-        for parameter in module.parameters():
-            parameter.data = torch.empty(0)
-        for child in module.modules():
-            if "weight" in dict(child.named_buffers(recurse=False)):
-                child.register_buffer("weight", torch.empty(0))
+def _release(module: nn.Module) -> None:
+    """Empty every weight below and give its memory back; one that was folded is a buffer and no parameter
+    any more."""
+    for parameter in module.parameters():
+        parameter.data = torch.empty(0)
+    for child in module.modules():
+        if "weight" in dict(child.named_buffers(recurse=False)):
+            child.register_buffer("weight", torch.empty(0))
+    return_memory()

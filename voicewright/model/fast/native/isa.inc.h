@@ -262,15 +262,15 @@ TARGET static void NAME(finish_any)(const vw_conv_args *g, const float *products
 }
 #undef SHAPE
 
-/* Output rows from..to (in rows of V) of all panels. partial: [3, cout] reference, sum, sum of squares; count. */
-TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long total, float *scratch, int cinp,
-                               const float *table, float *partial, long *count) {
-    const int n = g->points, panels = (g->cout + NR - 1) / NR, depth = g->subs * cinp;
+/* Output rows from..to (in rows of V) of panels begin..end. partial: [3, cout] reference, sum, sum of squares; count. */
+TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long total, int begin, int end,
+                               float *scratch, int cinp, const float *table, float *partial, long *count) {
+    const int n = g->points, depth = g->subs * cinp;
     const long rows = to - from, filled = (to + g->subs - 1 < total ? to + g->subs - 1 : total) - from;
     float *ring = scratch, *v = ring + (long)n * cinp, *products = v + n * (rows + g->subs - 1) * cinp;
     NAME(fill)(g, from, from + filled, v, ring, cinp, table);
-    *count = 0;
-    for (int panel = 0; panel < panels; panel++) {
+    long counted = 0;
+    for (int panel = begin; panel < end; panel++) {
         const int column = panel * NR, width = g->cout - column < NR ? g->cout - column : NR;
         const float *weight = g->weight + (long)panel * n * depth * NR;
         /* the last rows of the layer have no rows of V after them; they are no outputs either */
@@ -292,9 +292,10 @@ TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long t
             memcpy(partial + column, &sums.ref, sizeof(float) * (size_t)width);
             memcpy(partial + g->cout + column, &sums.sum, sizeof(float) * (size_t)width);
             memcpy(partial + 2 * g->cout + column, &sums.square, sizeof(float) * (size_t)width);
-            *count = sums.count[0];
+            counted = sums.count[0];
         }
     }
+    if (begin == 0) *count = counted; /* the same for all panels */
 }
 
 /* bf16 is the upper half of a float. */

@@ -43,7 +43,8 @@
 #undef NAME
 #undef TARGET
 
-typedef void (*block_function)(const vw_conv_args *, long, long, long, float *, int, const float *, float *, long *);
+typedef void (*block_function)(const vw_conv_args *, long, long, long, int, int, float *, int, const float *, float *,
+                               long *);
 typedef void (*narrow_function)(const vw_conv_args *, long, long, float *, int, const float *);
 typedef void (*sum_function)(const vw_stats_args *, long, long, float *, long *);
 
@@ -134,7 +135,10 @@ int vw_conv(const vw_conv_args *g, int level) {
     if (limit < 2 * set.rows) limit = 2 * set.rows;
     if (limit > 8 * set.rows) limit = 8 * set.rows;
     long blocks = (total + limit - 1) / limit;
-    blocks = (blocks + threads - 1) / threads * threads;
+    /* So few rows that threads cannot share them evenly: they share the columns. */
+    const int panels = (g->cout + 2 * set.vector - 1) / (2 * set.vector);
+    const int parts = g->points == 1 && total < 4L * threads * set.rows && panels >= 2 * threads ? threads : 1;
+    if (parts == 1) blocks = (blocks + threads - 1) / threads * threads;
     long size = (total + blocks - 1) / blocks;
     size = (size + set.rows - 1) / set.rows * set.rows;
     blocks = (total + size - 1) / size;
@@ -151,13 +155,15 @@ int vw_conv(const vw_conv_args *g, int level) {
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
 #endif
-        for (long i = 0; i < blocks; i++) {
+        for (long job = 0; job < blocks * parts; job++) {
             int thread = 0;
 #ifdef _OPENMP
             thread = omp_get_thread_num();
 #endif
+            const long i = job / parts, part = job % parts;
             const long from = i * size, to = from + size < total ? from + size : total;
-            set.block(g, from, to, total, all + scratch * (size_t)thread, cinp, table,
+            const int begin = (int)(panels * part / parts), end = (int)(panels * (part + 1) / parts);
+            set.block(g, from, to, total, begin, end, all + scratch * (size_t)thread, cinp, table,
                       partial ? partial + i * 3 * g->cout : NULL, counts + i);
         }
         if (g->stats) merge(partial, counts, blocks, g->cout, g->stats);
