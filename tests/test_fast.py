@@ -4,6 +4,7 @@ batches."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
@@ -15,12 +16,12 @@ from torch.nn import functional as F
 from voicewright.config import ModelConfig
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.fast import choice
-from voicewright.model.fast.convolution import Backend, Before, NativeConv, TorchConv, activate
+from voicewright.model.fast.convolution import Backend, Before, NativeConv, TorchConv, activate, moments
 from voicewright.model.fast.filters import BALANCED, FAST, Plan, matrices
-from voicewright.model.fast.generator import Segment, Statistics
+from voicewright.model.fast.generator import FastGenerator, Kept, Segment, Statistics
 from voicewright.model.fast.library import LEAKY, PLAIN, SNAKE, library
 from voicewright.model.fast.model import FastModel, Request
-from voicewright.model.fast.windows import Windows, pieces, weigh
+from voicewright.model.fast.windows import WARM, Carried, Windows, pieces, weigh
 from voicewright.model.tts.model import TTSModel
 
 LEVELS = [] if library() is None else list(range(library().vw_best() + 1))  # type: ignore[union-attr]
@@ -220,6 +221,57 @@ def test_windows_join_as_one_signal(graph: str) -> None:
     assert cuts[0] != cuts[1] and cuts[0][0] == cuts[1][0]
     first, second = (torch.cat(list(pieces(generator, features, style, harmonics, plan))) for plan in plans)
     assert ratio(first, second) > 90
+
+
+def parts_of(generator: FastGenerator, rows: int = 240) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, style and harmonics of an utterance for a generator."""
+    width, rng = generator._ups[0]._conv.cin, seeded(1)  # type: ignore[attr-defined]
+    features, style = torch.randn(rows, width, generator=rng), 0.3 * torch.randn(128, generator=rng)
+    return features, style, generator.harmonics(torch.full((rows,), 140.0), seeded())
+
+
+def test_windows_that_know_the_statistics_are_the_whole() -> None:
+    """Through the first windows, the cross-fade and the rest: nothing but the statistics differs."""
+    generator = FastModel(model_of(kokoro_like()), BACKENDS[list(BACKENDS)[-1]]).generator
+    given = parts_of(generator)
+    own, carried = Kept(), Carried()
+    whole = generator(*given, own)
+    carried.learn(own.kept, len(given[0]))
+    made = list(pieces(generator, *given, replace(WARM, trust=1.0), carried))
+    assert len(made) > 3 and len(made[0]) == 0.25 * 24000
+    assert ratio(torch.cat(made), whole) > 85
+
+
+def test_carried_statistics_bring_the_first_sound_without_probes() -> None:
+    """Strange statistics too give one signal: faded over, never cut; and they are corrected."""
+    generator = FastModel(model_of(kokoro_like()), BACKENDS[list(BACKENDS)[-1]]).generator
+    given = parts_of(generator)
+    own, carried = Kept(), Carried()
+    whole = generator(*given, own)
+    carried.learn({site: torch.stack([s[0], 1.3 * s[1]]) for site, s in own.kept.items()}, 100)
+    made = pieces(generator, *given, None, carried)
+    first = [next(made), next(made)]
+    assert carried.rows == 100  # nothing of this utterance has been looked at
+    joined = torch.cat([*first, *made])
+    assert carried.rows == 100 + len(given[0])
+    assert joined.shape == whole.shape
+    at = sum(map(len, first))
+    steps, around = (joined - whole).diff().abs(), slice(at - 2400, at + 2400)
+    assert float(steps[at - 2]) < 3 * float(steps[around].max()) and float(steps[at - 1]) <= float(
+        steps[around].max()
+    )
+    assert ratio(joined[at + 300 :], whole[at + 300 :]) > ratio(joined[:at], whole[:at])
+
+
+def test_what_is_carried_is_the_whole_of_what_was_heard() -> None:
+    x = torch.randn(300, 8, generator=seeded()) * 2 + 1
+    carried = Carried()
+    for part in x.split([100, 150, 50]):
+        carried.learn({0: moments(part)}, len(part))
+    assert torch.allclose(carried.stats[0], moments(x), atol=1e-5)
+    other = carried.copy()
+    other.learn({0: moments(x[:10])}, 10)
+    assert carried.rows == 300 and torch.allclose(carried.stats[0], moments(x), atol=1e-5)
 
 
 def test_cuts_cover_everything_once() -> None:

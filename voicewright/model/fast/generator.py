@@ -22,7 +22,6 @@ from voicewright.model.fast.library import LEAKY, SNAKE
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
 
-
 Spent = Callable[[nn.Module], object]
 """Told of a module whose weights have been taken, so that they need not be held twice."""
 

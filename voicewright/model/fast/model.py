@@ -48,7 +48,8 @@ class FastModel:
     """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may
     go.
 
-    The rest of the text encoders and the source compute as they do there. Raises TypeError for a HiFi-GAN decoder.
+    The rest of the text encoders and the source compute as they do there. Raises TypeError for a HiFi-GAN
+    decoder.
     """
 
     def __init__(self, model: TTSModel, backend: Backend, consume: bool = False) -> None:

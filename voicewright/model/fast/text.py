@@ -1,5 +1,5 @@
-"""PL-BERT as rows of channels: its linear layers through the kernels, which few rows keep busier than a general
-matrix product; the same numbers as `model/tts/bert.py`."""
+"""PL-BERT as rows of channels: its linear layers through the kernels, which few rows keep busier than a
+general matrix product does; the same numbers as `model/tts/bert.py`."""
 
 from __future__ import annotations
 
@@ -31,7 +31,9 @@ class FastAlbert:
     def __call__(self, tokens: Tensor, lengths: Tensor) -> list[Tensor]:
         counts = lengths.tolist()
         embedded = self._embeddings(tokens)
-        x = _apply(self._mapping, torch.cat([row[:count] for row, count in zip(embedded, counts, strict=True)]))
+        x = _apply(
+            self._mapping, torch.cat([row[:count] for row, count in zip(embedded, counts, strict=True)])
+        )
         for _ in range(self._depth):
             for layer in self._layers:
                 x = layer(x, counts)

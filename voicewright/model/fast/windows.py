@@ -189,9 +189,7 @@ def pieces(
 class _Cutter:
     """Segments of one utterance, and the samples that come of them."""
 
-    def __init__(
-        self, generator: FastGenerator, features: Tensor, style: Tensor, harmonics: Tensor
-    ) -> None:
+    def __init__(self, generator: FastGenerator, features: Tensor, style: Tensor, harmonics: Tensor) -> None:
         self._generator, self._features, self._harmonics = generator, features, harmonics
         self._affine = generator.affine(style)
         self.rows = len(features)
