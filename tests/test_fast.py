@@ -10,7 +10,7 @@ from itertools import pairwise
 import pytest
 import torch
 from small_models import EXTENSION, ISTFT, kokoro_like, small
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.config import ModelConfig
@@ -21,6 +21,7 @@ from voicewright.model.fast.filters import BALANCED, FAST, Plan, matrices
 from voicewright.model.fast.generator import FastGenerator, Kept, Segment, Statistics
 from voicewright.model.fast.library import LEAKY, PLAIN, SNAKE, library
 from voicewright.model.fast.model import FastModel, Request
+from voicewright.model.fast.text import FastLstm
 from voicewright.model.fast.windows import WARM, Carried, Windows, pieces, weigh
 from voicewright.model.tts.model import TTSModel
 
@@ -136,6 +137,19 @@ def test_the_sine_is_as_exact_as_stated(level: int) -> None:
     error = (out.double() - x.double()) - torch.sin(x.double()).square()
     # storing x + sin² rounds by half a unit of x; that is not the sine's doing
     assert float(error.abs().max()) < 3e-7 + 1000 * 2**-24
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_recurrent_kernel_equals_torch(level: int) -> None:
+    torch.manual_seed(4)
+    for hidden, steps, gain in ((64, 50, 1.0), (32, 1, 1.0), (64, 20, 60.0)):
+        lstm = nn.LSTM(48, hidden, batch_first=True, bidirectional=True).requires_grad_(False)
+        x = gain * torch.randn(steps, 48)  # a large gain saturates every gate
+        expected = lstm(x[None])[0][0]
+        fast = FastLstm(lstm, Backend(level, FAST), lambda module: module.weight_hh_l0.zero_())
+        assert not lstm.weight_hh_l0.any(), "the kernel was not used"
+        assert torch.allclose(fast(x), expected, atol=2e-6)
 
 
 @needs_kernels

@@ -14,9 +14,8 @@ from voicewright.model.fast.convolution import Backend
 from voicewright.model.fast.front import FastCurves, FastFront
 from voicewright.model.fast.generator import FastGenerator, Kept, keep
 from voicewright.model.fast.library import return_memory
-from voicewright.model.fast.text import FastAlbert
+from voicewright.model.fast.text import FastAlbert, FastDurationEncoder, FastLstm, FastTextEncoder
 from voicewright.model.fast.windows import Carried, Windows, pieces
-from voicewright.model.layers import run_lstm
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.model.tts.prosody import clean_edges
@@ -48,8 +47,7 @@ class FastModel:
     """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may
     go.
 
-    The rest of the text encoders and the source compute as they do there. Raises TypeError for a HiFi-GAN
-    decoder.
+    Raises TypeError for a HiFi-GAN decoder.
     """
 
     def __init__(self, model: TTSModel, backend: Backend, consume: bool = False) -> None:
@@ -62,9 +60,11 @@ class FastModel:
             if not isinstance(decoder.generator, Generator):
                 raise TypeError("a HiFi-GAN decoder has no restructured form; use the graph as it is trained")
             self._bert, self._bert_encoder = FastAlbert(model.bert, backend, spent), model.bert_encoder
-            self._text_encoder = model.text_encoder
-            self._duration_encoder, self._duration_lstm = predictor.text_encoder, predictor.lstm
-            self._duration_proj, self._shared = predictor.duration_proj, predictor.shared
+            self._text_encoder = FastTextEncoder(model.text_encoder, backend, spent)
+            self._duration_encoder = FastDurationEncoder(predictor.text_encoder, backend, spent)
+            self._duration_lstm = FastLstm(predictor.lstm, backend, spent)
+            self._shared = FastLstm(predictor.shared, backend, spent)
+            self._duration_proj = predictor.duration_proj
             self._f0 = FastCurves(predictor.F0, predictor.F0_proj, backend)
             self._energy = FastCurves(predictor.N, predictor.N_proj, backend)
             spent(predictor.F0)
@@ -89,7 +89,7 @@ class FastModel:
 
     @torch.inference_mode()
     def speak_batch(self, requests: Sequence[Request]) -> list[Utterance]:
-        """Many utterances at once, each as it would be alone; the text encoders run as one padded batch."""
+        """Many utterances at once, each as it would be alone; PL-BERT reads them together."""
         spoken = []
         for request, prosody, asr in self._prepare(requests):
             features, acoustic = self._features(request, prosody, asr)
@@ -168,63 +168,54 @@ class FastModel:
         tokens = torch.zeros(len(requests), int(lengths.max()), dtype=torch.long)
         for row, request in zip(tokens, requests, strict=True):
             row[: request.tokens.shape[1]] = request.tokens[0]
-        styles = torch.cat([request.style for request in requests])
-        prosodies = self._prosody(requests, tokens, lengths, styles[:, self.config.style_dim :])
-        texts = self._text_encoder(tokens, lengths).transpose(1, 2)
+        read = self._read(requests, tokens, lengths)
         return [
-            (request, prosody, texts[i, : lengths[i]])
-            for i, (request, prosody) in enumerate(zip(requests, prosodies, strict=True))
+            (request, self._prosody(request, own), self._text_encoder(request.tokens[0]))
+            for request, own in zip(requests, read, strict=True)
         ]
 
-    def _prosody(
-        self, requests: Sequence[Request], tokens: Tensor, lengths: Tensor, style: Tensor
-    ) -> list[Prosody]:
-        given = all(None not in (r.durations, r.f0, r.energy) for r in requests)
-        d = tokens if given else self._encode_prosody(tokens, lengths, style)
-        durations: list[Tensor] = []
-        if any(r.durations is None for r in requests):
-            logits = self._duration_proj(run_lstm(self._duration_lstm, d, lengths))
-            expected = torch.sigmoid(logits.float()).sum(2)
-        for i, request in enumerate(requests):
-            if request.durations is not None:
-                durations.append(request.durations[0])
-                continue
-            own = expected[i, : lengths[i]] / request.speed
-            durations.append(own.round().clamp(min=1).long())
-        found: list[Prosody] = []
-        shared: Tensor | None = None
-        frames = torch.stack([own.sum() for own in durations])
-        if not given and any(r.f0 is None or r.energy is None for r in requests):
-            expanded = torch.zeros(len(requests), int(frames.max()), d.shape[2])
-            for i, own in enumerate(durations):
-                expanded[i, : frames[i]] = d[i, : len(own)].repeat_interleave(own, dim=0)
-            shared = run_lstm(self._shared, expanded, frames)
-        for i, (request, own) in enumerate(zip(requests, durations, strict=True)):
-            curves = []
-            for name, curve, stack in (
-                ("f0", request.f0, self._f0),
-                ("energy", request.energy, self._energy),
-            ):
-                if curve is None:
-                    assert shared is not None
-                    made = stack(shared[i, : frames[i]], style[i])
-                    edges = name == "f0" and self.config.voicewright.pitch_edges
-                    curves.append(clean_edges(made[None])[0] if edges else made)
-                    continue
-                if tuple(curve.shape) != (1, 2 * int(frames[i])):
-                    raise VoicewrightError(
-                        f"{name} has shape {list(curve.shape)} but the durations need "
-                        f"[1, {2 * int(frames[i])}]; give two values for each 25 ms frame."
-                    )
-                curves.append(curve[0].float())
-            found.append(Prosody(own, *curves))
+    def _read(self, requests: Sequence[Request], tokens: Tensor, lengths: Tensor) -> list[Tensor | None]:
+        """d [T, H + S] of each request; None for those that bring their whole prosody."""
+        wanted = [None in (r.durations, r.f0, r.energy) for r in requests]
+        if not any(wanted):
+            return [None] * len(requests)
+        found: list[Tensor | None] = []
+        for request, rows, want in zip(requests, self._bert(tokens, lengths), wanted, strict=True):
+            prosodic = request.style[0, self.config.style_dim :]
+            found.append(self._duration_encoder(self._bert_encoder(rows), prosodic) if want else None)
         return found
 
-    def _encode_prosody(self, tokens: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
-        read = nn.utils.rnn.pad_sequence(self._bert(tokens, lengths), batch_first=True)
-        context = self._bert_encoder(read).transpose(1, 2)
-        out: Tensor = self._duration_encoder(context, style, lengths)
-        return out
+    def _prosody(self, request: Request, d: Tensor | None) -> Prosody:
+        if request.durations is not None:
+            durations = request.durations[0]
+        else:
+            assert d is not None
+            logits = self._duration_proj(self._duration_lstm(d))
+            expected = torch.sigmoid(logits.float()).sum(1) / request.speed
+            durations = expected.round().clamp(min=1).long()
+        shared: Tensor | None = None
+        if request.f0 is None or request.energy is None:
+            assert d is not None
+            shared = self._shared(d.repeat_interleave(durations, dim=0))
+        frames = int(durations.sum())
+        curves = []
+        for name, curve, stack in (
+            ("f0", request.f0, self._f0),
+            ("energy", request.energy, self._energy),
+        ):
+            if curve is None:
+                assert shared is not None
+                made = stack(shared, request.style[0, self.config.style_dim :])
+                edges = name == "f0" and self.config.voicewright.pitch_edges
+                curves.append(clean_edges(made[None])[0] if edges else made)
+                continue
+            if tuple(curve.shape) != (1, 2 * frames):
+                raise VoicewrightError(
+                    f"{name} has shape {list(curve.shape)} but the durations need "
+                    f"[1, {2 * frames}]; give two values for each 25 ms frame."
+                )
+            curves.append(curve[0].float())
+        return Prosody(durations, *curves)
 
 
 def _release(module: nn.Module) -> None:
