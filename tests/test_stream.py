@@ -22,7 +22,7 @@ from voicewright.engines.protocol import Speech, join
 from voicewright.engines.timestamps import render
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
-from voicewright.model.fast.windows import Carried
+from voicewright.model.fast.statistics import Carried
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.text.frontend import Frontend, Tokens, Word
 from voicewright.voices.pack import Voicepack

@@ -22,7 +22,7 @@ from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.library import return_memory
 from voicewright.model.fast.model import FastModel
-from voicewright.model.fast.windows import Carried
+from voicewright.model.fast.statistics import Carried
 from voicewright.model.tts.model import TTSModel
 from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES

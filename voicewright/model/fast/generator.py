@@ -9,7 +9,7 @@ statistics, or pieces of one utterance that share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch.nn import functional as F
 
 from voicewright.model.fast.convolution import Backend, Before, Conv
 from voicewright.model.fast.library import LEAKY, SNAKE
+from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
 
@@ -74,68 +75,6 @@ class Affine:
         flat = torch.addmv(self._biases[0], self._weights[0], style.float())
         parts = flat.split([2 * width for width in self._widths])
         return [part.view(2, -1) for part in parts]
-
-
-class Statistics:
-    """Mean and variance at every norm. This one: each segment has its own, as the whole graph computes
-    them."""
-
-    computes = True
-
-    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        """found: [2, C] for each segment → what each segment is to be normalised by."""
-        return [stats for stats in found if stats is not None]
-
-
-class Kept(Statistics):
-    """A whole utterance's own statistics, kept."""
-
-    def __init__(self) -> None:
-        self.kept: dict[int, Tensor] = {}
-
-    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        (own,) = super().at(site, found)
-        self.kept[site] = own
-        return [own]
-
-
-def pool(parts: Tensor, weights: Sequence[float]) -> Tensor:
-    """Mean and variance of a whole, of those of its parts [N, 2, C] with weights that sum to 1."""
-    both = parts.double()
-    share = torch.tensor(weights, dtype=torch.float64)[:, None]
-    mean = (share * both[:, 0]).sum(0)
-    var = (share * (both[:, 1] + (both[:, 0] - mean).square())).sum(0)
-    return torch.stack([mean, var]).float()
-
-
-class Pooled(Statistics):
-    """Segments are samples of one utterance, with weights that sum to 1; their statistics are pooled and
-    kept. before: statistics from elsewhere, which count by `trust`."""
-
-    def __init__(
-        self, weights: Sequence[float], before: dict[int, Tensor] | None = None, trust: float = 0.0
-    ) -> None:
-        self._weights, self._before, self._trust = weights, before, trust
-        self.kept: dict[int, Tensor] = {}
-
-    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        own = pool(torch.stack([stats for stats in found if stats is not None]), self._weights)
-        if self._before is not None:
-            own = pool(torch.stack([self._before[site], own]), [self._trust, 1 - self._trust])
-        self.kept[site] = own
-        return [own] * len(found)
-
-
-class Frozen(Statistics):
-    """Statistics from elsewhere, the same for every segment."""
-
-    computes = False
-
-    def __init__(self, kept: dict[int, Tensor]) -> None:
-        self._kept = kept
-
-    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        return [self._kept[site]] * len(found)
 
 
 @dataclass

@@ -4,21 +4,26 @@ batches."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.model.fast.convolution import Backend
 from voicewright.model.fast.front import FastCurves, FastFront
-from voicewright.model.fast.generator import FastGenerator, Kept, keep
+from voicewright.model.fast.generator import FastGenerator, keep
 from voicewright.model.fast.library import return_memory
+from voicewright.model.fast.statistics import Carried, Frozen, Kept, Statistics
 from voicewright.model.fast.text import FastAlbert, FastDurationEncoder, FastLstm, FastTextEncoder
-from voicewright.model.fast.windows import Carried, Windows, pieces
+from voicewright.model.fast.windows import FADE, Sketch, Windows, chosen, pieces
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.model.tts.prosody import clean_edges
+
+_SOUND = 0.15
+"""Seconds of the first sound that a first window holds at least."""
 
 
 @dataclass(frozen=True)
@@ -125,8 +130,8 @@ class FastModel:
         """The statistics of a voice, from an utterance that nobody will hear: as for `speak`."""
         request = Request(tokens, style, rng=torch.Generator().manual_seed(0))
         _, prosody, asr = self._prepare([request])[0]
-        features, acoustic = self._features(request, prosody, asr)
         own, carried = Kept(), Carried()
+        features, acoustic = self._features(request, prosody, asr, own)
         self.generator(features, acoustic, self.generator.harmonics(prosody.f0, request.rng), own)
         carried.learn(own.kept, len(features))
         return carried
@@ -141,9 +146,21 @@ class FastModel:
     ) -> Iterator[Tensor]:
         # inference mode must not span a yield: it would leak into the caller
         with torch.inference_mode():
-            features, acoustic = self._features(request, prosody, asr)
-            harmonics = self.generator.harmonics(prosody.f0, request.rng)
-            made = pieces(self.generator, features, acoustic, harmonics, windows, carried)
+            expanded, own = asr.repeat_interleave(prosody.durations, dim=0), Kept()
+            acoustic = request.style[0, : self.config.style_dim]
+            curves = prosody.f0, prosody.energy
+            windows = windows or _for_silence(chosen(carried), prosody)
+            sketch = self._sketch(expanded, curves, acoustic, windows, carried)
+            made = pieces(
+                self.generator,
+                lambda: self._front(expanded, *curves, acoustic, own),
+                acoustic,
+                self.generator.harmonics(prosody.f0, request.rng),
+                windows,
+                carried,
+                sketch,
+                own.kept,
+            )
         while True:
             with torch.inference_mode():
                 piece = next(made, None)
@@ -151,11 +168,31 @@ class FastModel:
                 return
             yield piece
 
-    def _features(self, request: Request, prosody: Prosody, asr: Tensor) -> tuple[Tensor, Tensor]:
+    def _sketch(
+        self,
+        expanded: Tensor,
+        curves: tuple[Tensor, Tensor],
+        acoustic: Tensor,
+        windows: Windows,
+        carried: Carried | None,
+    ) -> Sketch | None:
+        """Features for the first window alone, where the voice is known and the rest is worth leaving."""
+        if carried is None or not carried.rows or not windows.early:
+            return None
+        first = windows.cuts(2 * len(expanded))[0] + self.generator.context + FADE
+        frames = -(-first // 2) + FastFront.REACH
+        if frames > 0.7 * len(expanded):
+            return None
+        features = self._front(expanded[:frames], *curves, acoustic, Frozen(carried.stats))
+        return Sketch(features, 2 * FastFront.REACH)
+
+    def _features(
+        self, request: Request, prosody: Prosody, asr: Tensor, policy: Statistics | None = None
+    ) -> tuple[Tensor, Tensor]:
         """asr [T, H] → the generator's features [2F, C], and the acoustic style [128]."""
         acoustic = request.style[0, : self.config.style_dim]
         expanded = asr.repeat_interleave(prosody.durations, dim=0)
-        return self._front(expanded, prosody.f0, prosody.energy, acoustic), acoustic
+        return self._front(expanded, prosody.f0, prosody.energy, acoustic, policy), acoustic
 
     def _prepare(self, requests: Sequence[Request]) -> list[tuple[Request, Prosody, Tensor]]:
         """Prosody and text features [T, H] of each request."""
@@ -216,6 +253,12 @@ class FastModel:
                 )
             curves.append(curve[0].float())
         return Prosody(durations, *curves)
+
+
+def _for_silence(windows: Windows, prosody: Prosody) -> Windows:
+    """A first window that reaches into the first sound: what comes before is silence, and cut off."""
+    silence = int(prosody.durations[0]) * FRAME / SAMPLE_RATE
+    return replace(windows, first=max(windows.first, silence + _SOUND))
 
 
 def _release(module: nn.Module) -> None:

@@ -27,10 +27,9 @@ class FastAlbert:
         self._depth = bert.encoder.depth
         self._mapping = _linear([bert.encoder.embedding_hidden_mapping_in], backend)
         self._layers: list[FastLayer] = []
-        for group in bert.encoder.albert_layer_groups:
-            for layer in group.albert_layers:
-                assert isinstance(layer, Layer)
-                self._layers.append(FastLayer(layer, backend))
+        for module in bert.encoder.albert_layer_groups.modules():
+            if isinstance(module, Layer):
+                self._layers.append(FastLayer(module, backend))
         for module in bert.modules():
             if isinstance(module, nn.Linear):
                 spent(module)

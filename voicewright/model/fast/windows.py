@@ -13,7 +13,7 @@ no probes; the others follow them with better ones, cross-faded where they meet.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -21,7 +21,8 @@ import torch
 from torch import Tensor
 
 from voicewright.config import HOP, SAMPLE_RATE
-from voicewright.model.fast.generator import FastGenerator, Frozen, Kept, Pooled, Segment, pool
+from voicewright.model.fast.generator import FastGenerator, Segment
+from voicewright.model.fast.statistics import Carried, Frozen, Kept, Pooled, Statistics
 
 _RATE = SAMPLE_RATE // HOP
 """Feature rows a second."""
@@ -31,32 +32,8 @@ _SUM = 1000.0
 """How strongly they are held to a sum of 1."""
 _EDGE = 2
 """Rows at a probe's cut edges that do not count: the zeros outside reach into them most."""
-_FADE = 1
+FADE = 1
 """Rows over which windows of other statistics are cross-faded."""
-_MEMORY = 2400
-"""Rows that what is carried remembers: half a minute."""
-
-
-class Carried:
-    """A voice's statistics, from what it has said: `stats` as `Frozen` takes them, of `rows` rows."""
-
-    def __init__(self) -> None:
-        self.stats: dict[int, Tensor] = {}
-        self.rows = 0
-
-    def learn(self, stats: dict[int, Tensor], rows: int) -> None:
-        """Take in the statistics of an utterance of so many rows."""
-        share = rows / (rows + self.rows)
-        self.stats = {
-            site: pool(torch.stack([self.stats[site], own]), [1 - share, share]) if self.rows else own
-            for site, own in stats.items()
-        }
-        self.rows = min(self.rows + rows, _MEMORY)
-
-    def copy(self) -> Carried:
-        other = Carried()
-        other.stats, other.rows = self.stats, self.rows
-        return other
 
 
 @dataclass(frozen=True)
@@ -133,80 +110,122 @@ def weigh(features: Tensor, parts: list[tuple[int, int]], prior: list[float]) ->
     return [float(weight) for weight in weights / weights.sum()]
 
 
+@dataclass(frozen=True)
+class Sketch:
+    """Features of an utterance's first rows, [L, C], by carried statistics; the last `loose` of them count
+    for nothing."""
+
+    features: Tensor
+    loose: int
+
+
 def pieces(
     generator: FastGenerator,
-    features: Tensor,
+    features: Tensor | Callable[[], Tensor],
     style: Tensor,
     harmonics: Tensor,
     windows: Windows | None = None,
     carried: Carried | None = None,
+    sketch: Sketch | None = None,
+    front: dict[int, Tensor] | None = None,
 ) -> Iterator[Tensor]:
     """features [2F, C], acoustic style [128], harmonics [M, n_fft + 2] → pieces of the audio [600F], in
     order.
 
-    carried: what is known of the voice, used as `windows` says, and taught by this utterance.
+    features may be a function that makes them, not called before they are needed. carried: what is known of
+    the voice, used as `windows` says, and taught by this utterance, with what `front` (filled by then) says
+    of the layers before. sketch: serves the first window in place of the features, where it reaches.
     """
     known = carried is not None and carried.rows > 0
-    windows = windows or (WARM if known else Windows())
+    windows = windows or chosen(carried)
     cutter = _Cutter(generator, features, style, harmonics)
     ends = windows.cuts(cutter.rows)
     if len(ends) == 1:
         own = Kept()
-        yield generator(features, style, harmonics, own)
+        yield generator(cutter.features, style, harmonics, own)
         if carried is not None:
-            carried.learn(own.kept, cutter.rows)
+            carried.learn(own.kept | (front or {}), cutter.rows)
         return
-    done, tail = 0, None
+    done = 0
     if known and carried is not None and windows.early:
-        frozen = Frozen(carried.stats)
-        count = min(windows.early, len(ends) - 1)
-        for start, end in pairwise([0, *ends[:count]]):
-            last = end == ends[count - 1]
-            stop = end + _FADE * last  # a little more than is passed on, to fade from
-            wave = cutter.audible(generator.body([cutter.cut(start, stop)], frozen)[0], start, stop)
-            yield wave[: (end - start) * HOP]
-            tail, done = wave[(end - start) * HOP :], end
+        frozen, count = Frozen(carried.stats), min(windows.early, len(ends) - 1)
+        for number, (start, end) in enumerate(pairwise([0, *ends[:count]])):
+            serves = number == 0 and sketch is not None and cutter.reaches(sketch, end)
+            if serves and sketch is not None:
+                cutter.sketched = sketch.features
+            yield cutter.sound(start, end, frozen, fade=serves or number + 1 == count)
+            cutter.sketched, done = None, end
         ends = ends[count:]
-    pool = cutter.pool(windows, done, ends[0], carried if known else None)
-    totals = generator.body(cutter.segments, pool)
-    if carried is not None:
-        carried.learn(pool.kept, cutter.rows)
+    pooled = cutter.pool(windows, done, ends[0], carried if known else None)
+    totals = generator.body(cutter.segments, pooled)
     cutter.segments.clear()
-    frozen = Frozen(pool.kept)
+    if carried is not None:
+        carried.learn(pooled.kept | (front or {}), cutter.rows)
+    frozen = Frozen(pooled.kept)
     if done == 0:
         yield cutter.audible(totals[0], 0, ends[0])
         done, ends = ends[0], ends[1:]
     del totals
     for start, end in pairwise([done, *ends]):
-        wave = cutter.audible(generator.body([cutter.cut(start, end)], frozen)[0], start, end)
-        if tail is not None:
-            rise = torch.linspace(0, 1, len(tail))
-            wave[: len(tail)] = torch.lerp(tail, wave[: len(tail)], rise)
-            tail = None
-        yield wave
+        yield cutter.sound(start, end, frozen)
+
+
+def chosen(carried: Carried | None) -> Windows:
+    """How to cut where nobody says how."""
+    return WARM if carried is not None and carried.rows else Windows()
 
 
 class _Cutter:
     """Segments of one utterance, and the samples that come of them."""
 
-    def __init__(self, generator: FastGenerator, features: Tensor, style: Tensor, harmonics: Tensor) -> None:
-        self._generator, self._features, self._harmonics = generator, features, harmonics
+    def __init__(
+        self,
+        generator: FastGenerator,
+        features: Tensor | Callable[[], Tensor],
+        style: Tensor,
+        harmonics: Tensor,
+    ) -> None:
+        self._generator, self._given, self._harmonics = generator, features, harmonics
         self._affine = generator.affine(style)
-        self.rows = len(features)
+        self._tail: Tensor | None = None
+        self.rows = (len(harmonics) - 1) // generator.scale
+        self.sketched: Tensor | None = None
+        """Features that stand in for the utterance's own."""
         self.segments: list[Segment] = []
         """What statistics are taken from."""
+
+    @property
+    def features(self) -> Tensor:
+        if callable(self._given):
+            self._given = self._given()
+        return self._given
+
+    def reaches(self, sketch: Sketch, end: int) -> bool:
+        """Whether a sketch is enough for the rows 0..end."""
+        return end + FADE + self._generator.context <= len(sketch.features) - sketch.loose
 
     def cut(self, start: int, end: int) -> Segment:
         """Rows start..end with their context."""
         context, scale = self._generator.context, self._generator.scale
         low, high = max(0, start - context), min(self.rows, end + context)
         return Segment(
-            self._features[low:high],
+            (self.features if self.sketched is None else self.sketched)[low:high],
             self._harmonics[low * scale : high * scale + 1],
             self._affine,
             (start - low, end - low),
             low == 0,
         )
+
+    def sound(self, start: int, end: int, policy: Statistics, fade: bool = False) -> Tensor:
+        """Samples of rows start..end. fade: what follows will be made otherwise, and is to be faded into."""
+        stop = end + FADE * fade
+        wave = self.audible(self._generator.body([self.cut(start, stop)], policy)[0], start, stop)
+        if self._tail is not None:
+            rise = torch.linspace(0, 1, len(self._tail))
+            wave[: len(self._tail)] = torch.lerp(self._tail, wave[: len(self._tail)], rise)
+        wave, tail = wave[: (end - start) * HOP], wave[(end - start) * HOP :]
+        self._tail = tail if fade else None
+        return wave
 
     def audible(self, total: Tensor, start: int, end: int) -> Tensor:
         """Samples of rows start..end, from what `body` made of their segment."""
@@ -226,7 +245,7 @@ class _Cutter:
             edge = min(_EDGE, (stop - start) // 4)
             self.segments.append(
                 Segment(
-                    self._features[start:stop],
+                    self.features[start:stop],
                     self._harmonics[start * scale : stop * scale + 1],
                     self._affine,
                     (edge, stop - start - edge),
@@ -236,7 +255,7 @@ class _Cutter:
             parts.append((start + edge, stop - edge))
         left = (self.rows - begin) / self.rows / max(1, len(probed))
         shares = [end / self.rows] * len(head) + [left] * len(probed)
-        weights = weigh(self._features, parts, shares)
+        weights = weigh(self.features, parts, shares)
         return Pooled(weights, None if carried is None else carried.stats, windows.trust)
 
 
