@@ -4,23 +4,27 @@ batches."""
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 import torch
 from small_models import EXTENSION, ISTFT, kokoro_like, small
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.config import ModelConfig
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.fast import choice
-from voicewright.model.fast.convolution import Backend, Before, NativeConv, TorchConv, activate
+from voicewright.model.fast.convolution import Backend, Before, NativeConv, TorchConv, activate, moments
 from voicewright.model.fast.filters import BALANCED, FAST, Plan, matrices
-from voicewright.model.fast.generator import Segment, Statistics
+from voicewright.model.fast.generator import FastGenerator, Segment
 from voicewright.model.fast.library import LEAKY, PLAIN, SNAKE, library
 from voicewright.model.fast.model import FastModel, Request
-from voicewright.model.fast.windows import Windows, pieces, weigh
+from voicewright.model.fast.statistics import Carried, Kept, Statistics
+from voicewright.model.fast.text import FastLstm
+from voicewright.model.fast.windows import WARM, Windows, pieces, weigh
 from voicewright.model.tts.model import TTSModel
 
 LEVELS = [] if library() is None else list(range(library().vw_best() + 1))  # type: ignore[union-attr]
@@ -138,6 +142,19 @@ def test_the_sine_is_as_exact_as_stated(level: int) -> None:
 
 
 @needs_kernels
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_recurrent_kernel_equals_torch(level: int) -> None:
+    torch.manual_seed(4)
+    for hidden, steps, gain in ((64, 50, 1.0), (32, 1, 1.0), (64, 20, 60.0)):
+        lstm = nn.LSTM(48, hidden, batch_first=True, bidirectional=True).requires_grad_(False)
+        x = gain * torch.randn(steps, 48)  # a large gain saturates every gate
+        expected = lstm(x[None])[0][0]
+        fast = FastLstm(lstm, Backend(level, FAST), lambda module: module.weight_hh_l0.zero_())
+        assert not lstm.weight_hh_l0.any(), "the kernel was not used"
+        assert torch.allclose(fast(x), expected, atol=2e-6)
+
+
+@needs_kernels
 def test_variance_survives_a_large_mean() -> None:
     x = 1000 + torch.randn(5000, 24)
     stats = Backend(LEVELS[-1], {}).add(x, None, None, (0, 5000))
@@ -220,6 +237,79 @@ def test_windows_join_as_one_signal(graph: str) -> None:
     assert cuts[0] != cuts[1] and cuts[0][0] == cuts[1][0]
     first, second = (torch.cat(list(pieces(generator, features, style, harmonics, plan))) for plan in plans)
     assert ratio(first, second) > 90
+
+
+def parts_of(generator: FastGenerator, rows: int = 240) -> tuple[Tensor, Tensor, Tensor]:
+    """Features, style and harmonics of an utterance for a generator."""
+    width, rng = generator._ups[0]._conv.cin, seeded(1)  # type: ignore[attr-defined]
+    features, style = torch.randn(rows, width, generator=rng), 0.3 * torch.randn(128, generator=rng)
+    return features, style, generator.harmonics(torch.full((rows,), 140.0), seeded())
+
+
+def test_windows_that_know_the_statistics_are_the_whole() -> None:
+    """Through the first windows, the cross-fade and the rest: nothing but the statistics differs."""
+    generator = FastModel(model_of(kokoro_like()), BACKENDS[list(BACKENDS)[-1]]).generator
+    given = parts_of(generator)
+    own, carried = Kept(), Carried()
+    whole = generator(*given, own)
+    carried.learn(own.kept, len(given[0]))
+    made = list(pieces(generator, *given, replace(WARM, trust=1.0), carried))
+    assert len(made) > 3 and len(made[0]) == 0.25 * 24000
+    assert ratio(torch.cat(made), whole) > 85
+
+
+def test_carried_statistics_bring_the_first_sound_without_probes() -> None:
+    """Strange statistics too give one signal: faded over, never cut; and they are corrected."""
+    generator = FastModel(model_of(kokoro_like()), BACKENDS[list(BACKENDS)[-1]]).generator
+    given = parts_of(generator)
+    own, carried = Kept(), Carried()
+    whole = generator(*given, own)
+    carried.learn({site: torch.stack([s[0], 1.3 * s[1]]) for site, s in own.kept.items()}, 100)
+    made = pieces(generator, *given, None, carried)
+    first = [next(made), next(made)]
+    assert carried.rows == 100  # nothing of this utterance has been looked at
+    joined = torch.cat([*first, *made])
+    assert carried.rows == 100 + len(given[0])
+    assert joined.shape == whole.shape
+    at = sum(map(len, first))
+    steps = (joined - whole).diff().abs()
+    assert float(steps[at - 3 : at + 3].max()) <= float(steps[at - 2400 : at + 2400].max())
+    assert ratio(joined[at + 300 :], whole[at + 300 :]) > ratio(joined[:at], whole[:at])
+
+
+def test_a_sketch_of_the_first_rows_is_enough_for_the_first_window() -> None:
+    """The layers before the generator run for the first window's rows alone; nothing but statistics tells."""
+    fast = FastModel(model_of(kokoro_like()), BACKENDS[list(BACKENDS)[-1]])
+    tokens, style, _ = spoken(fast.config, 60)
+    carried = fast.listen(tokens, style)
+    whole = fast.speak(tokens, style, 1.0, seeded(0)).audio
+    asked: list[int] = []
+    front = fast._front
+
+    def watched(asr: Tensor, *rest: Any) -> Tensor:
+        asked.append(len(asr))
+        return front(asr, *rest)
+
+    fast._front = watched  # type: ignore[assignment]
+    plan = replace(WARM, trust=1.0)
+    prosody, made = fast.speak_windows(tokens, style, 1.0, seeded(0), plan, carried=carried)
+    first = next(made)
+    frames = int(prosody.durations.sum())
+    assert len(asked) == 1 and asked[0] < 0.7 * frames
+    rest = list(made)
+    assert asked[1:] == [frames] and len(rest) > 2
+    assert ratio(torch.cat([first, *rest]), whole) > 80
+
+
+def test_what_is_carried_is_the_whole_of_what_was_heard() -> None:
+    x = torch.randn(300, 8, generator=seeded()) * 2 + 1
+    carried = Carried()
+    for part in x.split([100, 150, 50]):
+        carried.learn({0: moments(part)}, len(part))
+    assert torch.allclose(carried.stats[0], moments(x), atol=1e-5)
+    other = carried.copy()
+    other.learn({0: moments(x[:10])}, 10)
+    assert carried.rows == 300 and torch.allclose(carried.stats[0], moments(x), atol=1e-5)
 
 
 def test_cuts_cover_everything_once() -> None:

@@ -23,6 +23,7 @@ from voicewright.engines.protocol import Speech, join
 from voicewright.engines.timestamps import render
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
+from voicewright.model.fast.statistics import Carried
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.text.frontend import Frontend, Tokens, Word
 from voicewright.voices.pack import Voicepack
@@ -42,9 +43,9 @@ class Windowed(TorchEngine):
     gain = 1.0
 
     def _synthesise(
-        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, windowed: bool
+        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, carried: Carried | None
     ) -> tuple[NDArray[np.int64], Iterable[Samples]]:
-        durations, pieces = super()._synthesise(tokens, pack, speed, seed, windowed)
+        durations, pieces = super()._synthesise(tokens, pack, speed, seed, carried)
         whole = np.concatenate(list(pieces)) * np.float32(self.gain)
 
         def windows() -> Iterator[Samples]:
@@ -59,7 +60,7 @@ class Beeping(Windowed):
     """Every word is a tone exactly as long as its tokens, everything else is silence."""
 
     def _synthesise(
-        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, windowed: bool
+        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, carried: Carried | None
     ) -> tuple[NDArray[np.int64], Iterable[Samples]]:
         spoken = np.full(len(tokens.ids), max(1, round(4 / speed)))
         for symbol in (" ", ",", "."):
@@ -143,6 +144,25 @@ def test_windows_of_the_model_are_passed_on(folder: Path, monkeypatch: pytest.Mo
     assert len(joined.chunks) >= len(whole.chunks)
     made = model.made
     assert np.array_equal(engine.speak(TEXT).samples, whole.samples) and model.made == made
+
+
+def test_a_warmed_voice_begins_sooner_and_says_the_same(folder: Path) -> None:
+    text = "A sentence that is long enough for windows, " * 3 + "at least for some of them. And another one."
+    cold, warm = TorchEngine(folder), TorchEngine(folder)
+    warm.warm()
+    first, again, warmed = (list(engine.stream(text)) for engine in (cold, cold, warm))
+    assert len(first) > 2
+    # what a stream learns of a voice is its own: the same call gives the same samples
+    for one, other in zip(first, again, strict=True):
+        assert np.array_equal(one.samples, other.samples)
+    assert np.array_equal(
+        join(list(warm.stream(text)), SAMPLE_RATE).samples, join(warmed, SAMPLE_RATE).samples
+    )
+    assert len(warmed[0].samples) < len(first[0].samples)
+    whole, joined = cold.speak(text), join(warmed, SAMPLE_RATE)
+    assert [word.text for word in joined.words] == [word.text for word in whole.words]
+    with pytest.raises(UsageError):
+        warm.warm("nobody")
 
 
 def test_one_piece_is_what_the_plain_engine_gives(windowed: Windowed, folder: Path) -> None:

@@ -135,7 +135,8 @@ def _damaged(path: Path, kind: str = "PyTorch") -> str:
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
-        return load_file(path)
+        # not mapped: whoever takes a tensor apart gives its memory back at once
+        return load_file(path, backend="pread")
     except (SafetensorError, OSError, ValueError) as error:
         raise VoicewrightError(
             f"{path} is damaged or no safetensors file ({error}); copy or download it again."

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.model.fast.convolution import Backend, Before, activate
-from voicewright.model.fast.generator import Affine, plain_weight
+from voicewright.model.fast.generator import Affine, Spent, keep, plain_weight
 from voicewright.model.fast.library import LEAKY
+from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import HALF, AdaINConvBlock
 from voicewright.model.tts.decoder import Decoder
 
@@ -43,12 +44,23 @@ class FastBlock:
             # .clone(): the module's memory is let go
             self._pool = plain_weight(block.pool)[:, 0].T.clone(), block.pool.bias.detach().clone()
 
-    def __call__(self, x: Tensor, affine: list[Tensor], out: Tensor | None = None) -> Tensor:
-        """out: where to write, [.., outputs] with any row stride."""
-        rows = len(x)
-        first = Before(
-            self._backend.add(x, None, None, (0, rows)), affine[self._sites[0]], LEAKY, slope=SLOPE
-        )
+    def __call__(
+        self,
+        x: Tensor,
+        affine: list[Tensor],
+        out: Tensor | None = None,
+        policy: Statistics | None = None,
+    ) -> Tensor:
+        """out: where to write, [.., outputs] with any row stride. policy: whose statistics, by negative
+        sites, as the generator has the others; None: its own."""
+        rows, policy = len(x), policy or Statistics()
+
+        def norm(which: int, found: Tensor | None) -> Before:
+            site = self._sites[which]
+            (stats,) = policy.at(-1 - site, [found])
+            return Before(stats, affine[site], LEAKY, slope=SLOPE)
+
+        first = norm(0, self._backend.add(x, None, None, (0, rows)) if policy.computes else None)
         skip = torch.empty(rows, self.outputs)
         self._skip(x, skip)
         y = x
@@ -56,8 +68,7 @@ class FastBlock:
             y, first = self._doubled(activate(x, first)), Before()
             skip = skip.repeat_interleave(2, dim=0)
         middle = torch.empty(len(y), self.outputs)
-        stats = self._conv1(y, middle, first, counted=(0, len(y)))
-        second = Before(stats, affine[self._sites[1]], LEAKY, slope=SLOPE)
+        second = norm(1, self._conv1(y, middle, first, counted=(0, len(y)) if policy.computes else None))
         if out is None:
             self._conv2(middle, skip, second, add=(skip,))
             return skip
@@ -98,14 +109,20 @@ class FastCurves:
 class FastFront:
     """`Decoder.front` for one utterance: asr [F, H], f0 and energy [2F], style [S] → features [2F, C]."""
 
-    def __init__(self, decoder: Decoder, backend: Backend) -> None:
+    REACH = 10
+    """Frames on either side that reach a frame's features, statistics apart: five blocks of two taps, and
+    the doubling."""
+
+    def __init__(self, decoder: Decoder, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
         self._affine = Affine()
         self._encode = FastBlock(decoder.encode, backend, self._affine)
+        spent(decoder.encode)
         self._decode: list[FastBlock] = []
         for block in decoder.decode:
             assert isinstance(block, AdaINConvBlock)
             self._decode.append(FastBlock(block, backend, self._affine))
+            spent(block)
         residual = decoder.asr_res[0]
         assert isinstance(residual, nn.Conv1d)
         self._residual = backend.conv(plain_weight(residual), residual.bias, minimal=False)
@@ -115,11 +132,14 @@ class FastFront:
             for conv in (decoder.F0_conv, decoder.N_conv)
         ]
 
-    def __call__(self, asr: Tensor, f0: Tensor, energy: Tensor, style: Tensor) -> Tensor:
+    def __call__(
+        self, asr: Tensor, f0: Tensor, energy: Tensor, style: Tensor, policy: Statistics | None = None
+    ) -> Tensor:
+        """policy: as for `FastBlock`; asr may then be the first frames of more."""
         affine = self._affine(style)
         frames, hidden = asr.shape
         curves = [
-            F.conv1d(curve[None, None], weight, bias, stride=2, padding=1)[0, 0]
+            F.conv1d(curve[None, None], weight, bias, stride=2, padding=1)[0, 0, :frames]
             for curve, (weight, bias) in zip((f0, energy), self._curves, strict=True)
         ]
         joined = torch.empty(frames, hidden + 2)
@@ -133,7 +153,7 @@ class FastFront:
         for buffer in pair:
             buffer[:, width : width + beside] = rest
             buffer[:, -2], buffer[:, -1] = curves
-        self._encode(joined, affine, pair[0][:, :width])
+        self._encode(joined, affine, pair[0][:, :width], policy)
         for i, block in enumerate(self._decode[:-1]):
-            block(pair[i % 2], affine, pair[1 - i % 2][:, :width])
-        return self._decode[-1](pair[(len(self._decode) - 1) % 2], affine)
+            block(pair[i % 2], affine, pair[1 - i % 2][:, :width], policy)
+        return self._decode[-1](pair[(len(self._decode) - 1) % 2], affine, policy=policy)

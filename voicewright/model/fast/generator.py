@@ -9,7 +9,7 @@ statistics, or pieces of one utterance that share them.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,8 +19,16 @@ from torch.nn import functional as F
 
 from voicewright.model.fast.convolution import Backend, Before, Conv
 from voicewright.model.fast.library import LEAKY, SNAKE
+from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
+
+Spent = Callable[[nn.Module], object]
+"""Told of a module whose weights have been taken, so that they need not be held twice."""
+
+
+def keep(module: nn.Module) -> None:
+    """Leaves it as it is."""
 
 
 def plain_weight(module: nn.Module) -> Tensor:
@@ -67,46 +75,6 @@ class Affine:
         flat = torch.addmv(self._biases[0], self._weights[0], style.float())
         parts = flat.split([2 * width for width in self._widths])
         return [part.view(2, -1) for part in parts]
-
-
-class Statistics:
-    """Mean and variance at every norm. This one: each segment has its own, as the whole graph computes
-    them."""
-
-    computes = True
-
-    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        """found: [2, C] for each segment → what each segment is to be normalised by."""
-        return [stats for stats in found if stats is not None]
-
-
-class Pooled(Statistics):
-    """Segments are samples of one utterance, with weights that sum to 1; their statistics are pooled and
-    kept."""
-
-    def __init__(self, weights: Sequence[float]) -> None:
-        self._weights = weights
-        self.kept: dict[int, Tensor] = {}
-
-    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        both = torch.stack([stats for stats in found if stats is not None]).double()
-        share = torch.tensor(self._weights, dtype=torch.float64)[:, None]
-        mean = (share * both[:, 0]).sum(0)
-        var = (share * (both[:, 1] + (both[:, 0] - mean).square())).sum(0)
-        self.kept[site] = torch.stack([mean, var]).float()
-        return [self.kept[site]] * len(found)
-
-
-class Frozen(Statistics):
-    """Statistics from elsewhere, the same for every segment."""
-
-    computes = False
-
-    def __init__(self, kept: dict[int, Tensor]) -> None:
-        self._kept = kept
-
-    def at(self, site: int, found: list[Tensor | None]) -> list[Tensor]:
-        return [self._kept[site]] * len(found)
 
 
 @dataclass
@@ -226,7 +194,7 @@ class FastGenerator:
     """`Generator` for inference. Give it a generator with or without folded weight norm; it keeps its own
     copies."""
 
-    def __init__(self, generator: Generator, backend: Backend) -> None:
+    def __init__(self, generator: Generator, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
         self.affine = Affine()
         self._kernels = generator.kernels
@@ -249,7 +217,12 @@ class FastGenerator:
             self._noise.append(self._noise_conv(generator.noise_convs[i]))
             self._noise_blocks.append(SnakeBlock(_snake(generator.noise_res[i]), backend, self.affine))
             own = generator.resblocks[i * self._kernels : (i + 1) * self._kernels]
-            self._blocks.append([SnakeBlock(_snake(block), backend, self.affine) for block in own])
+            self._blocks.append([])
+            for block in own:
+                self._blocks[i].append(SnakeBlock(_snake(block), backend, self.affine))
+                spent(block)
+            for module in (up, generator.noise_convs[i], generator.noise_res[i]):
+                spent(module)
         post, bias = plain_weight(generator.conv_post), plain_bias(generator.conv_post)
         if generator.gain_post is not None:
             more = plain_bias(generator.gain_post)
@@ -302,7 +275,7 @@ class FastGenerator:
             stats: list[Tensor | None] = []
             for n, x in enumerate(xs):
                 pad = 1 if last else 0
-                buffer = buffers[n].get(f"up{i}", up.rows(len(x)) + pad, up.cout)
+                buffer = buffers[n].get("a", up.rows(len(x)) + pad, up.cout)
                 y = up(x, buffer[pad:], 0.1)
                 if last:
                     # one row more in front, the mirror of the second
@@ -313,7 +286,9 @@ class FastGenerator:
                 total = self._backend.add(y, sources[n], y, counted[n])
                 stats.append(total if policy.computes else None)
                 ys.append(y)
-            totals = [buffers[n].get(f"t{i}", *y.shape) for n, y in enumerate(ys)]
+            # the source has been added, so its memory is free; the next stage reads this one's while it
+            # writes its own
+            totals = [buffers[n].get(f"b{i}", *y.shape) for n, y in enumerate(ys)]
             for j, block in enumerate(self._blocks[i]):
                 block(ys, stats, affine, counted, policy, buffers, totals, first=j == 0)
             xs = totals
@@ -347,10 +322,10 @@ class FastGenerator:
                 need = (lengths[n] + 1) * stride
                 given = F.pad(given, (0, 0, padding, max(0, need - padding - len(given))))[:need]
                 given = given.reshape(-1, stride * given.shape[1])
-            x = buffers[n].get("x", lengths[n], conv.cout)
+            x = buffers[n].get("a", lengths[n], conv.cout)
             stats.append(conv(given, x, counted=counted[n] if policy.computes else None))
             xs.append(x)
-        totals = [buffers[n].get("source", *x.shape) for n, x in enumerate(xs)]
+        totals = [buffers[n].get(f"b{stage}", *x.shape) for n, x in enumerate(xs)]
         self._noise_blocks[stage](xs, stats, affine, counted, policy, buffers, totals, first=True)
         return totals
 
@@ -370,10 +345,12 @@ class FastGenerator:
             parts = torch.addcmul(parts, post[:, 2 * bins :].repeat(1, 2), harmonics[:, : 2 * bins])
         return parts
 
-    def __call__(self, features: Tensor, style: Tensor, harmonics: Tensor) -> Tensor:
+    def __call__(
+        self, features: Tensor, style: Tensor, harmonics: Tensor, policy: Statistics | None = None
+    ) -> Tensor:
         """One utterance: features [2F, C], acoustic style [128], harmonics as above → audio [600F], fp32."""
         segment = Segment(features, harmonics, self.affine(style))
-        return self.wave(self.body([segment], Statistics())[0], harmonics)
+        return self.wave(self.body([segment], policy or Statistics())[0], harmonics)
 
     def wave(self, total: Tensor, harmonics: Tensor) -> Tensor:
         """Sums of the last blocks [M, C] and the source's rows → samples [(M - 1) · hop]."""

@@ -4,20 +4,26 @@ batches."""
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
+from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.model.fast.convolution import Backend
 from voicewright.model.fast.front import FastCurves, FastFront
-from voicewright.model.fast.generator import FastGenerator
-from voicewright.model.fast.windows import Windows, pieces
-from voicewright.model.layers import run_lstm
+from voicewright.model.fast.generator import FastGenerator, keep
+from voicewright.model.fast.library import return_memory
+from voicewright.model.fast.statistics import Carried, Frozen, Kept, Statistics
+from voicewright.model.fast.text import FastAlbert, FastDurationEncoder, FastLstm, FastTextEncoder
+from voicewright.model.fast.windows import FADE, Sketch, Windows, chosen, pieces
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.model.tts.prosody import clean_edges
+
+_SOUND = 0.15
+"""Seconds of the first sound that a first window holds at least."""
 
 
 @dataclass(frozen=True)
@@ -46,33 +52,30 @@ class FastModel:
     """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may
     go.
 
-    Text encoders and the source compute as they do there. Raises TypeError for a HiFi-GAN decoder.
+    Raises TypeError for a HiFi-GAN decoder.
     """
 
     def __init__(self, model: TTSModel, backend: Backend, consume: bool = False) -> None:
         """consume: empty the model's decoder on the way, so that its weights are never held twice."""
         self.config, self.backend = model.config, backend
+        spent = _release if consume else keep
         with torch.inference_mode():
             model = model.eval().requires_grad_(False).fold()
-            self._bert, self._bert_encoder = model.bert, model.bert_encoder
-            self._text_encoder = model.text_encoder
-            predictor = model.predictor
-            self._duration_encoder, self._duration_lstm = predictor.text_encoder, predictor.lstm
-            self._duration_proj, self._shared = predictor.duration_proj, predictor.shared
-            decoder = model.decoder
+            predictor, decoder = model.predictor, model.decoder
             if not isinstance(decoder.generator, Generator):
                 raise TypeError("a HiFi-GAN decoder has no restructured form; use the graph as it is trained")
+            self._bert, self._bert_encoder = FastAlbert(model.bert, backend, spent), model.bert_encoder
+            self._text_encoder = FastTextEncoder(model.text_encoder, backend, spent)
+            self._duration_encoder = FastDurationEncoder(predictor.text_encoder, backend, spent)
+            self._duration_lstm = FastLstm(predictor.lstm, backend, spent)
+            self._shared = FastLstm(predictor.shared, backend, spent)
+            self._duration_proj = predictor.duration_proj
             self._f0 = FastCurves(predictor.F0, predictor.F0_proj, backend)
             self._energy = FastCurves(predictor.N, predictor.N_proj, backend)
-            if consume:
-                _release(predictor.F0, predictor.N)
-            self._front = FastFront(decoder, backend)
-            if consume:
-                _release(decoder.encode, decoder.decode, decoder.asr_res)
-            self.generator = FastGenerator(decoder.generator, backend)
-            if consume:
-                made = decoder.generator
-                _release(made.ups, made.resblocks, made.noise_convs, made.noise_res)
+            spent(predictor.F0)
+            spent(predictor.N)
+            self._front = FastFront(decoder, backend, spent)
+            self.generator = FastGenerator(decoder.generator, backend, spent)
 
     @torch.inference_mode()
     def speak(
@@ -91,7 +94,7 @@ class FastModel:
 
     @torch.inference_mode()
     def speak_batch(self, requests: Sequence[Request]) -> list[Utterance]:
-        """Many utterances at once, each as it would be alone; the text encoders run as one padded batch."""
+        """Many utterances at once, each as it would be alone; PL-BERT reads them together."""
         spoken = []
         for request, prosody, asr in self._prepare(requests):
             features, acoustic = self._features(request, prosody, asr)
@@ -111,14 +114,16 @@ class FastModel:
         durations: Tensor | None = None,
         f0: Tensor | None = None,
         energy: Tensor | None = None,
+        carried: Carried | None = None,
     ) -> tuple[Prosody, Iterator[Tensor]]:
         """Prosody at once, then the audio piece by piece, whose concatenation is the utterance [600F].
 
-        Pieces are made as they are asked for; leaving the iterator cancels what is left.
+        Pieces are made as they are asked for; leaving the iterator cancels what is left. carried: of the
+        same voice, from `listen` or from utterances before this one, which teaches it in its turn.
         """
         request = Request(tokens, style, speed, generator, durations, f0, energy)
         _, prosody, asr = self._prepare([request])[0]
-        return prosody, self._pieces(request, prosody, asr, windows or Windows())
+        return prosody, self._pieces(request, prosody, asr, windows, carried)
 
     @torch.inference_mode()
     def sound(
@@ -137,12 +142,42 @@ class FastModel:
         made = pieces(self.generator, features, acoustic, harmonics, windows or Windows(first=2.0))
         return torch.cat(list(made))
 
-    def _pieces(self, request: Request, prosody: Prosody, asr: Tensor, windows: Windows) -> Iterator[Tensor]:
+    @torch.inference_mode()
+    def listen(self, tokens: Tensor, style: Tensor) -> Carried:
+        """The statistics of a voice, from an utterance that nobody will hear: as for `speak`."""
+        request = Request(tokens, style, rng=torch.Generator().manual_seed(0))
+        _, prosody, asr = self._prepare([request])[0]
+        own, carried = Kept(), Carried()
+        features, acoustic = self._features(request, prosody, asr, own)
+        self.generator(features, acoustic, self.generator.harmonics(prosody.f0, request.rng), own)
+        carried.learn(own.kept, len(features))
+        return carried
+
+    def _pieces(
+        self,
+        request: Request,
+        prosody: Prosody,
+        asr: Tensor,
+        windows: Windows | None,
+        carried: Carried | None,
+    ) -> Iterator[Tensor]:
         # inference mode must not span a yield: it would leak into the caller
         with torch.inference_mode():
-            features, acoustic = self._features(request, prosody, asr)
-            harmonics = self.generator.harmonics(prosody.f0, request.rng)
-            made = pieces(self.generator, features, acoustic, harmonics, windows)
+            expanded, own = asr.repeat_interleave(prosody.durations, dim=0), Kept()
+            acoustic = request.style[0, : self.config.style_dim]
+            curves = prosody.f0, prosody.energy
+            windows = windows or _for_silence(chosen(carried), prosody)
+            sketch = self._sketch(expanded, curves, acoustic, windows, carried)
+            made = pieces(
+                self.generator,
+                lambda: self._front(expanded, *curves, acoustic, own),
+                acoustic,
+                self.generator.harmonics(prosody.f0, request.rng),
+                windows,
+                carried,
+                sketch,
+                own.kept,
+            )
         while True:
             with torch.inference_mode():
                 piece = next(made, None)
@@ -150,11 +185,31 @@ class FastModel:
                 return
             yield piece
 
-    def _features(self, request: Request, prosody: Prosody, asr: Tensor) -> tuple[Tensor, Tensor]:
+    def _sketch(
+        self,
+        expanded: Tensor,
+        curves: tuple[Tensor, Tensor],
+        acoustic: Tensor,
+        windows: Windows,
+        carried: Carried | None,
+    ) -> Sketch | None:
+        """Features for the first window alone, where the voice is known and the rest is worth leaving."""
+        if carried is None or not carried.rows or not windows.early:
+            return None
+        first = windows.cuts(2 * len(expanded))[0] + self.generator.context + FADE
+        frames = -(-first // 2) + FastFront.REACH
+        if frames > 0.7 * len(expanded):
+            return None
+        features = self._front(expanded[:frames], *curves, acoustic, Frozen(carried.stats))
+        return Sketch(features, 2 * FastFront.REACH)
+
+    def _features(
+        self, request: Request, prosody: Prosody, asr: Tensor, policy: Statistics | None = None
+    ) -> tuple[Tensor, Tensor]:
         """asr [T, H] → the generator's features [2F, C], and the acoustic style [128]."""
         acoustic = request.style[0, : self.config.style_dim]
         expanded = asr.repeat_interleave(prosody.durations, dim=0)
-        return self._front(expanded, prosody.f0, prosody.energy, acoustic), acoustic
+        return self._front(expanded, prosody.f0, prosody.energy, acoustic, policy), acoustic
 
     def _prepare(self, requests: Sequence[Request]) -> list[tuple[Request, Prosody, Tensor]]:
         """Prosody and text features [T, H] of each request."""
@@ -167,69 +222,68 @@ class FastModel:
         tokens = torch.zeros(len(requests), int(lengths.max()), dtype=torch.long)
         for row, request in zip(tokens, requests, strict=True):
             row[: request.tokens.shape[1]] = request.tokens[0]
-        styles = torch.cat([request.style for request in requests])
-        prosodies = self._prosody(requests, tokens, lengths, styles[:, self.config.style_dim :])
-        texts = self._text_encoder(tokens, lengths).transpose(1, 2)
+        read = self._read(requests, tokens, lengths)
         return [
-            (request, prosody, texts[i, : lengths[i]])
-            for i, (request, prosody) in enumerate(zip(requests, prosodies, strict=True))
+            (request, self._prosody(request, own), self._text_encoder(request.tokens[0]))
+            for request, own in zip(requests, read, strict=True)
         ]
 
-    def _prosody(
-        self, requests: Sequence[Request], tokens: Tensor, lengths: Tensor, style: Tensor
-    ) -> list[Prosody]:
-        given = all(None not in (r.durations, r.f0, r.energy) for r in requests)
-        d = tokens if given else self._encode_prosody(tokens, lengths, style)
-        durations: list[Tensor] = []
-        if any(r.durations is None for r in requests):
-            logits = self._duration_proj(run_lstm(self._duration_lstm, d, lengths))
-            expected = torch.sigmoid(logits.float()).sum(2)
-        for i, request in enumerate(requests):
-            if request.durations is not None:
-                durations.append(request.durations[0])
-                continue
-            own = expected[i, : lengths[i]] / request.speed
-            durations.append(own.round().clamp(min=1).long())
-        found: list[Prosody] = []
-        shared: Tensor | None = None
-        frames = torch.stack([own.sum() for own in durations])
-        if not given and any(r.f0 is None or r.energy is None for r in requests):
-            expanded = torch.zeros(len(requests), int(frames.max()), d.shape[2])
-            for i, own in enumerate(durations):
-                expanded[i, : frames[i]] = d[i, : len(own)].repeat_interleave(own, dim=0)
-            shared = run_lstm(self._shared, expanded, frames)
-        for i, (request, own) in enumerate(zip(requests, durations, strict=True)):
-            curves = []
-            for name, curve, stack in (
-                ("f0", request.f0, self._f0),
-                ("energy", request.energy, self._energy),
-            ):
-                if curve is None:
-                    assert shared is not None
-                    made = stack(shared[i, : frames[i]], style[i])
-                    edges = name == "f0" and self.config.voicewright.pitch_edges
-                    curves.append(clean_edges(made[None])[0] if edges else made)
-                    continue
-                if tuple(curve.shape) != (1, 2 * int(frames[i])):
-                    raise VoicewrightError(
-                        f"{name} has shape {list(curve.shape)} but the durations need "
-                        f"[1, {2 * int(frames[i])}]; give two values for each 25 ms frame."
-                    )
-                curves.append(curve[0].float())
-            found.append(Prosody(own, *curves))
+    def _read(self, requests: Sequence[Request], tokens: Tensor, lengths: Tensor) -> list[Tensor | None]:
+        """d [T, H + S] of each request; None for those that bring their whole prosody."""
+        wanted = [None in (r.durations, r.f0, r.energy) for r in requests]
+        if not any(wanted):
+            return [None] * len(requests)
+        found: list[Tensor | None] = []
+        for request, rows, want in zip(requests, self._bert(tokens, lengths), wanted, strict=True):
+            prosodic = request.style[0, self.config.style_dim :]
+            found.append(self._duration_encoder(self._bert_encoder(rows), prosodic) if want else None)
         return found
 
-    def _encode_prosody(self, tokens: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
-        context = self._bert_encoder(self._bert(tokens, lengths)).transpose(1, 2)
-        out: Tensor = self._duration_encoder(context, style, lengths)
-        return out
+    def _prosody(self, request: Request, d: Tensor | None) -> Prosody:
+        if request.durations is not None:
+            durations = request.durations[0]
+        else:
+            assert d is not None
+            logits = self._duration_proj(self._duration_lstm(d))
+            expected = torch.sigmoid(logits.float()).sum(1) / request.speed
+            durations = expected.round().clamp(min=1).long()
+        shared: Tensor | None = None
+        if request.f0 is None or request.energy is None:
+            assert d is not None
+            shared = self._shared(d.repeat_interleave(durations, dim=0))
+        frames = int(durations.sum())
+        curves = []
+        for name, curve, stack in (
+            ("f0", request.f0, self._f0),
+            ("energy", request.energy, self._energy),
+        ):
+            if curve is None:
+                assert shared is not None
+                made = stack(shared, request.style[0, self.config.style_dim :])
+                edges = name == "f0" and self.config.voicewright.pitch_edges
+                curves.append(clean_edges(made[None])[0] if edges else made)
+                continue
+            if tuple(curve.shape) != (1, 2 * frames):
+                raise VoicewrightError(
+                    f"{name} has shape {list(curve.shape)} but the durations need "
+                    f"[1, {2 * frames}]; give two values for each 25 ms frame."
+                )
+            curves.append(curve[0].float())
+        return Prosody(durations, *curves)
 
 
-def _release(*modules: nn.Module) -> None:
-    """Empty every weight below; one that was folded is a buffer and no parameter any more."""
-    for module in modules:
-        for parameter in module.parameters():
-            parameter.data = torch.empty(0)
-        for child in module.modules():
-            if "weight" in dict(child.named_buffers(recurse=False)):
-                child.register_buffer("weight", torch.empty(0))
+def _for_silence(windows: Windows, prosody: Prosody) -> Windows:
+    """A first window that reaches into the first sound: what comes before is silence, and cut off."""
+    silence = int(prosody.durations[0]) * FRAME / SAMPLE_RATE
+    return replace(windows, first=max(windows.first, silence + _SOUND))
+
+
+def _release(module: nn.Module) -> None:
+    """Empty every weight below and give its memory back; one that was folded is a buffer and no parameter
+    any more."""
+    for parameter in module.parameters():
+        parameter.data = torch.empty(0)
+    for child in module.modules():
+        if "weight" in dict(child.named_buffers(recurse=False)):
+            child.register_buffer("weight", torch.empty(0))
+    return_memory()

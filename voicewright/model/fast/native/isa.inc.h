@@ -262,15 +262,15 @@ TARGET static void NAME(finish_any)(const vw_conv_args *g, const float *products
 }
 #undef SHAPE
 
-/* Output rows from..to (in rows of V) of all panels. partial: [3, cout] reference, sum, sum of squares; count. */
-TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long total, float *scratch, int cinp,
-                               const float *table, float *partial, long *count) {
-    const int n = g->points, panels = (g->cout + NR - 1) / NR, depth = g->subs * cinp;
+/* Output rows from..to (in rows of V) of panels begin..end. partial: [3, cout] reference, sum, sum of squares; count. */
+TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long total, int begin, int end,
+                               float *scratch, int cinp, const float *table, float *partial, long *count) {
+    const int n = g->points, depth = g->subs * cinp;
     const long rows = to - from, filled = (to + g->subs - 1 < total ? to + g->subs - 1 : total) - from;
     float *ring = scratch, *v = ring + (long)n * cinp, *products = v + n * (rows + g->subs - 1) * cinp;
     NAME(fill)(g, from, from + filled, v, ring, cinp, table);
-    *count = 0;
-    for (int panel = 0; panel < panels; panel++) {
+    long counted = 0;
+    for (int panel = begin; panel < end; panel++) {
         const int column = panel * NR, width = g->cout - column < NR ? g->cout - column : NR;
         const float *weight = g->weight + (long)panel * n * depth * NR;
         /* the last rows of the layer have no rows of V after them; they are no outputs either */
@@ -292,9 +292,10 @@ TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long t
             memcpy(partial + column, &sums.ref, sizeof(float) * (size_t)width);
             memcpy(partial + g->cout + column, &sums.sum, sizeof(float) * (size_t)width);
             memcpy(partial + 2 * g->cout + column, &sums.square, sizeof(float) * (size_t)width);
-            *count = sums.count[0];
+            counted = sums.count[0];
         }
     }
+    if (begin == 0) *count = counted; /* the same for all panels */
 }
 
 /* bf16 is the upper half of a float. */
@@ -352,6 +353,68 @@ TARGET static void NAME(sum_rows)(const vw_stats_args *g, long from, long to, fl
         }
     }
 }
+
+/* exp(x) to 2e-7 of itself, for |x| < 87: powers of two times a polynomial of degree 6. */
+INLINE vf NAME(exponential)(vf x) {
+    const float magic = 12582912.0f;
+    vf k = (x * 1.44269504088896341f + magic) - magic;
+    vf r = x - k * 0.693359375f;
+    r = r + k * 2.12194440e-4f;
+    vf p = r * 1.9875691500e-4f + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    vi power = (__builtin_convertvector(k, vi) + 127) << 23;
+    return p * (vf)power;
+}
+
+INLINE vf NAME(bounded)(vf x, float most) {
+    const vf zero = {0}, high = zero + most, low = zero - most;
+    vi over = x > high, under = x < low;
+    return (vf)(((vi)high & over) | ((vi)low & under) | ((vi)x & ~over & ~under));
+}
+
+INLINE vf NAME(sigmoid)(vf x) { return 1.0f / (1.0f + NAME(exponential)(-NAME(bounded)(x, 80.0f))); }
+INLINE vf NAME(tangent)(vf x) {
+    vf e = NAME(exponential)(NAME(bounded)(x, 40.0f) * 2.0f);
+    return (e - 1.0f) / (e + 1.0f);
+}
+
+#define WIDE (8 * V)
+/* One direction of an LSTM over what its inputs gave already. weight: [panel][hidden][WIDE]; scratch: 5 * hidden. */
+TARGET static void NAME(lstm)(const float *gates, long stride, const float *weight, float *out, long out_stride,
+                              long steps, int hidden, int backward, float *scratch) {
+    float *cell = scratch + 4 * hidden;
+    memset(cell, 0, sizeof(float) * (size_t)hidden);
+    for (long s = 0; s < steps; s++) {
+        const long t = backward ? steps - 1 - s : s;
+        const float *now = gates + t * stride, *before = out + (backward ? t + 1 : t - 1) * out_stride;
+        for (int panel = 0; panel < 4 * hidden / WIDE; panel++) {
+            vf acc[8];
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++) acc[i] = NAME(load)(now + panel * WIDE + i * V);
+            const float *w = weight + (long)panel * hidden * WIDE;
+            for (int k = 0; s > 0 && k < hidden; k++, w += WIDE) {
+                const float h = before[k];
+#pragma GCC unroll 8
+                for (int i = 0; i < 8; i++) acc[i] += NAME(load)(w + i * V) * h;
+            }
+#pragma GCC unroll 8
+            for (int i = 0; i < 8; i++) NAME(store)(scratch + panel * WIDE + i * V, acc[i]);
+        }
+        for (int c = 0; c < hidden; c += V) { /* torch's order: input, forget, cell, output */
+            vf in = NAME(sigmoid)(NAME(load)(scratch + c)), keep = NAME(sigmoid)(NAME(load)(scratch + hidden + c));
+            vf fresh = NAME(tangent)(NAME(load)(scratch + 2 * hidden + c));
+            vf open = NAME(sigmoid)(NAME(load)(scratch + 3 * hidden + c));
+            vf held = keep * NAME(load)(cell + c) + in * fresh;
+            NAME(store)(cell + c, held);
+            NAME(store)(out + t * out_stride + c, open * NAME(tangent)(held));
+        }
+    }
+}
+#undef WIDE
 
 #undef vf
 #undef vi

@@ -43,29 +43,33 @@
 #undef NAME
 #undef TARGET
 
-typedef void (*block_function)(const vw_conv_args *, long, long, long, float *, int, const float *, float *, long *);
+typedef void (*block_function)(const vw_conv_args *, long, long, long, int, int, float *, int, const float *, float *,
+                               long *);
 typedef void (*narrow_function)(const vw_conv_args *, long, long, float *, int, const float *);
 typedef void (*sum_function)(const vw_stats_args *, long, long, float *, long *);
+
+typedef void (*lstm_function)(const float *, long, const float *, float *, long, long, int, int, float *);
 
 typedef struct {
     int vector, rows;
     block_function block;
     narrow_function narrow;
     sum_function sum;
+    lstm_function lstm;
 } isa;
 
 /* 0: any processor, 1: AVX2 with FMA, 2: AVX-512. */
 static isa choose(int level) {
 #if defined(__x86_64__)
-    if (level == 2) return (isa){16, 14, block_avx512, narrow_rows_avx512, sum_rows_avx512};
-    if (level == 1) return (isa){8, 6, block_avx2, narrow_rows_avx2, sum_rows_avx2};
+    if (level == 2) return (isa){16, 14, block_avx512, narrow_rows_avx512, sum_rows_avx512, lstm_avx512};
+    if (level == 1) return (isa){8, 6, block_avx2, narrow_rows_avx2, sum_rows_avx2, lstm_avx2};
 #endif
     (void)level;
-    return (isa){4, 6, block_plain, narrow_rows_plain, sum_rows_plain};
+    return (isa){4, 6, block_plain, narrow_rows_plain, sum_rows_plain, lstm_plain};
 }
 
 /* Changes with every change of the structures; `library.py` refuses another. */
-int vw_version(void) { return 2; }
+int vw_version(void) { return 3; }
 
 /* The best instruction set of this processor. */
 int vw_best(void) {
@@ -134,7 +138,10 @@ int vw_conv(const vw_conv_args *g, int level) {
     if (limit < 2 * set.rows) limit = 2 * set.rows;
     if (limit > 8 * set.rows) limit = 8 * set.rows;
     long blocks = (total + limit - 1) / limit;
-    blocks = (blocks + threads - 1) / threads * threads;
+    /* So few rows that threads cannot share them evenly: they share the columns. */
+    const int panels = (g->cout + 2 * set.vector - 1) / (2 * set.vector);
+    const int parts = g->points == 1 && total < 4L * threads * set.rows && panels >= 2 * threads ? threads : 1;
+    if (parts == 1) blocks = (blocks + threads - 1) / threads * threads;
     long size = (total + blocks - 1) / blocks;
     size = (size + set.rows - 1) / set.rows * set.rows;
     blocks = (total + size - 1) / size;
@@ -151,13 +158,15 @@ int vw_conv(const vw_conv_args *g, int level) {
 #ifdef _OPENMP
 #pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
 #endif
-        for (long i = 0; i < blocks; i++) {
+        for (long job = 0; job < blocks * parts; job++) {
             int thread = 0;
 #ifdef _OPENMP
             thread = omp_get_thread_num();
 #endif
+            const long i = job / parts, part = job % parts;
             const long from = i * size, to = from + size < total ? from + size : total;
-            set.block(g, from, to, total, all + scratch * (size_t)thread, cinp, table,
+            const int begin = (int)(panels * part / parts), end = (int)(panels * (part + 1) / parts);
+            set.block(g, from, to, total, begin, end, all + scratch * (size_t)thread, cinp, table,
                       partial ? partial + i * 3 * g->cout : NULL, counts + i);
         }
         if (g->stats) merge(partial, counts, blocks, g->cout, g->stats);
@@ -212,4 +221,20 @@ int vw_stats(const vw_stats_args *g, int level) {
     free(partial);
     free(counts);
     return failed;
+}
+
+/* An LSTM of both directions. gates: [steps, 8 * hidden], what inputs and biases give, forward then backward; weight:
+ * packed as [direction][panel][hidden][8 vectors]; out: [steps, 2 * hidden]. 0, or 1 when memory ran out. */
+int vw_lstm(const float *gates, const float *weight, float *out, long long steps, int hidden, int threads, int level) {
+    const isa set = choose(level);
+    float *scratch = malloc(sizeof(float) * 10 * (size_t)hidden);
+    if (!scratch) return 1;
+#ifdef _OPENMP
+#pragma omp parallel for schedule(static, 1) num_threads(threads > 1 ? 2 : 1)
+#endif
+    for (int way = 0; way < 2; way++)
+        set.lstm(gates + way * 4 * hidden, 8L * hidden, weight + (long)way * 4 * hidden * hidden, out + way * hidden,
+                 2L * hidden, (long)steps, hidden, way, scratch + way * 5 * hidden);
+    free(scratch);
+    return 0;
 }
