@@ -1,12 +1,16 @@
 """How near every implementation of the generator is to the plain graph in fp32.
 
     python benchmarks/accuracy.py [--model FOLDER] [--full] [--implementations native exact torch bf16]
+    python benchmarks/accuracy.py --heard [--model FOLDER] [--implementations plain native bf16]
 
 At equal input, harmonics and phase: the features of real sentences (with `--full`: of random weights at
 Kokoro's full width and random tokens) go through the plain generator and through each implementation.
 Printed: the signal-to-noise ratio over all samples, and the log-spectral distance, over frames of 1024
 samples, in dB, with a floor 80 dB below the loudest bin. Correctness alone: where there is no matrix unit,
 bf16 is slow.
+
+`--heard` lets a recogniser hear the same sentences by each implementation (CER) and compares the speaker with
+the first implementation's (mean cosine of Resemblyzer's embeddings to its mean).
 """
 
 from __future__ import annotations
@@ -62,6 +66,30 @@ def input_of(model: TTSModel, tokens: Tensor, style: Tensor) -> Input:
     return features, acoustic, generator.harmonics(made.f0[None], torch.Generator().manual_seed(0))
 
 
+def heard(options: argparse.Namespace) -> None:
+    """CER and similarity of whole speech."""
+    from stream import SENTENCES as MORE
+
+    from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.judge.recogniser import open_recogniser
+    from voicewright.judge.speaker import SpeakerEncoder, mean_voice, similarity_to_voice
+    from voicewright.judge.words import count_errors
+
+    texts = [*SENTENCES, *MORE]
+    encoder, recogniser, voice = SpeakerEncoder(), open_recogniser(processes=1), None
+    print(f"| implementation | CER % ({recogniser.name}) | similarity |\n|---|---|---|", flush=True)
+    for kind in options.implementations:
+        engine = TorchEngine(options.model, implementation=kind)
+        clips = [engine.speak(text).samples for text in texts]
+        words = recogniser.transcribe_many(clips)
+        errors = [count_errors(text, said) for text, said in zip(texts, words, strict=True)]
+        cer = sum(e.cer * len(t) for e, t in zip(errors, texts, strict=True)) / sum(map(len, texts))
+        found = encoder.embed_many(clips)
+        voice = mean_voice(found) if voice is None else voice
+        similarity = float(similarity_to_voice(found, voice).mean())
+        print(f"| {kind} | {100 * cer:.1f} | {similarity:.4f} |", flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -69,8 +97,11 @@ def main() -> None:
     parser.add_argument("--model", help="model folder; the embedded model when not given")
     parser.add_argument("--full", action="store_true", help="random weights at full width instead")
     parser.add_argument("--implementations", nargs="+", default=[kind for kind in KINDS if kind != "auto"])
+    parser.add_argument("--heard", action="store_true", help="CER and similarity of whole speech instead")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
+    if options.heard:
+        return heard(options)
     rows: list[dict[str, float | str]] = []
     with tempfile.TemporaryDirectory() as name, torch.inference_mode():
         if options.full:
