@@ -72,7 +72,7 @@ def heard(options: argparse.Namespace) -> None:
 
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.recogniser import open_recogniser
-    from voicewright.judge.speaker import SpeakerEncoder, mean_voice, similarity_to_voice
+    from voicewright.judge.speaker import SpeakerEncoder, similarity_to_voice
     from voicewright.judge.words import count_errors
 
     texts = [*SENTENCES, *MORE]
@@ -85,7 +85,7 @@ def heard(options: argparse.Namespace) -> None:
         errors = [count_errors(text, said) for text, said in zip(texts, words, strict=True)]
         cer = sum(e.cer * len(t) for e, t in zip(errors, texts, strict=True)) / sum(map(len, texts))
         found = encoder.embed_many(clips)
-        voice = mean_voice(found) if voice is None else voice
+        voice = found if voice is None else voice
         similarity = float(similarity_to_voice(found, voice).mean())
         print(f"| {kind} | {100 * cer:.1f} | {similarity:.4f} |", flush=True)
 
