@@ -5,8 +5,10 @@ costs.
 
 Real sentences in the model's own voice. The distance is taken over frames of 1024 samples, in dB, with a
 floor 80 dB below the loudest bin; noise drawn anew is about 4 dB from itself by this measure. `local`: the
-same windows, each normalised by its own statistics, as a generator run chunk by chunk would be. `joins`: the
-largest ratio of the error within 10 ms of a join to the error elsewhere; a click would be far above 1.
+same windows, each normalised by its own statistics, as a generator run chunk by chunk would be. `warmed`: the
+voice has said another sentence before, as `TorchEngine.warm` lets it; `first`: processor time until the first
+window is there, all layers before the generator left out. `joins`: the largest ratio of the error within 10
+ms of a join to the error around it; a click would be far above 1.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -26,7 +29,8 @@ from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.generator import FastGenerator
 from voicewright.model.fast.model import FastModel, Request
-from voicewright.model.fast.windows import Windows, pieces
+from voicewright.model.fast.statistics import Carried
+from voicewright.model.fast.windows import WARM, Windows, pieces
 from voicewright.text.frontend import Frontend
 from voicewright.text.vocab import PAD
 from voicewright.voices.pack import Voicepack
@@ -37,11 +41,13 @@ SENTENCES = (
     "The captain, who had sailed this way for thirty years, said that it would be calm again before noon, "
     "and he was right; nobody spoke, the engine hummed, and the harbour grew smaller behind us.",
 )
+WARMING = "The quick brown fox jumps over a lazy dog, and she saw it."
 PLANS = {
-    "default": Windows(),
-    "first 0.3 s": Windows(first=0.3),
-    "probes every 1 s": Windows(every=1.0),
-    "no probes": Windows(every=0.0),
+    "unwarmed": Windows(),
+    "unwarmed, a probe of 0.25 s every 0.5 s": Windows(every=0.5, probe=0.25, most=24),
+    "warmed": WARM,
+    "warmed, never probed": replace(WARM, early=99),
+    "warmed, first 0.5 s, never probed": replace(WARM, first=0.5, early=99),
 }
 
 
@@ -93,16 +99,21 @@ def main() -> None:
     fast = FastModel(model, choose("auto"))
     pack = Voicepack.read(next(iter(voice_files(path).values())))
     frontend = Frontend("en-us", None, config.vocab)
-    print("| speech | windows | distance dB | SNR dB | joins | processor time, × whole |")
-    print("|---|---|---|---|---|---|", flush=True)
+    print("| speech | windows | distance dB | SNR dB | joins | first, ms | processor time, × whole |")
+    print("|---|---|---|---|---|---|---|", flush=True)
+
+    def asked(sentence: str) -> tuple[Tensor, Tensor]:
+        ids = frontend.tokens(sentence).ids
+        return torch.tensor([[PAD, *ids, PAD]]), torch.from_numpy(pack.style(len(ids)).copy())[None]
+
     with torch.inference_mode():
+        known = fast.listen(*asked(WARMING))
         for sentence in SENTENCES:
-            ids = frontend.tokens(sentence).ids
-            style = torch.from_numpy(pack.style(len(ids)).copy())[None]
-            request = Request(torch.tensor([[PAD, *ids, PAD]]), style)
+            request = Request(*asked(sentence))
             _, prosody, asr = fast._prepare([request])[0]
             x, acoustic = fast._features(request, prosody, asr)
             rows = fast.generator.harmonics(prosody.f0, torch.Generator().manual_seed(0))
+            given = fast.generator, x, acoustic, rows
             fast.generator(x, acoustic, rows)
             began = time.process_time()
             whole = fast.generator(x, acoustic, rows)
@@ -110,14 +121,18 @@ def main() -> None:
             for name in [*PLANS, "local 0.5 s", "local 1 s", "local 2 s"]:
                 began = time.process_time()
                 if name in PLANS:
-                    parts = list(pieces(fast.generator, x, acoustic, rows, PLANS[name]))
+                    carried = known.copy() if name.startswith("warmed") else Carried()
+                    made = pieces(*given, PLANS[name], carried)
+                    parts = [next(made)]
+                    first = f"{1000 * (time.process_time() - began):.0f}"
+                    parts += list(made)
                 else:
-                    parts = local(fast.generator, x, acoustic, rows, float(name.split()[1]))
+                    parts, first = local(*given, float(name.split()[1])), "–"
                 spent = (time.process_time() - began) / alone
                 ours = torch.cat(parts)
                 print(
                     f"| {len(whole) / 24000:.1f} s | {name} | {distance(ours, whole):.2f} | "
-                    f"{ratio(ours, whole):.1f} | {joins(parts, whole):.1f} | {spent:.2f} |",
+                    f"{ratio(ours, whole):.1f} | {joins(parts, whole):.1f} | {first} | {spent:.2f} |",
                     flush=True,
                 )
 

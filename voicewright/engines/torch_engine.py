@@ -183,7 +183,7 @@ class TorchEngine:
             return self.frontend(code or language or self._language(voice or chosen[0]))
 
         done = 0
-        heard: dict[int, Carried] = {}
+        heard: dict[int, tuple[Voicepack, Carried]] = {}
         """What voices have sounded like in this stream, so that the same call gives the same samples."""
         pending, self._notes = self._notes, []
         stop_if(cancel)
@@ -264,14 +264,15 @@ class TorchEngine:
         if not edges.finished:
             raise VoicewrightError(f"the model stopped in the midst of {tokens.text[:40]!r}; report this.")
 
-    def _known(self, pack: Voicepack, heard: dict[int, Carried]) -> Carried:
+    def _known(self, pack: Voicepack, heard: dict[int, tuple[Voicepack, Carried]]) -> Carried:
         """What is known of a voice in a stream: from warming, then from what the stream has said so far."""
         if not isinstance(self._model, FastModel):
             return Carried()
         if id(pack) not in heard:
             warmed = self._warmed.get(id(pack))
-            heard[id(pack)] = Carried() if warmed is None else warmed[1].copy()
-        return heard[id(pack)]
+            # the pack is kept beside it, so that no other gets its number
+            heard[id(pack)] = pack, Carried() if warmed is None else warmed[1].copy()
+        return heard[id(pack)][1]
 
     def _synthesise(
         self,

@@ -74,7 +74,7 @@ class Windows:
         return [(at, at + size) for at in starts]
 
 
-WARM = Windows(first=0.25, most=24, early=2, trust=0.4)
+WARM = Windows(first=0.25, early=2, trust=0.4)
 """For a voice whose statistics are carried: sound at once, probes when there is something to be heard."""
 
 
