@@ -1,13 +1,16 @@
 """Streams: memory for long texts, time to first audio, start-up.
 
     python benchmarks/stream.py memory [--characters 6000 60000]
-    python benchmarks/stream.py first [--repetitions 9] [--kokoro-onnx MODEL.onnx --voices VOICES.bin]
+    python benchmarks/stream.py first [--repetitions 9] [--full | --kokoro-onnx MODEL.onnx --voices FILE.bin]
     python benchmarks/stream.py start [--repetitions 7] [--against CHECKOUT]
 
 `memory` lets `voicewright say` read texts of both lengths into a FLAC file with word times beside it, one
 thread, each in a process of its own, and prints the peak of resident memory. `first` gives the time until the
 first samples of a stream, by the length of the first clause; with an ONNX export of the same model, the same
 for kokoro-onnx's `create_stream`, the two taking turns (it is given phonemes: reading costs it nothing).
+`--full` makes all that it needs: Kokoro's graph at full width with random weights and the pace of speech, its
+fp32 ONNX export and its voices; `--model FOLDER` is exported in the same way when no export is given. That
+needs kokoro-onnx, onnx and onnxruntime, and 3 GB of memory. Both use --threads.
 `start` runs `voicewright say "Hello there."` as a process, in turns with another checkout where one is given.
 CPU time is what a busy machine disturbs least.
 """
@@ -107,13 +110,62 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
     return {"memory": rows}
 
 
+def forced_durations(model: Any, frames: float = 3.0) -> None:
+    """Every token lasts `frames` frames of 25 ms, as speech has it, whatever random weights would say."""
+    import torch
+
+    with torch.no_grad():
+        layer = model.predictor.duration_proj.linear_layer
+        share = frames / layer.out_features
+        layer.weight.zero_()
+        layer.bias.fill_(float(torch.logit(torch.tensor(share))))
+
+
+def make_full(folder: Path) -> Path:
+    """A model folder of Kokoro's graph at full width, random weights and forced durations."""
+    from export import random_kokoro
+
+    from voicewright.artifacts import read_card
+    from voicewright.model.checkpoint import load_model, save_model
+
+    random_kokoro(folder)
+    model, config, _ = load_model(folder)
+    forced_durations(model)
+    save_model(folder, model, config, card=read_card(folder))
+    return folder
+
+
+def make_export(model: str | None, folder: Path) -> None:
+    """The fp32 ONNX export of a model and its voices, made by a process of its own: tracing leaves memory."""
+    program = [sys.executable, "-m", "voicewright.cli", "export", model or "tiny", "-o", str(folder)]
+    run(program)
+
+
 def first(options: argparse.Namespace) -> dict[str, Any]:
+    """Time to first audio; makes the model and the export that it lacks in a temporary folder."""
+    with tempfile.TemporaryDirectory() as name:
+        work = Path(name)
+        if options.full:
+            options.model = str(make_full(work / "full"))
+        if not options.kokoro_onnx and (options.full or options.model):
+            make_export(options.model, work / "onnx")
+            options.kokoro_onnx = str(work / "onnx" / "model.onnx")
+            options.voices = str(work / "onnx" / "voices.bin")
+        if options.voices and options.voice is None:
+            import numpy as np
+
+            with np.load(options.voices) as packs:
+                options.voice = packs.files[0]
+        return _first(options)
+
+
+def _first(options: argparse.Namespace) -> dict[str, Any]:
     import torch
 
     from voicewright.engines.torch_engine import TorchEngine
 
     torch.set_num_threads(options.threads)
-    engine = TorchEngine(options.model)
+    engine = TorchEngine(options.model, implementation=options.implementation)
     other = _kokoro_onnx(options)
     voice = _voice_of(options) if options.voices else None
     rows = []
@@ -186,7 +238,9 @@ def _kokoro_onnx(options: argparse.Namespace) -> Any:
             sys.modules[module.__name__] = module
     from kokoro_onnx import Kokoro
 
-    return Kokoro(options.kokoro_onnx, options.voices)
+    from voicewright.engines.onnx_engine import open_session
+
+    return Kokoro.from_session(open_session(Path(options.kokoro_onnx), options.threads), options.voices)
 
 
 async def _first_of(kokoro: Any, phonemes: str, voice: str) -> float:
@@ -242,12 +296,14 @@ def main() -> None:
     )
     parser.add_argument("what", choices=("memory", "first", "start"))
     parser.add_argument("--model", help="model folder; the embedded model when not given")
+    parser.add_argument("--full", action="store_true", help="for `first`: a random model of Kokoro's size")
     parser.add_argument("--characters", type=int, nargs="+", default=[6000, 60000])
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--kokoro-onnx", help="ONNX export for kokoro-onnx, as large as --model")
     parser.add_argument("--voices", help="voices file (npz) that both sides read")
-    parser.add_argument("--voice", default="af_heart", help="a voice of that file")
+    parser.add_argument("--voice", help="a voice of that file; its first one when not given")
+    parser.add_argument("--implementation", default="auto", help="of ours: auto, bf16, native, torch, …")
     parser.add_argument("--against", help="another checkout of this project, for `start`")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()

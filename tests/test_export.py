@@ -205,6 +205,21 @@ def test_chosen_voices_and_json(model: Path, tmp_path: Path, capsys: pytest.Capt
     assert OnnxEngine(tmp_path / "out" / "model.onnx").speak(TEXT, "af_mine").seconds > 0.3
 
 
+def test_say_knows_the_voices_of_a_bundle(
+    exported: Export, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As kokoro-onnx's files come: model and bundle alone."""
+    pytest.importorskip("onnxruntime")
+    for name in ("model.onnx", "voices.bin"):
+        (tmp_path / name).write_bytes((exported.folder / name).read_bytes())
+    one, two = exported.voices[:2]
+    for voice in (two, f"{one}(2)+{two}", f"{tmp_path / 'voices.bin'}:{two}"):
+        given = ["say", TEXT, "--model", str(tmp_path / "model.onnx"), "-o", str(tmp_path / "a.wav")]
+        assert main([*given, "--voice", voice]) == 0, capsys.readouterr().err
+    assert main([*given, "--voice", "nobody"]) == 2
+    assert one in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("given", "code", "words"),
     [

@@ -5,17 +5,18 @@ Exit codes: 0 success, 2 wrong use, 1 any other failure (one sentence on standar
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from voicewright.commands_models import ListsByDefault
+from voicewright.console import emit as _emit
+from voicewright.console import note as _note
+from voicewright.console import table as _table
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voice_commands import app as voice_app
 
@@ -369,30 +370,11 @@ def align(
     as_json: Json = False,
 ) -> None:
     """Draw an utterance's alignment over its spectrogram."""
-    from voicewright.commands import Progress
-    from voicewright.corpus.draw import draw_alignment
-    from voicewright.corpus.features import build_features
-    from voicewright.corpus.manifest import Corpus
+    from voicewright.commands import draw
 
-    prepared = Corpus.read(corpus)
-    texts = {item.id: item.text for item in prepared.utterances}
-    if utterance not in texts:
-        shown = ", ".join(list(texts)[:3])
-        raise UsageError(f"{corpus} has no utterance {utterance!r}; its ids look like {shown}.")
-    if not output.parent.is_dir():
-        raise UsageError(f"there is no folder {output.parent} to write {output.name} to; make it first.")
-    progress = Progress()
-    found = {item.id: item for item in build_features(prepared, progress=progress)}
-    progress.close()
-    if utterance not in found:
-        raise VoicewrightError(
-            f"{utterance} was left out for its doubtful alignment; {corpus / 'features'} says why."
-        )
-    features = found[utterance]
-    draw_alignment(features, output, title=texts[utterance])
+    record = draw(corpus, utterance, output)
     if as_json:
-        durations = features.durations.tolist()
-        _emit({"output": str(output), "confidence": features.confidence, "durations": durations})
+        _emit(record)
     else:
         print(output)
 
@@ -572,24 +554,6 @@ def doctor(as_json: Json = False) -> None:
         _table(report)
     if report["problems"]:
         raise typer.Exit(1)
-
-
-def _note(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _emit(record: Mapping[str, object]) -> None:
-    print(json.dumps(record, ensure_ascii=False))
-
-
-def _table(record: Mapping[str, object], indent: str = "") -> None:
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            print(f"{indent}{key}:")
-            _table(value, indent + "  ")
-        else:
-            shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
-            print(f"{indent}{key.replace('_', ' ')}: {shown}")
 
 
 def main(arguments: list[str] | None = None) -> int:

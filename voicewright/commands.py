@@ -289,6 +289,32 @@ def run_judgement(
     )
 
 
+def draw(corpus: Path, utterance: str, output: Path) -> dict[str, object]:
+    """An utterance's alignment as a picture; what there is to say of it."""
+    from voicewright.corpus.draw import draw_alignment
+    from voicewright.corpus.features import build_features
+    from voicewright.corpus.manifest import Corpus
+
+    prepared = Corpus.read(corpus)
+    texts = {item.id: item.text for item in prepared.utterances}
+    if utterance not in texts:
+        shown = ", ".join(list(texts)[:3])
+        raise UsageError(f"{corpus} has no utterance {utterance!r}; its ids look like {shown}.")
+    if not output.parent.is_dir():
+        raise UsageError(f"there is no folder {output.parent} to write {output.name} to; make it first.")
+    progress = Progress()
+    found = {item.id: item for item in build_features(prepared, progress=progress)}
+    progress.close()
+    if utterance not in found:
+        raise VoicewrightError(
+            f"{utterance} was left out for its doubtful alignment; {corpus / 'features'} says why."
+        )
+    features = found[utterance]
+    draw_alignment(features, output, title=texts[utterance])
+    durations = features.durations.tolist()
+    return {"output": str(output), "confidence": features.confidence, "durations": durations}
+
+
 def held_out(
     corpus: Corpus, card: Mapping[str, object], ids: str | None = None, progress: Progress | None = None
 ) -> tuple[list[Utterance], str]:

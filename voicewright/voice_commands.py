@@ -5,14 +5,15 @@ Typer reads the functions of this module; everything heavy is imported where it 
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from voicewright.console import emit as _emit
+from voicewright.console import note as _note
+from voicewright.console import table as _table
 from voicewright.errors import UsageError, VoicewrightError
 
 if TYPE_CHECKING:
@@ -48,6 +49,11 @@ RowsOption = Annotated[
 def words_to_mix(words: str, model: str | Path | None, owner: str | None = None) -> Mix:
     """What `--voice` means on a command line: names of the model, files, members of files, mixes of these."""
     from voicewright.voices.blend import parse
+
+    if model is not None and Path(model).suffix == ".onnx":
+        from voicewright.engines.onnx_engine import shelf_beside
+
+        return parse(words, shelf_beside(Path(model), owner))
     from voicewright.voices.sources import shelf_of
 
     return parse(words, shelf_of(model, None, owner))
@@ -410,21 +416,3 @@ def _lint_lines(record: Mapping[str, Any]) -> list[str]:
         for left in fix["left"]:
             lines.append(f"{record['voice']}: left: {left['severity']} {left['code']}: {left['message']}.")
     return lines or [f"{record['voice']}: clean (compared with {record['compared_with']})"]
-
-
-def _note(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
-
-
-def _emit(record: Mapping[str, object]) -> None:
-    print(json.dumps(record, ensure_ascii=False))
-
-
-def _table(record: Mapping[str, object], indent: str = "") -> None:
-    for key, value in record.items():
-        if isinstance(value, Mapping):
-            print(f"{indent}{key.replace('_', ' ')}:")
-            _table(value, indent + "  ")
-        else:
-            shown = ", ".join(map(str, value)) or "none" if isinstance(value, list | tuple) else value
-            print(f"{indent}{key.replace('_', ' ')}: {shown}")

@@ -167,9 +167,7 @@ class OnnxEngine(TorchEngine):
         )
 
     def _shelf(self) -> Shelf:
-        single = {name: path for name, path in self._files.items() if name not in self._bundled}
-        members = {name: (path, name) for name, path in self._bundled.items()}
-        return Shelf(single, members, owner=self.name)
+        return _shelf_of(self._files, self._bundled, False, self.name)
 
     def _foreign(self, words: str, pack: Voicepack) -> Voicepack:
         # A bundle's own voices count as foreign by path, and it holds nothing to compare with as files.
@@ -331,6 +329,17 @@ def _vocab(content: object) -> dict[str, int] | None:
     if found is None and isinstance(content.get("model"), dict):
         found = content["model"].get("vocab")
     return {str(key): int(value) for key, value in found.items() if int(value) > 0} if found else None
+
+
+def shelf_beside(path: Path, owner: str | None = None) -> Shelf:
+    """The names of an ONNX file's voices, those in bundles too, and any file of the machine."""
+    return _shelf_of(*_voices(path), True, owner or path.stem)
+
+
+def _shelf_of(files: Mapping[str, Path], bundled: Mapping[str, Path], paths: bool, owner: str) -> Shelf:
+    single = {name: path for name, path in files.items() if name not in bundled}
+    members = {name: (path, name) for name, path in bundled.items()}
+    return Shelf(single, members, paths, owner)
 
 
 def _voices(path: Path) -> tuple[dict[str, Path], dict[str, Path]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 from voicewright.text.english import English
 from voicewright.text.g2p import find_language
@@ -34,14 +35,31 @@ def words(language: str) -> Iterator[tuple[str, str]]:
     lexicon = Lexicon(british=pronouncer.british)
     consonant = Piece(Kind.WORD, 0, 3, "dog")
     weak = {word: pronouncer.pronounce([Piece(Kind.WORD, 0, len(word), word), consonant])[0] for word in WEAK}
-    for word in sorted(
-        {word for layer in (lexicon.golds, lexicon.silvers) for word in layer if _plain(word)}
-    ):
-        # Entries are decoded one by one, which is what takes the time: only those that are asked for.
-        entry = lexicon.golds.get(word) or lexicon.silvers.get(word)
+    golds, silvers = _entries(lexicon.golds), _entries(lexicon.silvers)
+    for word in sorted(golds.keys() | silvers.keys()):
+        entry = golds.get(word) or silvers.get(word)
         sound = weak.get(word) or (entry.get("DEFAULT") if isinstance(entry, Mapping) else entry)
         if isinstance(sound, str) and sound:
             yield word, sound.replace("ɾ", "T").replace("ʔ", "t")
+
+
+def _entries(layer: Mapping[str, Any]) -> dict[str, Any]:
+    """Plain words of a layer with their entries; capitalised ones stand for lower-case ones it lacks.
+
+    Looked up word by word, which is what a compressed lexicon offers in public, this takes minutes: each
+    look-up decodes a dozen blocks. Read in the order they are stored, words and entries take seconds.
+    """
+    stored: Any = getattr(layer, "raw", layer)
+    at = getattr(stored, "_value_at", None)
+    found: dict[str, Any] = {}
+    capitals: dict[str, Any] = {}
+    for number, written in enumerate(stored):
+        word = written.lower()
+        alias = len(word) > 1 and written == word.capitalize()
+        if _plain(word) and (written == word or alias):
+            entry = stored[written] if at is None else at(number)
+            (found if written == word else capitals)[word] = entry
+    return capitals | found
 
 
 def _plain(word: str) -> bool:
