@@ -34,7 +34,7 @@ def shapes() -> Shapes:
     yield from _norm("unet.encoder.bn", 1)
     widths = [16, 32, 64, 128, 256]
     for index, width in enumerate(widths):
-        yield from _blocks(f"unet.encoder.layers.{index}.conv", ([1] + widths)[index], width)
+        yield from _blocks(f"unet.encoder.layers.{index}.conv", [1, *widths][index], width)
     for index in range(4):
         yield from _blocks(f"unet.intermediate.layers.{index}.conv", 512 if index else 256, 512)
     for index, width in enumerate(reversed(widths)):
