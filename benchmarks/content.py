@@ -80,7 +80,7 @@ def upstream_rmvpe(checkout: Path) -> Any:
     """Upstream's module, with its packages named but not run, and our mel filters for librosa's."""
     from voicewright.audio.melbank import slaney_filters
 
-    def mel(*, sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float, htk: bool) -> Any:
+    def mel(*, sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float, htk: bool = False) -> Any:
         return slaney_filters(sr, n_fft, n_mels, fmin, fmax, "htk" if htk else "slaney")
 
     for name in ("librosa", "librosa.util", "librosa.filters", "infer", "infer.lib", "infer.lib.jit"):
