@@ -64,9 +64,8 @@ class ContentConfig:
 class ContentEncoder(nn.Module):
     """A HuBERT that answers with the features of one layer.
 
-    Attention looks at everything at once: memory grows with the length (about 60 MB for 40 s at full width)
-    and time with its square, so give at most some 40 s at a time, as the pipeline's chunks do; beyond
-    `MOST_SECONDS` it refuses.
+    Attention looks at everything at once: memory grows with the length and time with its square, so
+    give at most some 40 s at a time, as the pipeline's chunks do; beyond `MOST_SECONDS` it refuses.
     """
 
     MOST_SECONDS = 180
