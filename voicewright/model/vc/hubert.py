@@ -64,9 +64,8 @@ class ContentConfig:
 class ContentEncoder(nn.Module):
     """A HuBERT that answers with the features of one layer.
 
-    Attention looks at everything at once: memory grows with the length (about 60 MB for 40 s at full width)
-    and time with its square, so give at most some 40 s at a time, as the pipeline's chunks do; beyond
-    `MOST_SECONDS` it refuses.
+    Attention looks at everything at once: memory grows with the length and time with its square, so
+    give at most some 40 s at a time, as the pipeline's chunks do; beyond `MOST_SECONDS` it refuses.
     """
 
     MOST_SECONDS = 180
@@ -76,7 +75,8 @@ class ContentEncoder(nn.Module):
     ) -> None:
         """`weights` by transformers' names, weight norm folded; see `expected_shapes`.
 
-        `precision` is that of products; first layer, norms and the sum of layers stay in fp32. Raises VoicewrightError, with the names, for missing, unknown or misshapen weights.
+        `precision` is that of products; first layer, norms and the sum of layers stay in fp32. Raises
+        VoicewrightError, with the names, for missing, unknown or misshapen weights.
         """
         super().__init__()
         check_weights(config, weights)
