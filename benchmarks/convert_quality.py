@@ -34,7 +34,7 @@ from voicewright.config import SAMPLE_RATE
 from voicewright.convert.embedded import EmbeddedConverter
 from voicewright.convert.protocol import Converted, ConvertOptions
 from voicewright.judge.compare import Bootstrap, estimate
-from voicewright.judge.recogniser import open_recogniser
+from voicewright.judge.recogniser import Recogniser, open_recogniser
 from voicewright.judge.speaker import SpeakerEncoder, mean_voice, similarity_among
 from voicewright.judge.words import Errors, count_errors
 
@@ -123,8 +123,8 @@ def measure(name: str, speech: Path, converter: EmbeddedConverter, args: argpars
             args.audio.mkdir(parents=True, exist_ok=True)
             write(args.audio / f"{name}-{clip_id}.wav", converted.samples)
     recogniser = open_recogniser(args.recogniser, processes=1)
-    pairs = [clip.samples for clip in clips] + [clip.converted.samples for clip in clips]
-    words = recogniser.transcribe_many(pairs)
+    words = heard_in_recordings(name, clips, recogniser, args.heard)
+    words += recogniser.transcribe_many([clip.converted.samples for clip in clips])
     encoder = SpeakerEncoder()
     target = mean_voice(
         encoder.embed_many([read(path) for *_, path in recordings(speech / TARGET[0], TARGET[1], 40)])
@@ -140,6 +140,20 @@ def measure(name: str, speech: Path, converter: EmbeddedConverter, args: argpars
         clip.to_source = (float(among), float(after[i] @ own))
         clip.pitch, clip.voicing = pitch_agreement(f0(clip.samples), f0(clip.converted.samples))
     return clips
+
+
+def heard_in_recordings(
+    name: str, clips: list[Clip], recogniser: Recogniser, cache: Path | None
+) -> list[str]:
+    """What the recogniser hears in the recordings themselves: every time the same, so kept in `cache`."""
+    known = json.loads(cache.read_text("utf-8")) if cache and cache.is_file() else {}
+    keys = [f"{recogniser.name}|{name}|{clip.id}|{np.abs(clip.samples).mean():.6g}" for clip in clips]
+    new = [(key, clip) for key, clip in zip(keys, clips, strict=True) if key not in known]
+    found = recogniser.transcribe_many([clip.samples for _, clip in new]) if new else []
+    known |= {key: words for (key, _), words in zip(new, found, strict=True)}
+    if cache and new:
+        cache.write_text(json.dumps(known, indent=0), "utf-8")
+    return [known[key] for key in keys]
 
 
 def rate(kind: Callable[[Errors], tuple[int, int]], side: int) -> Callable[[Clip], tuple[float, float]]:
@@ -233,6 +247,7 @@ def main() -> None:
     parser.add_argument("--recogniser", default="pocketsphinx")
     parser.add_argument("--audio", type=Path, help="folder to write the conversions to")
     parser.add_argument("--picture", type=Path, help="PNG of the last set's first clip of 3 to 8 seconds")
+    parser.add_argument("--heard", type=Path, help="file that keeps what was heard in the recordings")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     speech = Path(os.environ["VOICEWRIGHT_SPEECH"])
