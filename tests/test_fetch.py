@@ -373,6 +373,9 @@ def test_the_table_of_published_models_is_sound() -> None:
         if entry.voice:
             assert any(Path(file.name).stem == entry.voice for file in entry.files)
     pinned = {name for name, entry in PUBLISHED.items() if entry.pinned}
-    assert pinned == {"kokoro-v1.0", "kokoro-v1.1-zh", "kokoro-v1.0-mlx", "styletts2-libritts"}
+    assert pinned == {
+        *("kokoro-v1.0", "kokoro-v1.1-zh", "kokoro-v1.0-mlx", "styletts2-libritts"),
+        *("contentvec", "rmvpe"),
+    }
     kokoro = PUBLISHED["kokoro-v1.0"]
     assert str(kokoro.weights.sha256).startswith("496dba11") and len(kokoro.files) == 2 + 54

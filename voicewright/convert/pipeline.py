@@ -13,7 +13,7 @@ from __future__ import annotations
 import contextlib
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -79,7 +79,7 @@ class Estimate(Protocol):
 
 class RvcConverter:
     """Converts into one RVC voice. `index` may be None; `estimate` is `convert.pitch.estimate` unless
-    given."""
+    given. `notes`: what is to be known of the voice's file, told with every conversion."""
 
     def __init__(
         self,
@@ -90,8 +90,10 @@ class RvcConverter:
         name: str = "voice",
         estimate: Estimate | None = None,
         device: str = "cpu",
+        notes: Sequence[str] = (),
     ) -> None:
         self.voice, self.content, self.index = voice, content, index
+        self.notes = tuple(notes)
         self._name, self.device = name, device
         self._estimate = estimate
         if index is not None and index.width != voice.config.phone_width:
@@ -185,12 +187,16 @@ class RvcConverter:
         """features [T, C], f0 [T] in Hz and pitch [T] in bins (None for voices without) → [hop · T]."""
         import torch
 
+        from voicewright.model.vc.fast import FastSynthesizer
+
         stop_if(cancel)
 
         def batch(values: NDArray[Any] | None) -> Tensor | None:
             return None if values is None else torch.from_numpy(values)[None].to(self.device)
 
-        further = {} if decode_length is None else {"decode_length": decode_length}
+        further: dict[str, Any] = {} if decode_length is None else {"decode_length": decode_length}
+        if cancel is not None and isinstance(self.voice.synthesizer, FastSynthesizer):
+            further["check"] = lambda: stop_if(cancel)
         with stopping(cancel, self.voice.synthesizer), torch.inference_mode():
             made = self.voice.synthesizer.infer(
                 batch(np.ascontiguousarray(features)),
@@ -271,6 +277,8 @@ class _Stream:
     def run(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
         """Resampled, mixed, limited samples as they become certain."""
         source = Source(blocks, self._rate, self._cancel)
+        for told in self._converter.notes:
+            self._warn(told)
         finish = Finish(self._config.sample_rate, self._options)
         for piece in pieces(source, self._options.chunks, self._cancel):
             made = self._chunk(piece)

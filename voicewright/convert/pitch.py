@@ -1,7 +1,7 @@
 """F0 of speech at 16 kHz on the 10 ms grid of voice conversion: estimated, coded, moved, compared.
 
 Frame k is measured around sample 160 k. WORLD's two estimators need nothing more than the base installation;
-the neural ones need weights (`model/vc/fcpe.py`, `model/vc/rmvpe.py`, `model/vc/crepe.py`).
+the neural ones need weights (`model/vc/fcpe.py`, `model/vc/rmvpe.py`).
 """
 
 from __future__ import annotations
@@ -9,19 +9,24 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from voicewright.errors import UsageError, VoicewrightError
 
+if TYPE_CHECKING:
+    from voicewright.model.vc.fcpe import Fcpe
+    from voicewright.model.vc.rmvpe import Rmvpe
+
 Floats = npt.NDArray[np.float32]
 
 RATE = 16_000
 HOP = 160
 F0_MIN, F0_MAX = 50.0, 1100.0
-"""Hz: what coarse pitch can say, and WORLD's and CREPE's search range."""
-METHODS = ("auto", "fcpe", "rmvpe", "harvest", "dio", "crepe")
+"""Hz: what coarse pitch can say, and WORLD's search range."""
+METHODS = ("auto", "fcpe", "rmvpe", "harvest", "dio")
 """`auto` is FCPE where its package is installed, else harvest."""
 WINDOW, CONTEXT = 40 * RATE, 2 * RATE
 """Samples estimated at once beyond `WINDOW + 2 * CONTEXT`, and those heard on either side of them."""
@@ -41,9 +46,9 @@ def estimate(
 
     More than 44 s are estimated 40 s at a time with 2 s of context, in bounded memory, unless `whole`;
     networks that hear everything at once may then differ by a little from what they say of the whole.
-    `f0_min` and `f0_max` bound the search of harvest, dio and crepe; the networks of FCPE and RMVPE search
+    `f0_min` and `f0_max` bound the search of harvest and dio; the networks of FCPE and RMVPE search
     32 to 1976 Hz whatever is wanted, as upstream's do. `threshold` is how sure a network must be that a frame
-    is voiced (rmvpe 0.03, fcpe 0.006, crepe 0.1). Samples that are no numbers count as silence.
+    is voiced (rmvpe 0.03, fcpe 0.006). Samples that are no numbers count as silence.
 
     Raises UsageError for an unknown method or a threshold with WORLD, VoicewrightError for several channels
     or missing weights.
@@ -69,7 +74,7 @@ def estimate(
         ask: Callable[[Floats], Floats] = lambda part: _world(part, chosen, f0_min, f0_max)  # noqa: E731
     else:
         network = _network(chosen)
-        ask = lambda part: network(part, f0_min, f0_max, threshold)  # noqa: E731
+        ask = lambda part: network(part, threshold)  # noqa: E731
     if whole or len(wave) <= WINDOW + 2 * CONTEXT:
         return _fitted(ask(wave), frames)
     out = np.zeros(frames, np.float32)
@@ -87,7 +92,11 @@ def resolve(method: str) -> str:
     """The method that a word means on this machine. Raises UsageError unless it is one of METHODS."""
     if method not in METHODS:
         raise UsageError(f"there is no pitch method {method!r}; choose one of {', '.join(METHODS)}.")
-    return method if method != "auto" else "harvest"
+    if method != "auto":
+        return method
+    from voicewright.model.vc.fcpe import find_weights
+
+    return "fcpe" if find_weights() is not None else "harvest"
 
 
 def _fitted(f0: Floats, frames: int) -> Floats:
@@ -118,9 +127,29 @@ def median3(f0: Floats) -> Floats:
 
 
 @lru_cache(maxsize=2)
-def _network(method: str) -> Callable[[Floats, float, float, float | None], Floats]:
-    """The estimator of a method that has weights. The last two asked for stay open."""
-    raise UsageError(f"the pitch method {method} is not available here; choose harvest or dio.")
+def _network(method: str) -> Callable[[Floats, float | None], Floats]:
+    """The estimator of a method that has weights. The last two asked for stay open.
+
+    Raises UsageError in one sentence when its weights are not here.
+    """
+    import torch
+
+    network: Rmvpe | Fcpe
+    if method == "rmvpe":
+        from voicewright.model.vc.rmvpe import open_rmvpe
+
+        network = open_rmvpe()
+    else:
+        from voicewright.model.vc.fcpe import open_fcpe
+
+        network = open_fcpe()
+
+    def ask(wave: Floats, threshold: float | None) -> Floats:
+        samples = torch.from_numpy(wave)
+        found = network.f0(samples) if threshold is None else network.f0(samples, threshold)
+        return np.asarray(found.numpy(), np.float32)
+
+    return ask
 
 
 def coarse(f0: Floats) -> npt.NDArray[np.int64]:

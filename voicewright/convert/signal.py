@@ -51,7 +51,9 @@ class HighPass:
             if not len(raw):
                 return np.zeros(0, np.float32)
             head = _mirrored(raw[::-1])[::-1]
-            _, self._state = sosfilt(sections, head, zi=rest * (head[0] if len(head) else raw[0]))
+            self._state = rest * (head[0] if len(head) else raw[0])
+            if len(head):
+                _, self._state = sosfilt(sections, head, zi=self._state)
         self._raw_tail = np.concatenate([self._raw_tail, raw])[-(_EDGE + 1) :]
         if last:
             raw = np.concatenate([raw, (tail := _mirrored(self._raw_tail))])

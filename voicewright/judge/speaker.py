@@ -20,6 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from voicewright.audio.melbank import slaney_filters
 from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 
@@ -54,27 +55,6 @@ def find_weights() -> Path:
         "Speaker similarity needs the weights in the Resemblyzer package: "
         "run `pip install --no-deps Resemblyzer==0.1.4` (its own dependencies are not needed)."
     )
-
-
-def slaney_filters(rate: int, n_fft: int, n_mels: int) -> NDArray[np.float32]:
-    """Mel filters [n_mels, n_fft/2+1] on Slaney's scale (linear to 1 kHz, then logarithmic), of equal area.
-
-    Source: Slaney's Auditory Toolbox (1998); librosa's defaults are these.
-    """
-    step, corner, log_step = 200.0 / 3, 1000.0, np.log(6.4) / 27
-
-    def to_mel(hz: float) -> float:
-        return hz / step if hz < corner else corner / step + float(np.log(hz / corner)) / log_step
-
-    mels = np.linspace(to_mel(0.0), to_mel(rate / 2), n_mels + 2)
-    above = corner * np.exp(log_step * (mels - corner / step))
-    hertz = np.where(mels < corner / step, mels * step, above)
-    bins = np.linspace(0, rate / 2, n_fft // 2 + 1)
-    width = np.diff(hertz)
-    rising = (bins[None] - hertz[:-2, None]) / width[:-1, None]
-    falling = (hertz[2:, None] - bins[None]) / width[1:, None]
-    triangles = np.maximum(0.0, np.minimum(rising, falling))
-    return np.asarray(triangles * (2.0 / (hertz[2:] - hertz[:-2]))[:, None], np.float32)
 
 
 def mel_power(samples: Samples) -> NDArray[np.float32]:

@@ -43,24 +43,6 @@ class Synthesizer(nn.Module):
         self.flow = Flow(config)
         self.emb_g = nn.Embedding(config.speakers, config.gin)
 
-    def latent(
-        self,
-        phone: Tensor,
-        lengths: Tensor,
-        pitch: Tensor | None,
-        g: Tensor,
-        generator: torch.Generator | None = None,
-        skip_head: int | None = None,
-        return_length: int | None = None,
-    ) -> Tensor:
-        """What the decoder reads, [B,inter,T], drawn from the prior; arguments as `infer`, g [B,gin,1]."""
-        head = skip_head or 0
-        early = max(head - FLOW_CONTEXT, 0)
-        mean, logs, mask = self.enc_p(phone, pitch, lengths, early)
-        noise = random_like(mean.shape, mean.device, generator, normal=True).to(mean.dtype)
-        z = self.flow((mean + torch.exp(logs) * noise * NOISE) * mask, mask, g, reverse=True)
-        return returned(z * mask, head - early, return_length)
-
     @torch.inference_mode()
     def infer(
         self,
@@ -84,7 +66,7 @@ class Synthesizer(nn.Module):
         from; the order of draws is upstream's, so equal seeds give equal samples.
         """
         g = self.emb_g(speaker)[:, :, None]
-        z = self.latent(phone, lengths, pitch, g, generator, skip_head, return_length)
+        z = latent(self.enc_p, self.flow, phone, lengths, pitch, g, generator, skip_head, return_length)
         if f0 is not None:
             f0 = returned(f0, skip_head or 0, return_length)
         return self.dec(z, f0, g, decode_length, generator)[:, 0]
@@ -115,6 +97,26 @@ class Synthesizer(nn.Module):
         part = z.gather(2, frames[:, None].expand(-1, z.shape[1], -1))
         audio = self.dec(part, None if f0 is None else f0.gather(1, frames), g, generator=generator)
         return audio, first, mask, spectrum_mask, (z, z_p, m_p, logs_p, m_q, logs_q)
+
+
+def latent(
+    enc_p: nn.Module,
+    flow: nn.Module,
+    phone: Tensor,
+    lengths: Tensor,
+    pitch: Tensor | None,
+    g: Tensor,
+    generator: torch.Generator | None = None,
+    skip_head: int | None = None,
+    return_length: int | None = None,
+) -> Tensor:
+    """What the decoder reads, [B,inter,T], drawn from the prior; arguments as `infer`, g [B,gin,1]."""
+    head = skip_head or 0
+    early = max(head - FLOW_CONTEXT, 0)
+    mean, logs, mask = enc_p(phone, pitch, lengths, early)
+    noise = random_like(mean.shape, mean.device, generator, normal=True).to(mean.dtype)
+    z: Tensor = flow((mean + torch.exp(logs) * noise * NOISE) * mask, mask, g, reverse=True)
+    return returned(z * mask, head - early, return_length)
 
 
 def returned(x: Tensor, head: int, length: int | None) -> Tensor:
