@@ -121,6 +121,10 @@ class EmbeddedConverter:
                 yield ready
         yield limiter.feed(np.zeros(0, np.float32), last=True)
 
+    def estimate(self, samples: Samples, options: ConvertOptions) -> NDArray[np.float32]:
+        """F0 as the options want it: [n] at 16 kHz → Hz, every 12.5 ms."""
+        return _track(resample(samples, CONTENT_RATE, SAMPLE_RATE), options)
+
     def _check(self, options: ConvertOptions) -> None:
         if options.formant or options.unvoiced != "zero":
             raise UsageError(
