@@ -19,9 +19,8 @@ from voicewright.convert.open import open_converter
 from voicewright.convert.protocol import ConvertOptions
 from voicewright.errors import VoicewrightError
 from voicewright.model.conversion import Conversion, save_content
+from voicewright.model.listener import OwnContent, open_listener
 from voicewright.model.vc.bottleneck import ContentConfig, ContentNet
-from voicewright.model.vc.content import open_content
-from voicewright.model.vc.own_content import OwnContent
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_own_content_has_hubert_s_frames_and_the_version_s_width(listener: Path) -> None:
-    encoder = open_content(listener)
+    encoder = open_listener(listener)
     assert isinstance(encoder, OwnContent)
     wave = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(1))
     for version, width in (("v1", 256), ("v2", 768)):
@@ -54,7 +53,7 @@ def test_own_content_answers_when_the_sound_changes(listener: Path) -> None:
     """A tone begins at 1 s: the features change within some frames of it, and nowhere else."""
     wave = 0.1 * np.random.default_rng(0).standard_normal(32_000)
     wave[16_000:] += 0.3 * np.sin(np.arange(16_000) / 3)
-    found = open_content(listener).encode(torch.from_numpy(wave.astype(np.float32))[None], "v1")[0, :, :32]
+    found = open_listener(listener).encode(torch.from_numpy(wave.astype(np.float32))[None], "v1")[0, :, :32]
     steps = (found[4:] - found[:-4]).norm(dim=1)
     assert abs(int(steps.argmax()) + 2 - 50) <= 4
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.reading import read_content
 from voicewright.model.vc.hubert import ContentConfig, ContentEncoder
-from voicewright.model.vc.own_content import OwnContent, is_own, open_own
 
 EMBEDDERS = (
     "contentvec",
@@ -78,13 +77,8 @@ _NORMED = (
 )
 
 
-def open_content(name_or_path: str | Path = "contentvec") -> ContentEncoder | OwnContent:
-    """The content model of a name that a voice gives (`contentvec`, `spin`, …), or of a file or folder.
-
-    `embedded`, or a model folder of ours, is that model's own content network (`model/vc/own_content.py`).
-    """
-    if is_own(name_or_path):
-        return open_own(name_or_path)
+def open_content(name_or_path: str | Path = "contentvec") -> ContentEncoder:
+    """The content model of a name that a voice gives (`contentvec`, `spin`, …), or of a file or folder."""
     return open_file(resolve(name_or_path))
 
 

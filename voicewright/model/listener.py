@@ -1,8 +1,8 @@
-"""Content features for RVC voices without ContentVec: those of a Voicewright model's own content network.
+"""Who hears what is said for an RVC voice: a HuBERT, or a Voicewright model's own content network.
 
-They stand in ContentVec's place: the same frames of 20 ms, the text features first and zeros up to the width
-that the version reads. A voice trained with them says so (`embedder_model`), and needs the same network to
-convert; it opens everywhere, but programs that know only ContentVec would give it the wrong features.
+Features of the latter stand in ContentVec's place: the same frames of 20 ms, the text features first and zeros
+up to the width that the version reads. A voice trained with them says so (`embedder_model`), and needs the same
+network to convert; it opens everywhere, but programs that know only ContentVec would give it wrong features.
 """
 
 from __future__ import annotations
@@ -13,13 +13,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from voicewright.artifacts import CONFIG, CONTENT, embedded_model
+from voicewright.artifacts import CONFIG, CONTENT, WEIGHTS, embedded_model
 from voicewright.audio.files import resample
 from voicewright.audio.mel import LogMel
 from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.conversion import load_content
 from voicewright.model.vc.bottleneck import MEL, ContentNet, mean_spectrum, normalised
+from voicewright.model.vc.content import open_content, resolve
+from voicewright.model.vc.hubert import ContentEncoder
 
 EMBEDDED = "embedded"
 """The name of the shipped model's network."""
@@ -73,7 +75,23 @@ def is_own(name_or_path: str | Path) -> bool:
     return str(name_or_path) == EMBEDDED or (Path(name_or_path) / CONTENT / CONFIG).is_file()
 
 
-def open_own(name_or_path: str | Path = EMBEDDED) -> OwnContent:
-    """The embedded model's content network, or a model folder's. Raises VoicewrightError."""
-    folder = embedded_model() if str(name_or_path) == EMBEDDED else Path(name_or_path)
+def weights_of(name_or_path: str | Path) -> Path:
+    """The weights file that a name, a file or a folder means. Raises VoicewrightError, UsageError."""
+    if not is_own(name_or_path):
+        return resolve(name_or_path)
+    return _folder(name_or_path) / CONTENT / WEIGHTS
+
+
+def open_listener(name_or_path: str | Path) -> ContentEncoder | OwnContent:
+    """`embedded` or a model folder of ours: its content network; else what `vc/content.py` opens.
+
+    Raises VoicewrightError, UsageError, each in one sentence.
+    """
+    if not is_own(name_or_path):
+        return open_content(name_or_path)
+    folder = _folder(name_or_path)
     return OwnContent(load_content(folder, ModelConfig.read(folder / CONFIG)).net).eval()
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    return embedded_model() if str(name_or_path) == EMBEDDED else Path(name_or_path)
