@@ -1,8 +1,9 @@
 """Who hears what is said for an RVC voice: a HuBERT, or a Voicewright model's own content network.
 
-Features of the latter stand in ContentVec's place: the same frames of 20 ms, the text features first and zeros
-up to the width that the version reads. A voice trained with them says so (`embedder_model`), and needs the same
-network to convert; it opens everywhere, but programs that know only ContentVec would give it wrong features.
+Features of the latter stand in ContentVec's place: the same frames of 20 ms, the text features first and
+zeros up to the width that the version reads. A voice trained with them says so (`embedder_model`), and needs
+the same network to convert; it opens everywhere, but programs that know only ContentVec would give it wrong
+features.
 """
 
 from __future__ import annotations
