@@ -181,9 +181,8 @@ def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
 
     encoder = open_listener(recipe.content).to(pick_device(device))
     name = recipe.content
-    with weights_of(name).open(
-        "rb"
-    ) as file:  # another file under the same name must not be taken for it in caches
+    # Another file under the same name must not be taken for it in caches.
+    with weights_of(name).open("rb") as file:
         name += " " + hashlib.file_digest(file, "blake2b").hexdigest()[:16]
     method = pitch.resolve(recipe.pitch) if recipe.f0 else "none"
 
