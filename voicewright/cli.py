@@ -146,10 +146,10 @@ def say(
 
 @app.command()
 def convert(
-    recordings: Annotated[list[Path], typer.Argument(help="Recordings, or folders of them.")],
+    recordings: Annotated[list[Path] | None, typer.Argument(help="Recordings, or folders of them.")] = None,
     to: Annotated[
         str, typer.Option("--to", help="The voice: .pth of RVC, a model folder, or tiny.", metavar="VOICE")
-    ],
+    ] = "tiny",
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="File or folder; - writes WAV to standard output."),
@@ -192,7 +192,7 @@ def convert(
     from voicewright.convert.protocol import ConvertOptions
     from voicewright.convert_commands import ConvertOrder, command, pitch_of
 
-    order = ConvertOrder(tuple(recordings), to, output, index, embedder, device, format)
+    order = ConvertOrder(tuple(recordings or ()), to, output, index, embedder, device, format)
     options = ConvertOptions(
         pitch_of(pitch),
         target_pitch,

@@ -89,6 +89,8 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
 
     if order.format not in WRITABLE:
         raise UsageError(f"audio is written as {', '.join(WRITABLE)}, not {order.format!r}.")
+    if not order.inputs:
+        raise UsageError("there is nothing to convert: name recordings, or folders of them.")
     found: list[tuple[Path, Path]] = []
     for given in order.inputs:
         if given.is_dir():
