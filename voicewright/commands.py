@@ -175,7 +175,7 @@ def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
     import torch
 
     from voicewright.convert import pitch
-    from voicewright.model.listener import open_listener, weights_of
+    from voicewright.model.listener import open_listener, said_name, weights_of
     from voicewright.train.run import pick_device
     from voicewright.train.rvc.features import Extractors
 
@@ -197,7 +197,12 @@ def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
         return pitch.interpolate_unvoiced(found) if recipe.unvoiced == "interpolate" else found
 
     return Extractors(
-        content, recipe.content, f"{name} {recipe.version}", f0, f"{method} {recipe.unvoiced}", pitch.coarse
+        content,
+        said_name(recipe.content),
+        f"{name} {recipe.version}",
+        f0,
+        f"{method} {recipe.unvoiced}",
+        pitch.coarse,
     )
 
 

@@ -18,11 +18,12 @@ from voicewright.artifacts import CONFIG, CONTENT, WEIGHTS, embedded_model
 from voicewright.audio.files import resample
 from voicewright.audio.mel import LogMel
 from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.conversion import load_content
 from voicewright.model.vc.bottleneck import MEL, ContentNet, mean_spectrum, normalised
-from voicewright.model.vc.content import open_content, resolve
+from voicewright.model.vc.content import ALIASES, EMBEDDERS, open_content, resolve
 from voicewright.model.vc.hubert import ContentEncoder
+from voicewright.model.vc.recognise import printable
 
 EMBEDDED = "embedded"
 """The name of the shipped model's network."""
@@ -92,6 +93,25 @@ def open_listener(name_or_path: str | Path) -> ContentEncoder | OwnContent:
         return open_content(name_or_path)
     folder = _folder(name_or_path)
     return OwnContent(load_content(folder, ModelConfig.read(folder / CONFIG)).net).eval()
+
+
+def open_named(name: str) -> ContentEncoder | OwnContent:
+    """The content model that a voice's file names: a name only, as no path from a file is trusted.
+
+    Raises UsageError for any other word, or when the model is not on this machine.
+    """
+    known = ALIASES.get(name.strip().lower(), name.strip().lower())
+    if known not in (EMBEDDED, *EMBEDDERS):
+        raise UsageError(
+            f"the voice was trained with a content model of its own, {printable(name)!r}; "
+            "give its file or folder with --embedder."
+        )
+    return open_listener(known)
+
+
+def said_name(name_or_path: str) -> str:
+    """What a voice's file says of its content model: a published name, else the last part of a path."""
+    return Path(name_or_path).name if Path(name_or_path).exists() else name_or_path
 
 
 def _folder(name_or_path: str | Path) -> Path:

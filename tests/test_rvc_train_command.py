@@ -17,9 +17,9 @@ from typer.testing import CliRunner
 from voicewright.cli import app
 from voicewright.convert.open import open_converter
 from voicewright.convert.protocol import ConvertOptions
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.conversion import Conversion, save_content
-from voicewright.model.listener import OwnContent, open_listener
+from voicewright.model.listener import OwnContent, open_listener, open_named
 from voicewright.model.vc.bottleneck import ContentConfig, ContentNet
 
 
@@ -64,6 +64,11 @@ def test_a_network_wider_than_the_version_is_refused() -> None:
         OwnContent(ContentNet(sizes, 300, 10)).encode(torch.zeros(1, 16_000), "v1")
 
 
+def test_a_path_in_a_voice_s_file_is_not_followed(listener: Path) -> None:
+    with pytest.raises(UsageError, match="content model of its own"):
+        open_named(str(listener))
+
+
 def test_the_command_trains_a_voice_that_converts(listener: Path, tmp_path: Path) -> None:
     torch.set_num_threads(1)
     corpus = make_corpus(tmp_path / "corpus", 4)
@@ -77,7 +82,9 @@ def test_the_command_trains_a_voice_that_converts(listener: Path, tmp_path: Path
     record = json.loads(done.stdout[done.stdout.index("{") :])
     assert record["finished"] and record["model"] == str(out / "singer.pth")
     (index,) = out.glob("added_*_singer_v1.index")
-    converter = open_converter(out / "singer.pth", index=index)  # the file says who listens
+    with pytest.raises(UsageError, match=r"'listener'; give its file or folder with --embedder"):
+        open_converter(out / "singer.pth")
+    converter = open_converter(out / "singer.pth", index=index, embedder=listener)
     wave = 0.1 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     made = converter.convert(wave, 16_000, ConvertOptions(method="dio"))
     assert made.sample_rate == 32_000 and abs(len(made.samples) - 32_000) <= 320
