@@ -168,20 +168,15 @@ def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
     import numpy as np
     import torch
 
-    from voicewright.artifacts import CONTENT, WEIGHTS, embedded_model
     from voicewright.convert import pitch
-    from voicewright.model.vc.content import open_content, resolve
-    from voicewright.model.vc.own_content import EMBEDDED, is_own
+    from voicewright.model.listener import open_listener, said_name, weights_of
     from voicewright.train.run import pick_device
     from voicewright.train.rvc.features import Extractors
 
-    encoder = open_content(recipe.content).to(pick_device(device))
+    encoder = open_listener(recipe.content).to(pick_device(device))
     name = recipe.content
-    if is_own(name):
-        weights = (embedded_model() if name == EMBEDDED else Path(name)) / CONTENT / WEIGHTS
-    else:
-        weights = resolve(name)
-    with weights.open("rb") as file:  # another file under the same name must not be taken for it in caches
+    # Another file under the same name must not be taken for it in caches.
+    with weights_of(name).open("rb") as file:
         name += " " + hashlib.file_digest(file, "blake2b").hexdigest()[:16]
     method = pitch.resolve(recipe.pitch) if recipe.f0 else "none"
 
@@ -196,7 +191,12 @@ def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
         return pitch.interpolate_unvoiced(found) if recipe.unvoiced == "interpolate" else found
 
     return Extractors(
-        content, recipe.content, f"{name} {recipe.version}", f0, f"{method} {recipe.unvoiced}", pitch.coarse
+        content,
+        said_name(recipe.content),
+        f"{name} {recipe.version}",
+        f0,
+        f"{method} {recipe.unvoiced}",
+        pitch.coarse,
     )
 
 

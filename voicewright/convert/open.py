@@ -47,8 +47,8 @@ def open_converter(
         return EmbeddedConverter(to)
     from voicewright.convert.index import Index
     from voicewright.convert.pipeline import RvcConverter
+    from voicewright.model.listener import open_listener, open_named
     from voicewright.model.vc.checkpoint import open_voice
-    from voicewright.model.vc.content import open_content
 
     if device != "cpu":
         import torch
@@ -58,7 +58,7 @@ def open_converter(
     voice = open_voice(path)
     # The small file first: what does not fit is told before half a gigabyte is read.
     found = None if index is None else Index.open(index, voice.config.version)
-    content = open_content(embedder if embedder is not None else voice.embedder)
+    content = open_named(voice.embedder) if embedder is None else open_listener(embedder)
     if device == "cpu":
         from voicewright.model.vc.fast import FastSynthesizer
 

@@ -17,7 +17,6 @@ from torch import Tensor
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.reading import read_content
 from voicewright.model.vc.hubert import ContentConfig, ContentEncoder
-from voicewright.model.vc.own_content import OwnContent, is_own, open_own
 from voicewright.model.vc.precision import Precision, choose
 
 EMBEDDERS = (
@@ -79,18 +78,13 @@ _NORMED = (
 )
 
 
-def open_content(
-    name_or_path: str | Path = "contentvec", precision: Precision = "auto"
-) -> ContentEncoder | OwnContent:
+def open_content(name_or_path: str | Path = "contentvec", precision: Precision = "auto") -> ContentEncoder:
     """The content model of a name that a voice gives (`contentvec`, `spin`, …), or of a file or folder.
 
-    `embedded`, or a model folder of ours, is that model's own content network (`model/vc/own_content.py`).
     `precision`: see `precision.choose`; fp32 is as upstream's to rounding, bf16 twice as fast and about 38 dB
     of signal to noise away. Raises UsageError for a model that is not here (which file, from where, where to
     put it), VoicewrightError for a file that cannot be used.
     """
-    if is_own(name_or_path):
-        return open_own(name_or_path)
     return open_file(resolve(name_or_path), precision)
 
 

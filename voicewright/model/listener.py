@@ -1,8 +1,9 @@
-"""Content features for RVC voices without ContentVec: those of a Voicewright model's own content network.
+"""Who hears what is said for an RVC voice: a HuBERT, or a Voicewright model's own content network.
 
-They stand in ContentVec's place: the same frames of 20 ms, the text features first and zeros up to the width
-that the version reads. A voice trained with them says so (`embedder_model`), and needs the same network to
-convert; it opens everywhere, but programs that know only ContentVec would give it the wrong features.
+Features of the latter stand in ContentVec's place: the same frames of 20 ms, the text features first and
+zeros up to the width that the version reads. A voice trained with them says so (`embedder_model`), and needs
+the same network to convert; it opens everywhere, but programs that know only ContentVec would give it wrong
+features.
 """
 
 from __future__ import annotations
@@ -13,13 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from voicewright.artifacts import CONFIG, CONTENT, embedded_model
+from voicewright.artifacts import CONFIG, CONTENT, WEIGHTS, embedded_model
 from voicewright.audio.files import resample
 from voicewright.audio.mel import LogMel
 from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.conversion import load_content
 from voicewright.model.vc.bottleneck import MEL, ContentNet, mean_spectrum, normalised
+from voicewright.model.vc.content import ALIASES, EMBEDDERS, open_content, resolve
+from voicewright.model.vc.hubert import ContentEncoder
+from voicewright.model.vc.recognise import printable
 
 EMBEDDED = "embedded"
 """The name of the shipped model's network."""
@@ -73,7 +77,42 @@ def is_own(name_or_path: str | Path) -> bool:
     return str(name_or_path) == EMBEDDED or (Path(name_or_path) / CONTENT / CONFIG).is_file()
 
 
-def open_own(name_or_path: str | Path = EMBEDDED) -> OwnContent:
-    """The embedded model's content network, or a model folder's. Raises VoicewrightError."""
-    folder = embedded_model() if str(name_or_path) == EMBEDDED else Path(name_or_path)
+def weights_of(name_or_path: str | Path) -> Path:
+    """The weights file that a name, a file or a folder means. Raises VoicewrightError, UsageError."""
+    if not is_own(name_or_path):
+        return resolve(name_or_path)
+    return _folder(name_or_path) / CONTENT / WEIGHTS
+
+
+def open_listener(name_or_path: str | Path) -> ContentEncoder | OwnContent:
+    """`embedded` or a model folder of ours: its content network; else what `vc/content.py` opens.
+
+    Raises VoicewrightError, UsageError, each in one sentence.
+    """
+    if not is_own(name_or_path):
+        return open_content(name_or_path)
+    folder = _folder(name_or_path)
     return OwnContent(load_content(folder, ModelConfig.read(folder / CONFIG)).net).eval()
+
+
+def open_named(name: str) -> ContentEncoder | OwnContent:
+    """The content model that a voice's file names: a name only, as no path from a file is trusted.
+
+    Raises UsageError for any other word, or when the model is not on this machine.
+    """
+    known = ALIASES.get(name.strip().lower(), name.strip().lower())
+    if known not in (EMBEDDED, *EMBEDDERS):
+        raise UsageError(
+            f"the voice was trained with a content model of its own, {printable(name)!r}; "
+            "give its file or folder with --embedder."
+        )
+    return open_listener(known)
+
+
+def said_name(name_or_path: str) -> str:
+    """What a voice's file says of its content model: a published name, else the last part of a path."""
+    return Path(name_or_path).name if Path(name_or_path).exists() else name_or_path
+
+
+def _folder(name_or_path: str | Path) -> Path:
+    return embedded_model() if str(name_or_path) == EMBEDDED else Path(name_or_path)

@@ -17,11 +17,10 @@ from typer.testing import CliRunner
 from voicewright.cli import app
 from voicewright.convert.open import open_converter
 from voicewright.convert.protocol import ConvertOptions
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.conversion import Conversion, save_content
+from voicewright.model.listener import OwnContent, open_listener, open_named
 from voicewright.model.vc.bottleneck import ContentConfig, ContentNet
-from voicewright.model.vc.content import open_content
-from voicewright.model.vc.own_content import OwnContent
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ def listener(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_own_content_has_hubert_s_frames_and_the_version_s_width(listener: Path) -> None:
-    encoder = open_content(listener)
+    encoder = open_listener(listener)
     assert isinstance(encoder, OwnContent)
     wave = 0.1 * torch.randn(2, 16_000, generator=torch.Generator().manual_seed(1))
     for version, width in (("v1", 256), ("v2", 768)):
@@ -54,7 +53,7 @@ def test_own_content_answers_when_the_sound_changes(listener: Path) -> None:
     """A tone begins at 1 s: the features change within some frames of it, and nowhere else."""
     wave = 0.1 * np.random.default_rng(0).standard_normal(32_000)
     wave[16_000:] += 0.3 * np.sin(np.arange(16_000) / 3)
-    found = open_content(listener).encode(torch.from_numpy(wave.astype(np.float32))[None], "v1")[0, :, :32]
+    found = open_listener(listener).encode(torch.from_numpy(wave.astype(np.float32))[None], "v1")[0, :, :32]
     steps = (found[4:] - found[:-4]).norm(dim=1)
     assert abs(int(steps.argmax()) + 2 - 50) <= 4
 
@@ -63,6 +62,11 @@ def test_a_network_wider_than_the_version_is_refused() -> None:
     sizes = ContentConfig(channels=16, blocks=1, expansion=1, kernel=3, ahead=1, dropout=0)
     with pytest.raises(VoicewrightError, match="use version v2"):
         OwnContent(ContentNet(sizes, 300, 10)).encode(torch.zeros(1, 16_000), "v1")
+
+
+def test_a_path_in_a_voice_s_file_is_not_followed(listener: Path) -> None:
+    with pytest.raises(UsageError, match="content model of its own"):
+        open_named(str(listener))
 
 
 def test_the_command_trains_a_voice_that_converts(listener: Path, tmp_path: Path) -> None:
@@ -78,7 +82,9 @@ def test_the_command_trains_a_voice_that_converts(listener: Path, tmp_path: Path
     record = json.loads(done.stdout[done.stdout.index("{") :])
     assert record["finished"] and record["model"] == str(out / "singer.pth")
     (index,) = out.glob("added_*_singer_v1.index")
-    converter = open_converter(out / "singer.pth", index=index)  # the file says who listens
+    with pytest.raises(UsageError, match=r"'listener'; give its file or folder with --embedder"):
+        open_converter(out / "singer.pth")
+    converter = open_converter(out / "singer.pth", index=index, embedder=listener)
     wave = 0.1 * np.random.default_rng(0).standard_normal(16_000).astype(np.float32)
     made = converter.convert(wave, 16_000, ConvertOptions(method="dio"))
     assert made.sample_rate == 32_000 and abs(len(made.samples) - 32_000) <= 320
