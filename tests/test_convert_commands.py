@@ -20,7 +20,7 @@ from voicewright.cli import main
 from voicewright.convert.index_build import build_index
 from voicewright.convert.pipeline import RvcConverter
 from voicewright.convert.protocol import ConvertOptions
-from voicewright.convert_commands import ConvertOrder, pitch_of, plan
+from voicewright.convert_commands import ConvertOrder, convert_file, pitch_of, plan
 from voicewright.engines.through import CHUNKS, ThroughEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
@@ -110,6 +110,7 @@ def test_folders_keep_their_shape_and_a_bad_recording_stops_nothing(
 
 
 BAD = [
+    ([], 2, "nothing to convert"),
     (["nothing.wav"], 2, "there is no recording nothing.wav"),
     (["IN", "--to", "none.pth"], 2, "there is no voice none.pth"),
     (["IN", "--to", "INDEX"], 2, "is an index, not a voice"),
@@ -170,6 +171,23 @@ def test_a_missing_content_model_says_where_it_belongs(
     assert run("convert", files / "in.wav", "--to", files / "singer.pth", "-o", tmp_path / "x.wav") == 2
     told = capsys.readouterr().err
     assert "contentvec is not on this machine" in told and str(tmp_path / "cache") in told
+
+
+def test_stopping_leaves_nothing_behind(files: Path, tmp_path: Path) -> None:
+    """As Ctrl-C does: asked in the midst of a recording, whose file was begun under another name."""
+    stop, seen = threading.Event(), []
+
+    def progress(*told: object) -> None:
+        seen.append(sorted(tmp_path.iterdir()))
+        stop.set()
+
+    recording = tmp_path.parent / "long.wav"
+    soundfile.write(recording, spoken(70), 16_000)
+    fake = RvcConverter(fake_voice(), FakeContent(), estimate=local_pitch)
+    with pytest.raises(Cancelled):
+        convert_file(fake, recording, tmp_path / "out.wav", ConvertOptions(pitch=0.0), stop, progress)
+    assert seen and all(path.name.endswith(".part") for path in seen[0])
+    assert not list(tmp_path.iterdir())
 
 
 def test_pitch_words() -> None:

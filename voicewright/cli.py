@@ -148,7 +148,9 @@ def convert(
     ] = None,
     to: Annotated[
         str | None,
-        typer.Option("--to", help="The voice: .pth of RVC, a model folder, or tiny.", metavar="VOICE"),
+        typer.Option(
+            "--to", help="The voice: .pth of RVC, a model folder; tiny if not given.", metavar="VOICE"
+        ),
     ] = None,
     output: Annotated[
         str | None,
@@ -242,14 +244,10 @@ def convert(
         if code := stream(streaming, sound, as_json):
             raise typer.Exit(code)
         return
-    if not recordings or to is None:
-        raise UsageError(
-            "name recordings and a voice: voicewright convert in.wav --to singer.pth -o out.wav."
-        )
     from voicewright.convert.protocol import ConvertOptions
     from voicewright.convert_commands import ConvertOrder, command, pitch_of
 
-    order = ConvertOrder(tuple(recordings), to, output, index, embedder, device, format)
+    order = ConvertOrder(tuple(recordings or ()), to or "tiny", output, index, embedder, device, format)
     options = ConvertOptions(
         pitch_of(pitch),
         target_pitch,

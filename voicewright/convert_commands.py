@@ -89,6 +89,8 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
 
     if order.format not in WRITABLE:
         raise UsageError(f"audio is written as {', '.join(WRITABLE)}, not {order.format!r}.")
+    if not order.inputs:
+        raise UsageError("there is nothing to convert: name recordings, or folders of them.")
     found: list[tuple[Path, Path]] = []
     for given in order.inputs:
         if given.is_dir():
@@ -253,8 +255,9 @@ def _surveyed(
 ) -> ConvertOptions:
     """For a long recording the transposition comes from all of it, not from its first chunk."""
     from voicewright.audio.files import blocks
-    from voicewright.convert.pipeline import RvcConverter, known_pitch
+    from voicewright.convert.pipeline import RvcConverter
     from voicewright.convert.source import survey
+    from voicewright.convert.voice import known_pitch
 
     long = seconds is None or seconds > options.chunks.longest
     if not (long and options.pitch == "auto" and not options.exact and isinstance(converter, RvcConverter)):

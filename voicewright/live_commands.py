@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -106,7 +106,7 @@ def stream(order: LiveOrder, options: LiveOptions, as_json: bool = False) -> int
     if order.serve is not None:
         return _serve(order, options)
     if order.to is None:
-        raise UsageError("say into which voice: --to kathleen, or --to singer.pth.")
+        order = replace(order, to="tiny")
     if order.live_from is not None and order.output is None:
         raise UsageError("say where the result goes: -o out.wav.")
     done = _from_file(order, options) if order.live_from else _devices(order, options)

@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from voicewright.convert.protocol import Converter
 from voicewright.errors import UsageError
+
+if TYPE_CHECKING:
+    from voicewright.convert.voice import Voice
 
 RVC_SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -37,13 +43,32 @@ def open_converter(
     from voicewright.model.vc.checkpoint import open_voice
     from voicewright.model.vc.content import open_content
 
+    if device != "cpu":
+        import torch
+
+        if device.partition(":")[0] != "cuda" or not torch.cuda.is_available():
+            raise UsageError(f"there is no device {device!r} here; use cpu.")
     voice = open_voice(path)
     # The small file first: what does not fit is told before half a gigabyte is read.
     found = None if index is None else Index.open(index, voice.config.version)
     content = open_content(embedder if embedder is not None else voice.embedder)
-    voice.synthesizer.to(device)
-    content.to(device)
-    return RvcConverter(voice, content, found, name=path.stem, device=device)
+    if device == "cpu":
+        from voicewright.model.vc.fast import FastSynthesizer
+
+        ready: Voice = Spoken(voice.config, FastSynthesizer(voice.synthesizer), voice.info)
+    else:
+        voice.synthesizer.to(device)
+        ready = voice
+    return RvcConverter(ready, content.to(device), found, name=path.stem, device=device, notes=voice.notes)
+
+
+@dataclass(frozen=True)
+class Spoken:
+    """A voice whose synthesiser is the fast one; the one that was read is let go."""
+
+    config: Any
+    synthesizer: Any
+    info: Mapping[str, Any]
 
 
 def rvc_file(to: str | Path) -> Path | None:

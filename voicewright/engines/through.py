@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 AHEAD = 2
 """Chunks that may wait for their conversion."""
-CHUNKS = Chunks(pad=0.4)
+CHUNKS = Chunks(pad=0.24)
 """Around a sentence of synthetic speech there is silence, of which little need be heard."""
 _ENOUGH = 50
 """Voiced frames by which the transposition is settled."""

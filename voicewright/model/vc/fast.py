@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
@@ -186,8 +187,13 @@ class FastDecoder:
         )
         """Stages before this one run over the whole utterance."""
 
-    def __call__(self, x: Tensor, wave: Tensor | None, g: Tensor) -> Tensor:
-        """x [T, inter] (rows are frames), the excitation [hop·T], g [1, gin, 1] → samples [hop·T]."""
+    def __call__(
+        self, x: Tensor, wave: Tensor | None, g: Tensor, check: Callable[[], None] | None = None
+    ) -> Tensor:
+        """x [T, inter] (rows are frames), the excitation [hop·T], g [1, gin, 1] → samples [hop·T].
+
+        check: called now and then; what it raises ends the work.
+        """
         buffers = _Buffers()
         pre = torch.empty(len(x), self._pre.cout)
         self._pre(x.contiguous(), pre)
@@ -200,6 +206,8 @@ class FastDecoder:
         step = max(WINDOW // (4 * width * scale), 2 * context)
         samples = torch.empty(len(rows) * scale)
         for begin in range(0, len(rows), step):
+            if check is not None:
+                check()
             end = min(begin + step, len(rows))
             left = max(begin - context, 0)
             part, first = rows[left : end + context], left
@@ -248,8 +256,9 @@ class FastSynthesizer:
         skip_head: int | None = None,
         return_length: int | None = None,
         decode_length: int | None = None,
+        check: Callable[[], None] | None = None,
     ) -> Tensor:
-        """Everything as `Synthesizer.infer`."""
+        """Everything as `Synthesizer.infer`. check: called many times; what it raises ends the work."""
         g = self._table[speaker][:, :, None]
         z = latent(self._enc_p, self._flow, phone, lengths, pitch, g, generator, skip_head, return_length)
         waves: list[Tensor | None] = [None] * len(z)
@@ -261,5 +270,8 @@ class FastSynthesizer:
             waves = list(stretched(wave, frames * self.config.hop)[:, 0])
         rows = stretched(z, frames).transpose(1, 2)
         return torch.stack(
-            [self._decoder(*pair, g[i : i + 1]) for i, pair in enumerate(zip(rows, waves, strict=True))]
+            [
+                self._decoder(*pair, g[i : i + 1], check)
+                for i, pair in enumerate(zip(rows, waves, strict=True))
+            ]
         )
