@@ -144,7 +144,7 @@ def apart(first: np.ndarray, second: np.ndarray, rate: int) -> str:
 
 def distances(arguments: argparse.Namespace) -> None:
     if arguments.speech:
-        sound = read(arguments.speech, RATE)[: 8 * RATE]
+        sound = read(arguments.speech, RATE)[: int(arguments.seconds * RATE)]
     else:
         place = np.arange(6 * RATE) / RATE
         turns = np.cumsum(140 * (1 + 0.15 * np.sin(2 * np.pi * 0.7 * place))) / RATE
@@ -181,6 +181,7 @@ def main() -> None:
     parser.add_argument("--embedded", help="a model with a content network: its name or folder")
     parser.add_argument("--only-embedded", action="store_true")
     parser.add_argument("--speech", type=Path)
+    parser.add_argument("--seconds", type=float, default=8.0, help="of --speech")
     parser.add_argument("--methods", nargs="+", default=["dio", "fcpe", "harvest", "rmvpe"])
     parser.add_argument("--contexts", nargs="+", type=float, default=[0.5, 1.0, 2.5])
     parser.add_argument("--blocks", nargs="+", type=float, default=[0.1, 0.25, 0.5])
