@@ -148,7 +148,7 @@ def test_every_dependency_is_pinned() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     extras = project["optional-dependencies"]
     wanted = list(project["dependencies"])
-    for extra in ("prepare", "judge", "train", "onnx", "export", "dev", "parity"):
+    for extra in ("prepare", "judge", "train", "onnx", "export", "live", "serve", "dev", "parity"):
         wanted += extras[extra]
     pinned = {
         line.split("==")[0].lower().replace("_", "-")

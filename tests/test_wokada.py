@@ -390,10 +390,10 @@ def test_what_lags_behind_is_dropped(tmp_path: Path) -> None:
             time.sleep(0.02)
         client.sio.disconnect()
         assert {len(answer[1]) for answer in client.answers} == {2 * CHUNK}
-        assert site.session.dropped == 5
+        assert 2 <= site.session.dropped <= 5
         assert any("lags behind" in str(message) for message in client.messages)
         converted = [answer[0] for answer in client.answers if answer[2][1]]
-        assert converted == [0, 1, 2]
+        assert converted == sorted(converted) and len(converted) == 8 - site.session.dropped
     finally:
         site.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -73,7 +73,7 @@ class Streamed:
         said = [
             f"{self.seconds:.1f} s of sound, {self.computed:.1f} s of computing: {live}",
             f"blocks of {1000 * self.block:.0f} ms, the slowest {1000 * self.worst_block:.0f} ms, "
-            f"{self.late_blocks} late, {self.dropped} dropped; delay {1000 * self.delay:.0f} ms beside devices",
+            f"{self.late_blocks} late, {self.dropped} dropped; delay {1000 * self.delay:.0f} ms",
         ]
         return [*said, *self.warnings]
 
@@ -104,9 +104,9 @@ def stream(order: LiveOrder, options: LiveOptions, as_json: bool = False) -> int
     if order.list_devices:
         return _list(as_json)
     if order.serve is not None:
-        return _serve(order)
+        return _serve(order, options)
     if order.to is None:
-        raise UsageError("say into which voice: --to kathleen, or --to singer.pth.")
+        order = replace(order, to="tiny")
     if order.live_from is not None and order.output is None:
         raise UsageError("say where the result goes: -o out.wav.")
     done = _from_file(order, options) if order.live_from else _devices(order, options)
@@ -219,7 +219,22 @@ def _devices(order: LiveOrder, options: LiveOptions) -> Streamed:
     return done
 
 
-def _serve(order: LiveOrder) -> int:
+def _first_settings(options: LiveOptions) -> dict[str, str]:
+    """The command's options as w-okada's settings; what was not said stays as its clients expect it."""
+    from voicewright.convert import pitch
+
+    method = pitch.resolve(options.method)
+    # Harvest alone takes 0.4 of the time there is.
+    method = "dio" if options.method == "auto" and method == "harvest" else method
+    settings = {"f0Detector": method, "indexRatio": str(options.index_rate), "dstId": str(options.speaker)}
+    if options.pitch != "auto":
+        settings["tran"] = str(options.pitch)
+    if options.silence is not None:
+        settings["silentThreshold"] = str(10 ** (options.silence / 20))
+    return settings
+
+
+def _serve(order: LiveOrder, options: LiveOptions) -> int:
     if order.serve not in SERVERS:
         raise UsageError(f"--serve speaks {', '.join(SERVERS)}, not {order.serve}.")
     try:
@@ -238,7 +253,8 @@ def _serve(order: LiveOrder) -> int:
         voice = open_live(order.to, order.index, embedder=order.embedder)
         given = Given(Path(order.to).stem or order.to, voice)
     folder = order.slots or cache_folder() / "w-okada"
-    session = Session(Slots(folder), Uploads(folder / ".uploads"), RvcOpener(order.embedder), given)
+    start = _first_settings(options)
+    session = Session(Slots(folder), Uploads(folder / ".uploads"), RvcOpener(order.embedder), given, start)
     server = Server(session, hosts=(order.host,), origins=order.origins, page=order.page)
     if not is_loopback(order.host):
         print(

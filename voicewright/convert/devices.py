@@ -197,6 +197,7 @@ def from_file(
     stop: threading.Event,
     paced: bool = True,
     sleep: Callable[[float], object] | None = None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Samples]:
     """A recording as if it came from a microphone: blocks out, at `output_rate`, with the delay of a live
     stream at their head and cut off at the recording's end. `paced` waits for each block to have been
@@ -205,10 +206,10 @@ def from_file(
 
     rest = sleep or stop.wait
     block = converter.block_samples
-    began, count = time.monotonic(), 0
+    began, count = clock(), 0
     for piece in _whole_blocks(files.blocks(path, converter.rate), block):
         count += len(piece)
-        if paced and (ahead := began + count / converter.rate - time.monotonic()) > 0:
+        if paced and (ahead := began + count / converter.rate - clock()) > 0:
             rest(ahead)
         if stop.is_set():
             return

@@ -33,8 +33,8 @@ from voicewright.model.vc.bottleneck import normalised
 
 TEN = SAMPLE_RATE // 100
 """Samples of 10 ms."""
-_FOLLOW = 0.1
-"""How far a block moves the loudness that is followed."""
+_FIRST, _FOLLOW = 100, 500
+"""Frames of speech after which the loudness is its mean, and over how many the mean is."""
 
 
 class EmbeddedBlockVoice:
@@ -58,6 +58,7 @@ class EmbeddedBlockVoice:
     def reset(self) -> None:
         self._source = Spoken(1.0, 1.0, torch.zeros(80))
         self._loudness: float | None = None
+        self._listened = 0
         self._transpose.reset()
 
     def skip(self, fresh: int) -> None:
@@ -96,13 +97,21 @@ class EmbeddedBlockVoice:
         return np.asarray(np.pad(said, (0, frames * TEN - len(said))), np.float32)
 
     def _listen(self, wave: Samples, fresh: int) -> bool:
-        """Follow the loudness; False while there was nothing but silence."""
+        """Follow the loudness, at first its greatest, later its mean; False while there was silence alone.
+
+        What is remembered of the spectrum moves along, for it was measured at the gain of then."""
         if len(wave) >= SAMPLE_RATE // 2:
             now = lufs(wave, SAMPLE_RATE)
             if now >= SILENT:
                 last = now if self._loudness is None else self._loudness
-                self._loudness = last + _FOLLOW * (now - last)
+                follow = min(fresh / _FOLLOW, 1.0)
+                self._loudness = max(now, last) if self._listened < _FIRST else last + follow * (now - last)
+                self._listened += fresh
         if self._loudness is None:
             return False
-        self._source.gain = 10 ** ((TARGET - self._loudness) / 20)
+        gain = 10 ** ((TARGET - self._loudness) / 20)
+        moved = 2 * float(np.log(gain / self._source.gain))  # the mel is of power
+        self._source.total += self._source.weight * moved
+        self._source.loudest += moved
+        self._source.gain = gain
         return True

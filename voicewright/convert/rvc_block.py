@@ -195,7 +195,7 @@ class RvcBlockVoice:
         return self._pitch.last(total)
 
     def _method(self, wanted: str) -> str:
-        """`auto` is FCPE where it is installed, else DIO: harvest takes longer than the sound lasts."""
+        """`auto` is FCPE where it is installed, else DIO: harvest alone takes 0.4 of the time there is."""
         if wanted not in self._methods:
             from voicewright.convert import pitch
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,6 +76,7 @@ class Session:
         uploads: Uploads,
         open_voice: Opener,
         given: Given | None = None,
+        start: Mapping[str, str] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.slots, self.uploads = slots, uploads
@@ -93,6 +94,8 @@ class Session:
         self._voice: SlotVoice | None = None
         if given:
             self.set("modelSlotIndex", str(given.number))
+        for key, text in (start or {}).items():
+            self.set(key, text)
 
     # ---- sound
 
