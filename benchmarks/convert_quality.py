@@ -220,8 +220,8 @@ def draw(clip: Clip, target: NDArray[np.float32], path: Path) -> None:
         wave = wave[: round(5 * SAMPLE_RATE)]
         axis.specgram(
             wave + 1e-6 * np.sin(np.arange(len(wave))),
-            1024,
-            SAMPLE_RATE,
+            NFFT=1024,
+            Fs=SAMPLE_RATE,
             noverlap=904,
             cmap="magma",
             vmin=-130,

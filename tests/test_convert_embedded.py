@@ -27,7 +27,7 @@ from voicewright.train.recipe import Recipe
 from voicewright.train.run import train_features
 from voicewright.train.stages import Networks
 
-SMALL = ContentConfig(channels=16, blocks=2, kernel=5, ahead=1)
+SMALL = ContentConfig(channels=16, blocks=2, expansion=3, kernel=5, ahead=1, dropout=0.1)
 PLAIN = Ranges(
     pitch=(1, 1),
     formants=(1, 1),
@@ -67,13 +67,10 @@ def test_a_disguise_moves_pitch_and_formants_apart_and_keeps_time() -> None:
     wave = torch.from_numpy(voice(2.0, 200.0))[None]
 
     def spectrum(pitch: float, formants: float) -> torch.Tensor:
-        made = Disguise(PLAIN)
-        at = torch.arange(20.0, 40.0)[None]
-        parts = [
-            made._frames(made._heard(wave, torch.ones(1, 1) > 0), at, torch.full((1, 1), x))
-            for x in (pitch, formants)
-        ]
-        return made._joined(*parts, torch.ones(1, 1)).mean((0, 1))
+        made, at = Disguise(PLAIN), torch.arange(20.0, 40.0)[None]
+        heard = made._heard(wave, torch.ones(1, 1) > 0)
+        fine, body = (made._frames(heard, at, torch.full((1, 1), x)) for x in (pitch, formants))
+        return made._joined(fine, body, torch.ones(1, 1)).mean((0, 1))
 
     def peak(power: torch.Tensor) -> float:
         hertz = torch.arange(len(power)) * SAMPLE_RATE / 1024
@@ -151,7 +148,7 @@ def test_content_networks_are_read_as_written_and_refused_elsewhere(folder: Path
     assert found.pitch == 180.0 and found.net.config == SMALL and found.style.shape == (128,)
     with pytest.raises(VoicewrightError, match="belongs to another model"):
         load_content(folder, config.model_copy(update={"hidden_dim": 64}))
-    with pytest.raises(VoicewrightError, match="cannot convert speech: it has no content/config.json"):
+    with pytest.raises(VoicewrightError, match=r"cannot convert speech: it has no content/config\.json"):
         load_content(tmp_path, config)
     (tmp_path / CONTENT).mkdir()
     (tmp_path / CONTENT / "config.json").write_text('{"network": {"channels": 16}}')

@@ -107,9 +107,14 @@ def test_voice_names_are_file_names() -> None:
 
 
 def one_stage(name: str) -> Recipe:
-    """The small recipe's stage of that name alone; `spectrum` is its acoustic stage by another name."""
-    recipe = small_recipe()
-    found = next(s for s in recipe.stages if s.stage == ("acoustic" if name == "spectrum" else name))
+    """The small recipe's stage of that name alone; `spectrum` and `content` are its acoustic one, changed."""
+    recipe = small_recipe(content={"channels": 8, "blocks": 1})
+    acoustic = name in ("spectrum", "content")
+    found = next(s for s in recipe.stages if s.stage == ("acoustic" if acoustic else name))
+    if name == "content":
+        losses = {"text": 1.0, "phones": 1.0, "energy": 1.0, "voicing": 1.0, "front": 1.0}
+        stage = found.model_copy(update={"stage": name, "steps": 2, "gan_start": None, "losses": losses})
+        return recipe.model_copy(update={"stages": (stage,)})
     stage = found.model_copy(update={"stage": name, "steps": 2, "gan_start": 1})
     return recipe.model_copy(update={"stages": (stage,)})
 

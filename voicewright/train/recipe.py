@@ -75,6 +75,8 @@ class StageRecipe(Strict):
     def _check(self) -> StageRecipe:
         if self.window > self.crop:
             raise ValueError("window must not exceed crop")
+        if self.gan_start is not None and self.stage == "content":
+            raise ValueError("stage content has no adversarial phase; leave gan_start out")
         if self.gan_start is not None and self.discriminator is None:
             raise ValueError("gan_start needs a `discriminator` optimizer block")
         return self
@@ -123,6 +125,8 @@ class Recipe(Strict):
             raise ValueError("`switches` change start weights; with start: scratch, write them into `model`")
         if not self.stages:
             raise ValueError("stages is empty")
+        if self.content is None and any(stage.stage == "content" for stage in self.stages):
+            raise ValueError("stage `content` needs a `content` block, the network's widths")
         return self
 
     @property

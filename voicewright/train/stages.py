@@ -198,9 +198,7 @@ def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
     "front" compares what the decoder's first half makes of these features with what it makes of the true
     ones.
     """
-    if nets.content is None:
-        raise VoicewrightError("Stage content: the recipe needs a `content` block for its network.")
-    assert batch.audio is not None
+    assert nets.content is not None and batch.audio is not None
     mel, source = nets.disguise(batch.audio)
     heard = nets.content(normalised(mel, mean_spectrum(mel)))
     at = source.clamp_min(0)
