@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
+import io
+import json
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import torch
 from beatrice_weights import trained
 
+from voicewright.cli import main
 from voicewright.convert.beatrice import BeatriceConverter
 from voicewright.convert.open import open_converter
 from voicewright.convert.protocol import Converter, ConvertOptions
@@ -109,3 +113,22 @@ def test_opened_by_name(converter: Converter, tmp_path: Path) -> None:
     (toml.parent / "phone_extractor.bin").unlink()
     with pytest.raises(VoicewrightError, match="is missing"):
         open_converter(toml)
+
+
+def test_the_command_line_inspects_and_writes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed = io.BytesIO()
+    phone, pitch, generator = trained()
+    torch.save({"net_g": generator, "phone_extractor": phone, "pitch_estimator": pitch}, packed)
+    checkpoint = tmp_path / "checkpoint_latest.pt.gz"
+    checkpoint.write_bytes(gzip.compress(packed.getvalue(), 1))
+    folder = tmp_path / "made"
+    assert main(["voice", "convert", str(checkpoint), "--names", "Ann,Bo", "-o", str(folder)]) == 0
+    assert main(["voice", "inspect", str(folder), "--json"]) == 0
+    said = json.loads(capsys.readouterr().out.splitlines()[-1])
+    assert said["voices"] == {"0": "Ann, about 262 Hz", "1": "Bo, about 262 Hz"}
+    assert said["parameters"] > 8_000_000 and "not stated" in said["licence"]
+    assert main(["voice", "convert", str(folder), "--names", "Ann", "-o", str(tmp_path / "other")]) == 2
+    assert main(["voice", "convert", str(folder), "-o", str(tmp_path / "other.pt")]) == 2
+    (folder / "speaker_embeddings.bin").write_bytes(b"")
+    assert main(["voice", "inspect", str(folder)]) == 1
+    assert "has 0 bytes where 464384 are due" in capsys.readouterr().err

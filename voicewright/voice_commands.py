@@ -71,15 +71,18 @@ def inspect(
 ) -> None:
     """Check a voicepack and describe it; with --packs, say which voices it is near to.
 
-    Of an RVC voice (.pth): version, rate, F0, speakers, what it needs, author and licence where it says so.
+    Of a voice of RVC (.pth) or Beatrice: version, rate, speakers, what it needs, author and licence where it
+    says so.
     """
+    from voicewright.voice_beatrice import inspect as inspect_beatrice
+    from voicewright.voice_beatrice import is_beatrice
     from voicewright.voice_rvc import inspect as inspect_rvc
     from voicewright.voice_rvc import is_rvc
 
-    if is_rvc(voice):
+    if (rvc := is_rvc(voice)) or is_beatrice(voice):
         if plot is not None or packs is not None:
-            raise UsageError("--plot and --packs are for voicepacks; an RVC voice has no length curve.")
-        found = inspect_rvc(Path(voice))
+            raise UsageError("--plot and --packs are for voicepacks; this voice has no length curve.")
+        found = inspect_rvc(Path(voice)) if rvc else inspect_beatrice(Path(voice))
         _emit(found) if as_json else _table(found)
         return
     from voicewright.voices.blend import parse, read_mix
@@ -264,8 +267,11 @@ def convert(
 ) -> None:
     """Convert voicepacks between formats, single ones and files of several; values stay as they are.
 
-    RVC voices: .pth to .safetensors, which can hold no code, and back.
+    RVC voices: .pth to .safetensors, which can hold no code, and back. Beatrice: a trainer's .pt.gz to a
+    folder that its programs open.
     """
+    from voicewright.voice_beatrice import convert as convert_beatrice
+    from voicewright.voice_beatrice import is_beatrice
     from voicewright.voice_rvc import convert as convert_rvc
     from voicewright.voice_rvc import is_rvc
 
@@ -276,6 +282,13 @@ def convert(
         for note in notes:
             _note(f"note: {note}")
         _emit({"output": [str(path) for path in made], "notes": notes}) if as_json else print(*made, sep="\n")
+        return
+    if any(is_beatrice(words) for words in inputs):
+        if form is not None or rows != 510:
+            raise UsageError("--format and --rows are for voicepacks; a Beatrice model needs none.")
+        given = None if names is None else [name.strip() for name in names.split(",")]
+        toml = convert_beatrice(inputs, output, given)
+        _emit({"output": [str(toml)]}) if as_json else print(toml)
         return
     from voicewright.voices.files import ENDINGS, check_name
     from voicewright.voices.pack import Voicepack
