@@ -3,10 +3,10 @@
     python benchmarks/convert.py --upstream path/to/Retrieval-based-Voice-Conversion-WebUI
     python benchmarks/convert.py --ours-only
 
---upstream is a checkout of RVC-WebUI (branch 20240604 or main), whose modules are imported from there. Weights
-are random, of full size. Each contestant is a process of its own; they take turns, one call at a time, so that
-a busy machine slows all alike. Wall and processor time (which a busy machine disturbs less) are medians after a
-warm-up call. Ratios are within the run.
+--upstream is a checkout of RVC-WebUI (branch 20240604 or main), whose modules are imported from there.
+Weights are random, of full size. Each contestant is a process of its own; they take turns, one call at a
+time, so that a busy machine slows all alike. Wall and processor time (which a busy machine disturbs less) are
+medians after a warm-up call. Ratios are within the run.
 
 A part is a function of `PARTS`: it is given the contestant and the options, and returns a function that
 processes so many seconds.

@@ -34,7 +34,7 @@ from voicewright.config import SAMPLE_RATE
 from voicewright.convert.embedded import EmbeddedConverter
 from voicewright.convert.protocol import Converted, ConvertOptions
 from voicewright.judge.compare import Bootstrap, estimate
-from voicewright.judge.recogniser import open_recogniser
+from voicewright.judge.recogniser import Recogniser, open_recogniser
 from voicewright.judge.speaker import SpeakerEncoder, mean_voice, similarity_among
 from voicewright.judge.words import Errors, count_errors
 
@@ -64,15 +64,15 @@ class Clip:
 
 
 def recordings(folder: Path, ends: str = "", limit: int = 0) -> list[tuple[str, str, str, Path]]:
-    """id, text, speaker and file of a set's recordings, `limit` of them evenly spread."""
-    files = {path.stem: path for path in folder.rglob("*") if path.suffix in (".wav", ".flac")}
+    """id, text ("" where it is not known), speaker and file of recordings, `limit` of them evenly spread."""
+    with (folder / "metadata.csv").open(encoding="utf-8") as file:
+        rows = {row[0]: row[1:] for row in csv.reader(file, delimiter="|", quoting=csv.QUOTE_NONE)}
     found = []
-    for row in csv.reader(
-        (folder / "metadata.csv").open(encoding="utf-8"), delimiter="|", quoting=csv.QUOTE_NONE
-    ):
-        if row[0].endswith(ends) and row[0] in files:
-            speaker = row[2] if len(row) > 2 and row[2].isdigit() else folder.name
-            found.append((row[0], row[1], speaker, files[row[0]]))
+    for path in sorted(path for path in folder.rglob("*") if path.suffix in (".wav", ".flac")):
+        text, *rest = rows.get(path.stem, [""])
+        speaker = rest[0] if rest and rest[0].isdigit() else folder.name
+        if path.stem.endswith(ends):
+            found.append((path.stem, text, speaker, path))
     if limit and limit < len(found):
         found = [found[int(i)] for i in np.linspace(0, len(found) - 1, limit)]
     return found
@@ -123,8 +123,11 @@ def measure(name: str, speech: Path, converter: EmbeddedConverter, args: argpars
             args.audio.mkdir(parents=True, exist_ok=True)
             write(args.audio / f"{name}-{clip_id}.wav", converted.samples)
     recogniser = open_recogniser(args.recogniser, processes=1)
-    pairs = [clip.samples for clip in clips] + [clip.converted.samples for clip in clips]
-    words = recogniser.transcribe_many(pairs)
+    told = [clip for clip in clips if clip.text]
+    words = heard_in_recordings(name, told, recogniser, args.heard)
+    again = recogniser.transcribe_many([clip.converted.samples for clip in told])
+    for clip, one, other in zip(told, words, again, strict=True):
+        clip.heard = (count_errors(clip.text, one), count_errors(clip.text, other))
     encoder = SpeakerEncoder()
     target = mean_voice(
         encoder.embed_many([read(path) for *_, path in recordings(speech / TARGET[0], TARGET[1], 40)])
@@ -134,7 +137,6 @@ def measure(name: str, speech: Path, converter: EmbeddedConverter, args: argpars
     for i, clip in enumerate(clips):
         same = np.array([other.speaker == clip.speaker for other in clips])
         own = mean_voice(before[same])
-        clip.heard = (count_errors(clip.text, words[i]), count_errors(clip.text, words[len(clips) + i]))
         clip.to_target = (float(before[i] @ target), float(after[i] @ target))
         among = similarity_among(before[same])[int(same[:i].sum())] if same.sum() > 1 else 1.0
         clip.to_source = (float(among), float(after[i] @ own))
@@ -142,9 +144,24 @@ def measure(name: str, speech: Path, converter: EmbeddedConverter, args: argpars
     return clips
 
 
+def heard_in_recordings(
+    name: str, clips: list[Clip], recogniser: Recogniser, cache: Path | None
+) -> list[str]:
+    """What the recogniser hears in the recordings themselves: every time the same, so kept in `cache`."""
+    known = json.loads(cache.read_text("utf-8")) if cache and cache.is_file() else {}
+    keys = [f"{recogniser.name}|{name}|{clip.id}|{np.abs(clip.samples).mean():.6g}" for clip in clips]
+    new = [(key, clip) for key, clip in zip(keys, clips, strict=True) if key not in known]
+    found = recogniser.transcribe_many([clip.samples for _, clip in new]) if new else []
+    known |= {key: words for (key, _), words in zip(new, found, strict=True)}
+    if cache and new:
+        cache.write_text(json.dumps(known, indent=0), "utf-8")
+    return [known[key] for key in keys]
+
+
 def rate(kind: Callable[[Errors], tuple[int, int]], side: int) -> Callable[[Clip], tuple[float, float]]:
     def pair(clip: Clip) -> tuple[float, float]:
-        assert clip.heard is not None
+        if clip.heard is None:
+            return 0.0, 0.0
         wrong, of = kind(clip.heard[side])
         return float(min(wrong, of)), float(of)
 
@@ -233,6 +250,7 @@ def main() -> None:
     parser.add_argument("--recogniser", default="pocketsphinx")
     parser.add_argument("--audio", type=Path, help="folder to write the conversions to")
     parser.add_argument("--picture", type=Path, help="PNG of the last set's first clip of 3 to 8 seconds")
+    parser.add_argument("--heard", type=Path, help="file that keeps what was heard in the recordings")
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     speech = Path(os.environ["VOICEWRIGHT_SPEECH"])
@@ -240,9 +258,10 @@ def main() -> None:
     results = {}
     for name in args.sets.split(","):
         clips = measure(name, speech, converter, args)
-        results[name] = {"clips": len(clips), **summary(clips)}
+        texts = sum(clip.heard is not None for clip in clips)
+        results[name] = {"clips": len(clips), "with a text": texts, **summary(clips)}
         minutes = sum(len(clip.samples) for clip in clips) / SAMPLE_RATE / 60
-        print(f"\n{name}: {len(clips)} clips, {minutes:.1f} minutes")
+        print(f"\n{name}: {len(clips)} clips ({texts} with a text), {minutes:.1f} minutes")
         for key, value in results[name].items():
             if isinstance(value, dict):
                 print(

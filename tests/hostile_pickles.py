@@ -175,6 +175,7 @@ def corpus(marker: Path) -> Iterator[tuple[str, bytes]]:
     for size in (1 << 31, 1 << 62):
         yield f"bytes of {size}", _zip(b"\x80\x04\x8e" + struct.pack("<Q", size) + b"x.")
         yield f"frame of {size}", _zip(b"\x80\x04\x95" + struct.pack("<Q", size) + b"N.")
+    yield "legacy storage that is not there", _legacy(4, pickle.dumps(["0"], 2))
     yield "memo of gigabytes", _zip(b"\x80\x02Nr" + struct.pack("<I", (1 << 31) - 1) + b".")
     yield "memo of gigabytes in words", _zip(b"Np2147483646\n.")
     yield "memo of gigabytes in legacy", b"\x80\x02Nr" + struct.pack("<I", (1 << 31) - 1) + b"."

@@ -255,14 +255,18 @@ def _surveyed(
 ) -> ConvertOptions:
     """For a long recording the transposition comes from all of it, not from its first chunk."""
     from voicewright.audio.files import blocks
+    from voicewright.convert.embedded import EmbeddedConverter
     from voicewright.convert.pipeline import RvcConverter
     from voicewright.convert.source import survey
     from voicewright.convert.voice import known_pitch
 
     long = seconds is None or seconds > options.chunks.longest
-    if not (long and options.pitch == "auto" and not options.exact and isinstance(converter, RvcConverter)):
+    if not (long and options.pitch == "auto" and not options.exact):
         return options
-    if not converter.voice.config.f0 or (options.target_pitch or known_pitch(converter.voice)) is None:
+    if isinstance(converter, RvcConverter):
+        if not converter.voice.config.f0 or (options.target_pitch or known_pitch(converter.voice)) is None:
+            return options
+    elif not isinstance(converter, EmbeddedConverter):
         return options
     heard = blocks(source, rate, MOST_SECONDS)
     seen = survey(heard, rate, lambda part: converter.estimate(part, options), cancel)

@@ -46,14 +46,16 @@ BRIDGE = 10
 
 @dataclass
 class _Source:
-    """What is known of the source so far: the gain to the corpus's loudness, the factor of its pitch, and the
-    running mean spectrum of its speech."""
+    """What is known of the source so far: the gain that brought its first piece to the corpus's loudness, the
+    factor of its pitch, and the running mean spectrum of its speech."""
 
     gain: float
     factor: float
     total: Tensor
     weight: float = 0.0
     loudest: float = -1e9
+    level: float | None = None
+    """Log power of the mean spectrum of the first piece."""
 
 
 class EmbeddedConverter:
@@ -119,6 +121,10 @@ class EmbeddedConverter:
                 yield ready
         yield limiter.feed(np.zeros(0, np.float32), last=True)
 
+    def estimate(self, samples: Samples, options: ConvertOptions) -> NDArray[np.float32]:
+        """F0 as the options want it: [n] at 16 kHz → Hz, every 12.5 ms."""
+        return _track(resample(samples, CONTENT_RATE, SAMPLE_RATE), options)
+
     def _check(self, options: ConvertOptions) -> None:
         if options.formant or options.unvoiced != "zero":
             raise UsageError(
@@ -144,7 +150,7 @@ class EmbeddedConverter:
             nonlocal source, quiet
             stop_if(cancel)
             if source is None:
-                source = self._measure(piece.samples if whole is None else whole, options, note)
+                source = self._measure(piece.samples, whole, options, note)
             if source is None:
                 frames = len(piece.samples) // HOP
                 return self._silence(piece, np.zeros(frames, np.float32), note)
@@ -160,15 +166,18 @@ class EmbeddedConverter:
         note.pitch(_tens(own), _tens(own))
         return np.zeros(len(piece.samples), np.float32)
 
-    def _measure(self, wave: Samples, options: ConvertOptions, note: Note) -> _Source | None:
-        """Gain and transposition; None when there is nothing but silence."""
-        loudness = lufs(wave, SAMPLE_RATE)
+    def _measure(
+        self, first: Samples, whole: Samples | None, options: ConvertOptions, note: Note
+    ) -> _Source | None:
+        """Gain and transposition, this from the whole where it is there; None when the piece is silent."""
+        loudness = lufs(first, SAMPLE_RATE)
         if loudness < SILENT:
             return None
         gain = 10 ** ((TARGET - loudness) / 20)
         if options.pitch == "auto":
             # Two minutes are enough for a median.
-            voiced = _track(wave[: 120 * SAMPLE_RATE] * np.float32(gain), options)
+            heard = (first if whole is None else whole)[: 120 * SAMPLE_RATE]
+            voiced = _track(heard * np.float32(gain), options)
             voiced = voiced[voiced > 0]
             median = options.source_pitch or (float(np.median(voiced)) if len(voiced) > 20 else 0.0)
             factor = (options.target_pitch or self.pitch) / median if median else 1.0
@@ -201,7 +210,11 @@ class EmbeddedConverter:
         rng = torch.Generator().manual_seed(options.seed + piece.number)
         text = heard.text[0].T.contiguous()
         sound = self._model.sound(text, torch.from_numpy(moved), heard.energy[0], self._style, rng)
-        return np.asarray(sound.numpy()[:count] / source.gain, np.float32)
+        # The network hears everything at one loudness; how loud the source is lately says its mean spectrum.
+        level = float(torch.logsumexp(mean, 0))
+        source.level = level if source.level is None else source.level
+        loud = np.exp(0.5 * (level - source.level)) / source.gain
+        return np.asarray(sound.numpy()[:count] * loud, np.float32)
 
 
 def model_for(to: Path | str) -> Path:

@@ -22,8 +22,8 @@ from voicewright.model.vc import salience
 from voicewright.model.vc.precision import Precision, choose, project
 
 THRESHOLD = 0.05
-"""Salience from which on a frame is voiced. On speech of known pitch (benchmarks/content.py) upstream's 0.006 calls
-two to three times as many unvoiced frames voiced, and misses hardly fewer voiced ones."""
+"""Salience from which on a frame is voiced. On speech of known pitch (benchmarks/content.py) upstream's 0.006
+calls up to twice as many unvoiced frames voiced, for one voiced frame in a hundred that it misses less."""
 UPSTREAM_THRESHOLD = 0.006
 WIDTH, WIDE, LAYERS, KERNEL, GROUPS = 512, 1024, 6, 31, 4
 WEIGHTS = "assets/fcpe_c_v001.pt"
@@ -111,7 +111,8 @@ _SHAPED = {"2": "widen", "4.conv": "along", "6": "narrow", "0": "norm"}
 def open_fcpe(path: Path | None = None, precision: Precision = "fp32") -> Fcpe:
     """FCPE with the weights of a file, or of the installed torchfcpe package.
 
-    `precision` is that of the layers' products; bf16 moves pitch by less than half a cent. Raises UsageError where there are none, VoicewrightError for a damaged, hostile or different file.
+    `precision` is that of the layers' products; bf16 moves pitch by less than half a cent. Raises UsageError
+    where there are no weights, VoicewrightError for a damaged, hostile or different file.
     """
     found = path or find_weights()
     if found is None:

@@ -76,7 +76,8 @@ class ContentEncoder(nn.Module):
     ) -> None:
         """`weights` by transformers' names, weight norm folded; see `expected_shapes`.
 
-        `precision` is that of products; first layer, norms and the sum of layers stay in fp32. Raises VoicewrightError, with the names, for missing, unknown or misshapen weights.
+        `precision` is that of products; first layer, norms and the sum of layers stay in fp32. Raises
+        VoicewrightError, with the names, for missing, unknown or misshapen weights.
         """
         super().__init__()
         check_weights(config, weights)
