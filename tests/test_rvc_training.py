@@ -20,6 +20,7 @@ from synthetic import corpus as make_corpus
 
 from voicewright.convert.index import Index
 from voicewright.convert.index_build import build_index
+from voicewright.convert.voice import known_pitch
 from voicewright.corpus.manifest import Corpus
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.vc.checkpoint import open_voice
@@ -189,6 +190,8 @@ def test_a_run_leaves_a_voice_and_its_index(trained: tuple[Result, Path, list[st
     assert voice.config == small().config
     assert voice.embedder == "bands" and voice.info["speakers_id"] == 2 and voice.info["step"] in (4, 8)
     assert not voice.notes
+    # Speakers of pseudo-speech have 110 to 200 Hz; `convert --pitch auto` goes by the voice's median.
+    assert known_pitch(voice) == voice.info["median_f0"] and 100 < float(voice.info["median_f0"]) < 220
     raw = torch.load(result.model, weights_only=True)
     assert {value.dtype for value in raw["weight"].values()} == {torch.float16}
     assert not [key for key in raw["weight"] if key.startswith("enc_q")]

@@ -77,6 +77,13 @@ class Slice:
             ) from error
 
 
+def median_f0(slices: Sequence[Slice]) -> float:
+    """Median pitch in Hz of their voiced frames; 0 without any."""
+    voiced = [f0[f0 > 0] for f0 in (s.load()["f0"][: s.frames] for s in slices)]
+    found = np.concatenate(voiced) if voiced else np.zeros(0)
+    return float(np.median(found)) if len(found) else 0.0
+
+
 def original(utterance: Utterance, recordings: Path) -> tuple[Samples, int]:
     """The recording that an utterance was prepared from, at its own rate. Raises VoicewrightError."""
     piece = re.fullmatch(r"(.*)@(\d+\.\d+)-(\d+\.\d+)", utterance.source)

@@ -31,7 +31,7 @@ from voicewright.train.rvc.export import (
     write_candidate,
     write_index,
 )
-from voicewright.train.rvc.features import FRAMES, MUTE, Extractors, Slice, build_slices
+from voicewright.train.rvc.features import FRAMES, MUTE, Extractors, Slice, build_slices, median_f0
 from voicewright.train.rvc.recipe import VoiceRecipe
 from voicewright.train.rvc.task import Converting, VoiceNetworks
 
@@ -201,6 +201,8 @@ def train_slices(
     name = voice_name(out.name)
     asked: list[int] = []
     seconds = sum(s.frames for s in training if s.utterance != MUTE) / FRAMES
+    # Only zeros tell voiced frames, so it is not known of a pitch that was interpolated.
+    middle = round(median_f0(training), 2) if recipe.f0 and recipe.unvoiced == "zero" else 0.0
     chosen = held_out([s for s in validation if s.speaker in speakers], recipe.judge.sentences)
 
     def export(trainer: Trainer) -> None:
@@ -229,6 +231,8 @@ def train_slices(
             "dataset_length": _clock(seconds),
             "unvoiced": recipe.unvoiced,
         }
+        if middle:
+            info["median_f0"] = middle
         about = {
             "name": name,
             "recipe": recipe.model_dump(mode="json"),
