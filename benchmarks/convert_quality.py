@@ -28,11 +28,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.audio.files import read, write
+from voicewright.audio.files import read, resample, write
 from voicewright.audio.pitch import f0
 from voicewright.config import SAMPLE_RATE
 from voicewright.convert.embedded import EmbeddedConverter
-from voicewright.convert.protocol import Converted, ConvertOptions
+from voicewright.convert.pitch import estimate as estimate_pitch
+from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions
 from voicewright.judge.compare import Bootstrap, estimate
 from voicewright.judge.recogniser import Recogniser, open_recogniser
 from voicewright.judge.speaker import SpeakerEncoder, mean_voice, similarity_among
@@ -76,6 +77,11 @@ def recordings(folder: Path, ends: str = "", limit: int = 0) -> list[tuple[str, 
     if limit and limit < len(found):
         found = [found[int(i)] for i in np.linspace(0, len(found) - 1, limit)]
     return found
+
+
+def tracked(samples: NDArray[np.float32]) -> NDArray[np.float32]:
+    """F0 by the best method that is installed: FCPE, else harvest."""
+    return estimate_pitch(resample(samples, SAMPLE_RATE, CONTENT_RATE), f0_max=600.0)
 
 
 def pitch_agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> tuple[float, float]:
@@ -140,7 +146,7 @@ def measure(name: str, speech: Path, converter: EmbeddedConverter, args: argpars
         clip.to_target = (float(before[i] @ target), float(after[i] @ target))
         among = similarity_among(before[same])[int(same[:i].sum())] if same.sum() > 1 else 1.0
         clip.to_source = (float(among), float(after[i] @ own))
-        clip.pitch, clip.voicing = pitch_agreement(f0(clip.samples), f0(clip.converted.samples))
+        clip.pitch, clip.voicing = pitch_agreement(tracked(clip.samples), tracked(clip.converted.samples))
     return clips
 
 

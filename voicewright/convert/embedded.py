@@ -38,6 +38,8 @@ from voicewright.model.vc.bottleneck import FLOOR, LOUD, MEL, normalised
 SILENT = -60.0
 """LUFS below which a recording counts as silence."""
 FLOOR_HZ, CEILING_HZ = 50.0, 600.0
+HUM = 70.0
+"""Hz."""
 MEMORY = 20.0
 """Seconds of speech over which the source's mean spectrum is remembered."""
 BRIDGE = 10
@@ -245,13 +247,18 @@ def voiced_pitch(found: NDArray[np.float32], voicing: NDArray[np.float32]) -> ND
 
 
 def _track(wave: Samples, options: ConvertOptions) -> NDArray[np.float32]:
-    """F0 [T] every 12.5 ms: WORLD's DIO, which the model was taught with, unless another is asked for."""
-    low, high = max(options.f0_min, FLOOR_HZ), min(options.f0_max, CEILING_HZ)
-    if options.method in ("auto", "dio"):
-        return track(wave, SAMPLE_RATE, low, high)
-    from voicewright.convert.pitch import estimate
+    """F0 [T] every 12.5 ms by the method that is asked for: FCPE where it is installed, else WORLD's DIO.
 
-    tens = estimate(resample(wave, SAMPLE_RATE, CONTENT_RATE), options.method, f0_min=low, f0_max=high)
+    DIO's search begins above the hum of the mains, which it would follow wherever nobody speaks lower.
+    """
+    from voicewright.convert.pitch import estimate, resolve
+
+    low, high = max(options.f0_min, FLOOR_HZ), min(options.f0_max, CEILING_HZ)
+    method = resolve(options.method)
+    if method == "dio" or (options.method == "auto" and method != "fcpe"):
+        return track(wave, SAMPLE_RATE, max(low, HUM), high)
+    tens = estimate(resample(wave, SAMPLE_RATE, CONTENT_RATE), method, f0_min=low, f0_max=high)
+    tens = np.where((tens >= low) & (tens <= high), tens, 0)
     at = np.minimum(np.rint(np.arange(len(wave) // HOP + 1) * 1.25).astype(int), len(tens) - 1)
     return np.asarray(tens[at], np.float32)
 
