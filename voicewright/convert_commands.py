@@ -165,7 +165,9 @@ def convert_all(
     from voicewright.convert.open import open_converter
     from voicewright.say import interruptible
 
-    converter = open_converter(order.to, order.index, embedder=order.embedder, device=order.device)
+    converter = open_converter(
+        order.to, order.index, embedder=order.embedder, device=order.device, exact=options.exact
+    )
     progress = Progress()
     done: list[Done] = []
     failed: list[dict[str, str]] = []

@@ -13,6 +13,7 @@ from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
     from voicewright.convert.voice import Voice
+    from voicewright.model.vc.precision import Precision
 
 RVC_SUFFIXES = (".pth", ".pt", ".safetensors")
 
@@ -23,13 +24,16 @@ def open_converter(
     *,
     embedder: str | Path | None = None,
     device: str = "cpu",
+    exact: bool = False,
 ) -> Converter:
     """Open what `to` names: a .pth or .safetensors of RVC (or a folder with one), a Beatrice 2 model, else a
     model folder or name.
 
     index: an added_*.index for RVC voices. embedder: the content model in place of the one that the voice
-    names. Raises UsageError for what is not there or does not belong together, VoicewrightError for damaged
-    files, each in one sentence.
+    names. exact: content in fp32, as upstream has it.
+
+    Raises UsageError for what is not there or does not belong together, VoicewrightError for damaged files,
+    each in one sentence.
     """
     other = beatrice_path(to)
     path = rvc_file(to) if other is None else None
@@ -58,7 +62,11 @@ def open_converter(
     voice = open_voice(path)
     # The small file first: what does not fit is told before half a gigabyte is read.
     found = None if index is None else Index.open(index, voice.config.version)
-    content = open_named(voice.embedder) if embedder is None else open_listener(embedder)
+    precision: Precision = "fp32" if exact else "auto"
+    if embedder is None:
+        content = open_named(voice.embedder, precision)
+    else:
+        content = open_listener(embedder, precision)
     if device == "cpu":
         from voicewright.model.vc.fast import FastSynthesizer
 

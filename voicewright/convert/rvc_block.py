@@ -333,9 +333,10 @@ class RvcOpener:
         return RvcBlockVoice(quick, content, table, name=voice.path.stem)
 
     def _content(self, voice: ConversionVoice) -> Content:
-        from voicewright.model.vc.content import open_content
+        from voicewright.model.listener import open_listener, open_named
 
         name = self._named or voice.embedder
         if name not in self._open:
-            self._open[name] = open_content(name)
+            # What an uploaded file names is a name, never a path.
+            self._open[name] = open_listener(name) if self._named else open_named(name)
         return self._open[name]

@@ -23,6 +23,7 @@ from voicewright.model.conversion import load_content
 from voicewright.model.vc.bottleneck import MEL, ContentNet, mean_spectrum, normalised
 from voicewright.model.vc.content import ALIASES, EMBEDDERS, open_content, resolve
 from voicewright.model.vc.hubert import ContentEncoder
+from voicewright.model.vc.precision import Precision
 from voicewright.model.vc.recognise import printable
 
 EMBEDDED = "embedded"
@@ -84,18 +85,18 @@ def weights_of(name_or_path: str | Path) -> Path:
     return _folder(name_or_path) / CONTENT / WEIGHTS
 
 
-def open_listener(name_or_path: str | Path) -> ContentEncoder | OwnContent:
+def open_listener(name_or_path: str | Path, precision: Precision = "auto") -> ContentEncoder | OwnContent:
     """`embedded` or a model folder of ours: its content network; else what `vc/content.py` opens.
 
-    Raises VoicewrightError, UsageError, each in one sentence.
+    precision: of a HuBERT. Raises VoicewrightError, UsageError, each in one sentence.
     """
     if not is_own(name_or_path):
-        return open_content(name_or_path)
+        return open_content(name_or_path, precision)
     folder = _folder(name_or_path)
     return OwnContent(load_content(folder, ModelConfig.read(folder / CONFIG)).net).eval()
 
 
-def open_named(name: str) -> ContentEncoder | OwnContent:
+def open_named(name: str, precision: Precision = "auto") -> ContentEncoder | OwnContent:
     """The content model that a voice's file names: a name only, as no path from a file is trusted.
 
     Raises UsageError for any other word, or when the model is not on this machine.
@@ -106,7 +107,7 @@ def open_named(name: str) -> ContentEncoder | OwnContent:
             f"the voice was trained with a content model of its own, {printable(name)!r}; "
             "give its file or folder with --embedder."
         )
-    return open_listener(known)
+    return open_listener(known, precision)
 
 
 def said_name(name_or_path: str) -> str:
