@@ -1,5 +1,7 @@
 """What content and pitch of a conversion cost on a CPU beside upstream's networks, and how right pitch is.
 
+`benchmarks/convert.py` has the whole of a conversion; here are all precisions side by side.
+
     python benchmarks/content.py [--seconds 10] [--repetitions 5] [--threads 1] [--rvc FOLDER] [--json]
     python benchmarks/content.py --accuracy SPEECH [--clips 8]
 

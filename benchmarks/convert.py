@@ -65,7 +65,61 @@ def synthesizer(contestant: str, options: argparse.Namespace) -> Work:
     return work
 
 
-PARTS: dict[str, Callable[[str, argparse.Namespace], Work]] = {"synthesizer": synthesizer}
+def content(contestant: str, options: argparse.Namespace) -> Work:
+    """Samples → content features; upstream's HuBERT is transformers' one."""
+    import torch
+
+    from voicewright.model.vc.hubert import ContentConfig, ContentEncoder, expected_shapes
+    from voicewright.model.vc.precision import choose
+
+    if contestant == UPSTREAM:
+        from transformers import HubertConfig, HubertModel
+
+        theirs = HubertModel(HubertConfig()).eval()
+        return lambda seconds: theirs(_sound(seconds)[None], output_hidden_states=options.version == "v1")
+    rng = torch.Generator().manual_seed(0)
+    config = ContentConfig()
+    weights = {name: 0.02 * torch.randn(s, generator=rng) for name, s in expected_shapes(config).items()}
+    kind = choose(options.precision) if contestant == FAST else torch.float32
+    ours = ContentEncoder(config, weights, kind)
+    return lambda seconds: ours.encode(_sound(seconds)[None], options.version)
+
+
+def pitch(contestant: str, options: argparse.Namespace) -> Work:
+    """Samples → F0 by RMVPE."""
+    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+    import content as beside
+    import numpy as np
+    import rmvpe_reference
+
+    from voicewright.model.vc.rmvpe import from_state
+
+    state = rmvpe_reference.state()
+    if contestant != UPSTREAM:
+        ours = from_state(state, options.precision if contestant == FAST else "fp32")
+        return lambda seconds: ours.f0(_sound(seconds))
+    upstream = beside.upstream_rmvpe(options.upstream)
+    whole = object.__new__(upstream.RMVPE)
+    whole.is_half, whole.device = False, "cpu"
+    whole.model = upstream.E2E(4, 1, (2, 2)).eval()
+    whole.model.load_state_dict(state)
+    whole.mel_extractor = upstream.MelSpectrogram(False, 128, 16_000, 1024, 160, None, 30, 8000)
+    whole.cents_mapping = np.pad(20 * np.arange(360) + 1997.3794084376191, (4, 4))
+    return lambda seconds: whole.infer_from_audio(_sound(seconds), 0.03)
+
+
+def _sound(seconds: float) -> Any:
+    import torch
+
+    rng = torch.Generator().manual_seed(1)
+    return 0.1 * torch.randn(round(seconds * 16_000), generator=rng).clamp(-4, 4)
+
+
+PARTS: dict[str, Callable[[str, argparse.Namespace], Work]] = {
+    "synthesizer": synthesizer,
+    "content": content,
+    "pitch": pitch,
+}
 
 
 def _upstream(options: argparse.Namespace, names: tuple[str, ...]) -> Any:
@@ -123,6 +177,7 @@ def measure(options: argparse.Namespace, contestants: list[str]) -> list[dict[st
         for name in contestants:
             command = [sys.executable, __file__, "--worker", name, "--threads", str(options.threads)]
             command += ["--version", options.version, "--rate", options.rate]
+            command += ["--precision", options.precision]
             command += ["--upstream", str(options.upstream)] if options.upstream else []
             running[name] = subprocess.Popen(
                 command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
@@ -146,8 +201,26 @@ def measure(options: argparse.Namespace, contestants: list[str]) -> list[dict[st
     return rows
 
 
+def totals(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What all parts cost together, by length and contestant."""
+    groups: dict[tuple[float, str], list[dict[str, Any]]] = {}
+    for row in rows:
+        groups.setdefault((row["seconds"], row["contestant"]), []).append(row)
+    return [
+        {
+            "part": "all",
+            "seconds": seconds,
+            "contestant": name,
+            "wall": sum(row["wall"] for row in same),
+            "cpu": sum(row["cpu"] for row in same),
+            "peak": max(row["peak"] for row in same),
+        }
+        for (seconds, name), same in groups.items()
+    ]
+
+
 def report(rows: list[dict[str, Any]], options: argparse.Namespace) -> None:
-    print(f"{options.version} at {options.rate}, {options.threads} threads")
+    print(f"{options.version} at {options.rate}, {options.threads} threads, precision {options.precision}")
     print("| part | audio | contestant | s per s | CPU s per s | × upstream | × upstream, CPU | peak MB |")
     print("|---|---|---|---|---|---|---|---|")
     for row in rows:
@@ -180,6 +253,9 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--version", choices=["v1", "v2"], default="v2")
     parser.add_argument("--rate", choices=["24k", "32k", "40k", "48k"], default="40k")
+    parser.add_argument(
+        "--precision", choices=["auto", "fp32", "bf16"], default="auto", help="of fast networks"
+    )
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--worker", choices=CONTESTANTS, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -191,6 +267,8 @@ def main() -> None:
         parser.error("give --upstream, a checkout of RVC-WebUI, or --ours-only")
     contestants = [name for name in CONTESTANTS if name != UPSTREAM or options.upstream]
     rows = measure(options, contestants)
+    if len(options.parts) > 1:
+        rows += totals(rows)
     if options.json:
         print(json.dumps({"options": {"threads": options.threads}, "rows": rows}))
     else:
