@@ -31,7 +31,7 @@ TEXT = (
 )
 
 
-def measure(chain: str, method: str, folder: Path) -> dict[str, float]:
+def measure(chain: str, method: str, folder: Path, model: str) -> dict[str, float]:
     """One row, in this process."""
     from voicewright.convert.open import open_converter
     from voicewright.convert.protocol import ConvertOptions
@@ -42,20 +42,31 @@ def measure(chain: str, method: str, folder: Path) -> dict[str, float]:
     engine: TorchEngine | ThroughEngine = TorchEngine()
     if chain != "alone":
         embedded = chain == "embedded"
-        to = "tiny" if embedded else folder / "singer.pth"
+        to = model if embedded else folder / "singer.pth"
         converter = open_converter(to, embedder=None if embedded else folder / "content")
         options = ConvertOptions(method="auto" if embedded else method, chunks=CHUNKS)
         engine = ThroughEngine(engine, converter, options)
     loaded = time.perf_counter() - began
     for _ in engine.stream("One two three."):
         pass
-    began, used, first, seconds = time.perf_counter(), time.process_time(), 0.0, 0.0
+    began, used = time.perf_counter(), time.process_time()
+    first = first_used = seconds = lasts = 0.0
     for part in engine.stream(TEXT):
         seconds += part.seconds
-        first = first or time.perf_counter() - began
+        if not first:
+            first, first_used = time.perf_counter() - began, time.process_time() - used
+            lasts = part.seconds
     wall, used = time.perf_counter() - began, time.process_time() - used
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return {"load": loaded, "first": first, "rtf": wall / seconds, "cpu": used / seconds, "peak": peak}
+    return {
+        "load": loaded,
+        "first": first,
+        "first_cpu": first_used,
+        "first_seconds": lasts,
+        "rtf": wall / seconds,
+        "cpu": used / seconds,
+        "peak": peak,
+    }
 
 
 def main() -> None:
@@ -65,12 +76,13 @@ def main() -> None:
     parser.add_argument("--repetitions", type=int, default=3)
     parser.add_argument("--chains", nargs="+", default=["embedded", "rvc"], choices=["embedded", "rvc"])
     parser.add_argument("--methods", nargs="+", default=["harvest"], help="of pitch, for rvc")
+    parser.add_argument("--to", default="tiny", help="model that the embedded converter converts into")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--row", nargs=3, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.row:
-        print(json.dumps(measure(arguments.row[0], arguments.row[1], Path(arguments.row[2]))))
+        print(json.dumps(measure(arguments.row[0], arguments.row[1], Path(arguments.row[2]), arguments.to)))
         return
     rows = [("alone", "-")]
     rows += [("embedded", "-")] * ("embedded" in arguments.chains)
@@ -82,7 +94,7 @@ def main() -> None:
             write_rvc(Path(folder))
         for _ in range(arguments.repetitions):
             for row in rows:
-                words = [sys.executable, __file__, "--row", *row, folder]
+                words = [sys.executable, __file__, "--to", arguments.to, "--row", *row, folder]
                 done = subprocess.run(words, env=environment, capture_output=True, text=True)
                 if done.returncode:
                     sys.exit(done.stderr)
@@ -96,12 +108,15 @@ def main() -> None:
     if arguments.json:
         print(json.dumps(table))
         return
-    print("| chain | load, s | first audio, s | real-time factor | CPU s per s | peak, MB |")
-    print("|---|---|---|---|---|---|")
+    print(
+        "| chain | load, s | first audio, s | its CPU, s | it lasts, s | real-time factor | CPU s per s "
+        "| peak, MB |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     for name, row in table.items():
         print(
-            f"| {name} | {row['load']:.1f} | {row['first']:.2f} | {row['rtf']:.2f} | {row['cpu']:.2f} "
-            f"| {row['peak']:.0f} |"
+            f"| {name} | {row['load']:.1f} | {row['first']:.2f} | {row['first_cpu']:.2f} "
+            f"| {row['first_seconds']:.2f} | {row['rtf']:.2f} | {row['cpu']:.2f} | {row['peak']:.0f} |"
         )
 
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import zlib
+from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from voicewright.model.vc.config import SynthesizerConfig
 
 
 def noise(name: str, shape: tuple[int, ...]) -> Tensor:
@@ -49,4 +53,37 @@ def inputs(config: str, width: int, frames: int = 48, batch: int = 2) -> dict[st
         "pitch": ((f0 / 5).long() + 1).clamp(1, 255),
         "f0": f0,
         "speaker": torch.tensor([0, 1][:batch]),
+    }
+
+
+def reduced(config: SynthesizerConfig) -> SynthesizerConfig:
+    """The same synthesizer in narrow: every stage, kernel and dilation, few channels."""
+    return replace(
+        config,
+        hidden=32,
+        inter=32,
+        filter=64,
+        layers=2,
+        initial_channels=64,
+        gin=16,
+        speakers=3,
+        spec_channels=33,
+    )
+
+
+def digest(shapes: dict[str, tuple[int, ...]]) -> str:
+    """SHA-256 over all names and shapes."""
+    lines = [f"{name} {list(shape)}" for name, shape in sorted(shapes.items())]
+    return hashlib.sha256("\n".join(lines).encode()).hexdigest()
+
+
+def summary(x: Tensor) -> dict[str, object]:
+    """A tensor in a few numbers: shape, Euclidean length, sum, and eight of its values."""
+    flat = x.detach().double().flatten()
+    places = torch.linspace(0, len(flat) - 1, 8).long()
+    return {
+        "shape": list(x.shape),
+        "norm": round(flat.norm().item(), 7),
+        "sum": round(flat.sum().item(), 7),
+        "values": [round(value, 7) for value in flat[places].tolist()],
     }

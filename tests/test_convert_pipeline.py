@@ -16,10 +16,11 @@ from convert_fakes import FakeContent, fake_voice, spoken
 
 from voicewright.convert.index import Index
 from voicewright.convert.index_build import build_index
-from voicewright.convert.pipeline import RvcConverter, protect, stopping
+from voicewright.convert.pipeline import RvcConverter, stopping
 from voicewright.convert.protocol import Chunks, ConvertOptions
 from voicewright.convert.signal import HighPass, LoudnessMix
 from voicewright.convert.source import EXTRA, Source, pieces, survey
+from voicewright.convert.voice import protect
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 
 RATE = 16_000

@@ -256,8 +256,9 @@ def _surveyed(
     """For a long recording the transposition comes from all of it, not from its first chunk."""
     from voicewright.audio.files import blocks
     from voicewright.convert.embedded import EmbeddedConverter
-    from voicewright.convert.pipeline import RvcConverter, known_pitch
+    from voicewright.convert.pipeline import RvcConverter
     from voicewright.convert.source import survey
+    from voicewright.convert.voice import known_pitch
 
     long = seconds is None or seconds > options.chunks.longest
     if not (long and options.pitch == "auto" and not options.exact):

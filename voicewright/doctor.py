@@ -30,6 +30,7 @@ OPTIONAL: Mapping[str, tuple[str, ...]] = {
     "prepare": ("silero-vad", "pocketsphinx"),
     "judge": ("jiwer", "matplotlib", "pocketsphinx", "resemblyzer"),
     "train": ("tensorboard", "matplotlib"),
+    "convert": ("torchfcpe",),
     "ja": ("fugashi", "jaconv", "mojimoji", "unidic-lite"),
     "zh": ("cn2an", "jieba", "ordered-set", "pypinyin"),
     "onnx": ("onnxruntime",),

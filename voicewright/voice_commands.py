@@ -1,4 +1,4 @@
-"""`voice inspect | lint | blend | convert`: what is in a voicepack, what is wrong with it, and making others.
+"""`voice inspect | lint | blend | merge | convert`: what is in a voice, what is wrong with it, making others.
 
 Typer reads the functions of this module; everything heavy is imported where it is used.
 """
@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.repair import Repair
 
-app = typer.Typer(help="Look into voicepacks, mend, mix and convert them.", rich_markup_mode=None)
+app = typer.Typer(
+    help="Look into voicepacks and RVC voices, mend, mix and convert them.", rich_markup_mode=None
+)
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Model = Annotated[
@@ -61,7 +63,19 @@ def inspect(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a voicepack and describe it; with --packs, say which voices it is near to."""
+    """Check a voicepack and describe it; with --packs, say which voices it is near to.
+
+    Of an RVC voice (.pth): version, rate, F0, speakers, what it needs, author and licence where it says so.
+    """
+    from voicewright.voice_rvc import inspect as inspect_rvc
+    from voicewright.voice_rvc import is_rvc
+
+    if is_rvc(voice):
+        if plot is not None or packs is not None:
+            raise UsageError("--plot and --packs are for voicepacks; an RVC voice has no length curve.")
+        found = inspect_rvc(Path(voice))
+        _emit(found) if as_json else _table(found)
+        return
     from voicewright.voices.blend import parse, read_mix
     from voicewright.voices.geometry import directions
     from voicewright.voices.pack import describe
@@ -189,6 +203,8 @@ def blend(
     from voicewright.voices.blend import parse, read_mix
     from voicewright.voices.sources import shelf_of
 
+    if ".pth" in words.lower():
+        raise UsageError("RVC voices are mixed by `voicewright voice merge a.pth b.pth -o c.pth`.")
     _check_output(output)
     mix = parse(words, shelf_of(model, packs), normalise)
     pack = read_mix(mix)
@@ -208,6 +224,27 @@ def blend(
 
 
 @app.command()
+def merge(
+    inputs: Annotated[list[Path], typer.Argument(help="RVC voices of one version, rate and embedder.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help=".pth or .safetensors to write.")],
+    shares: Annotated[
+        str | None, typer.Option("--shares", help="As in 0.7,0.3; equal when not given.", metavar="A,B,…")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Mix RVC voices into one, tensor by tensor."""
+    from voicewright.voice_rvc import merge as run
+
+    mixed, notes = run(inputs, output, shares)
+    if as_json:
+        _emit({"output": str(output), "speakers": mixed.config.speakers, **mixed.info, "notes": notes})
+        return
+    for note in notes:
+        _note(f"note: {note}.")
+    print(output)
+
+
+@app.command()
 def convert(
     inputs: Annotated[list[str], typer.Argument(help="Files, file:member, folders, or voices of the model.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="File, or folder for one file a voice.")],
@@ -219,7 +256,21 @@ def convert(
     model: Model = None,
     as_json: Json = False,
 ) -> None:
-    """Convert voicepacks between formats, single ones and files of several; values stay as they are."""
+    """Convert voicepacks between formats, single ones and files of several; values stay as they are.
+
+    RVC voices: .pth to .safetensors, which can hold no code, and back.
+    """
+    from voicewright.voice_rvc import convert as convert_rvc
+    from voicewright.voice_rvc import is_rvc
+
+    if any(is_rvc(words) for words in inputs):
+        if names is not None or form is not None or rows != 510:
+            raise UsageError("--names, --format and --rows are for voicepacks; an RVC voice needs none.")
+        made, notes = convert_rvc(inputs, output)
+        for note in notes:
+            _note(f"note: {note}")
+        _emit({"output": [str(path) for path in made], "notes": notes}) if as_json else print(*made, sep="\n")
+        return
     from voicewright.voices.files import ENDINGS, check_name
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.sources import arrays_of, shelf_of

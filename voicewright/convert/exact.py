@@ -7,9 +7,6 @@ whole is scaled when it peaks. NaN is mended in retrieval only.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,10 +20,8 @@ from voicewright.convert.protocol import (
     Samples,
 )
 from voicewright.convert.signal import high_pass, loudness_around
+from voicewright.convert.voice import Heard, Parts, protect, settle, speaker_row
 from voicewright.errors import Cancel, UsageError, stop_if
-
-if TYPE_CHECKING:
-    from voicewright.convert.pipeline import RvcConverter
 
 MOST_SECONDS = 1800.0
 """Everything is held in memory, as upstream holds it."""
@@ -36,13 +31,12 @@ _QUIETEST = 1e-6
 
 
 def convert_exactly(
-    converter: RvcConverter, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None
+    converter: Parts, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None
 ) -> Converted:
     """A whole recording as RVC-WebUI converts it. Raises as `Converter.convert`."""
     import soxr
     import torch
 
-    from voicewright.convert.pipeline import Heard, settle, speaker_row
     from voicewright.convert.pitch import coarse
     from voicewright.convert.source import check_recording
 
@@ -71,7 +65,7 @@ def convert_exactly(
         source = converter.estimate(padded, options)[: len(padded) // PITCH_HOP]
         semitones = options.pitch
         if semitones == "auto":
-            semitones, message = settle(options, converter, source[source > 0])
+            semitones, message = settle(options, converter.name, converter.voice, source[source > 0])
             if message:
                 heard.warn(message)
         heard.transposed(semitones)
@@ -91,7 +85,7 @@ def convert_exactly(
             f0 = target[span][:frames]
             pitch = coarse(f0)
             # Upstream asks the transposed F0 whether a frame is voiced.
-            features = _protect(features, plain, f0, options.protect)
+            features = protect(features, plain, f0, options.protect)
         sound = converter.synthesise(features[:frames], f0, pitch, speaker, generator, cancel)
         edge = int(chunks.pad * config.sample_rate)
         made.append(sound[edge:-edge])
@@ -103,13 +97,7 @@ def convert_exactly(
         out = soxr.resample(out, config.sample_rate, wanted)
     peak = float(np.abs(out).max(initial=0.0)) / _PEAK
     out = out / peak if peak > 1 else out
-    return replace(heard.converted(np.asarray(out, np.float32), wanted))
-
-
-def _protect(features: Samples, plain: Samples, f0: Samples, share: float) -> Samples:
-    from voicewright.convert.pipeline import protect
-
-    return protect(features, plain, f0, share)
+    return heard.converted(np.asarray(out, np.float32), wanted)
 
 
 def _spans(wave: Samples, padded: Samples, chunks: Chunks) -> list[tuple[int, int | None]]:

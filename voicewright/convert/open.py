@@ -11,7 +11,7 @@ from voicewright.convert.protocol import Converter
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicewright.convert.pipeline import Voice
+    from voicewright.convert.voice import Voice
 
 RVC_SUFFIXES = (".pth", ".pt", ".safetensors")
 

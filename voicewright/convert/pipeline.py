@@ -14,8 +14,8 @@ import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,6 +30,17 @@ from voicewright.convert.protocol import (
     Samples,
 )
 from voicewright.convert.source import EXTRA, Piece, Source, pieces, survey
+from voicewright.convert.voice import (
+    Content,
+    Estimate,
+    Floats,
+    Heard,
+    Voice,
+    protect,
+    settle,
+    speaker_row,
+)
+from voicewright.convert.voice import known_pitch as known_pitch
 from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
 
 if TYPE_CHECKING:
@@ -38,43 +49,12 @@ if TYPE_CHECKING:
 
     from voicewright.convert.index import Index
 
-Floats = NDArray[np.float32]
-
 FADE = 0.04
 """Seconds over which one chunk goes over into the next."""
 FRAMES = CONTENT_RATE // PITCH_HOP
 """Frames of F0 a second."""
 _ENOUGH = 50
 """Voiced frames from which a median is taken for a voice's."""
-
-
-class Content(Protocol):
-    """What hears what is said: `model/vc/content.py` has it."""
-
-    def encode(self, samples: Tensor, version: Any) -> Tensor:
-        """[B, n] at 16 kHz → [B, frames of 20 ms, 256 | 768]."""
-        ...
-
-
-class Voice(Protocol):
-    """An RVC voice: `model/vc/checkpoint.py` opens them."""
-
-    @property
-    def config(self) -> Any: ...
-
-    @property
-    def synthesizer(self) -> Any: ...
-
-    @property
-    def info(self) -> Any: ...
-
-
-class Estimate(Protocol):
-    """F0 of samples [n] at 16 kHz in Hz every 10 ms, 0 where unvoiced: [n // 160 + 1]."""
-
-    def __call__(
-        self, samples: Floats, method: str, *, f0_min: float, f0_max: float, whole: bool
-    ) -> Floats: ...
 
 
 class RvcConverter:
@@ -213,37 +193,6 @@ class RvcConverter:
         return np.asarray(out, np.float32)
 
 
-@dataclass
-class Heard:
-    """A Note that keeps everything."""
-
-    warnings: dict[str, None] = field(default_factory=dict)
-    semitones: float = 0.0
-    source: list[Floats] = field(default_factory=list)
-    target: list[Floats] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        self.warnings[message] = None
-
-    def transposed(self, semitones: float) -> None:
-        self.semitones = semitones
-
-    def pitch(self, f0_source: Floats, f0_target: Floats) -> None:
-        self.source.append(f0_source)
-        self.target.append(f0_target)
-
-    def converted(self, samples: Samples, rate: int) -> Converted:
-        nothing = [np.zeros(0, np.float32)]
-        return Converted(
-            samples,
-            rate,
-            np.concatenate(self.source or nothing),
-            np.concatenate(self.target or nothing),
-            self.semitones,
-            tuple(self.warnings),
-        )
-
-
 class _Stream:
     """One conversion under way: what one chunk leaves behind for the next."""
 
@@ -355,7 +304,7 @@ class _Stream:
         self._voiced |= bool(len(voiced))
         semitones = self._semitones
         if semitones is None:
-            semitones, message = settle(options, self._converter, voiced)
+            semitones, message = settle(options, self._converter.name, self._converter.voice, voiced)
             if message:
                 self._warn(message)
             if len(voiced) >= _ENOUGH or piece.last or options.source_pitch is not None:
@@ -383,42 +332,6 @@ class _Stream:
             f0[0] += np.float32((missing % 1.0) * FRAMES)
         turns = np.concatenate([[0.0], np.cumsum(f0.astype(np.float64) / FRAMES)])
         return f0, lambda frame: float(np.interp(frame - first, np.arange(len(turns)), turns))
-
-
-def settle(options: ConvertOptions, converter: RvcConverter, voiced: Floats) -> tuple[float, str | None]:
-    """Semitones for "auto", from the source's median to the target's, and what there is to say of it."""
-    target = options.target_pitch or known_pitch(converter.voice)
-    if target is None:
-        return 0.0, (
-            f"{converter.name} does not say how high it speaks, so the pitch is left as it is; give "
-            "--pitch +N in semitones, or --target-pitch with the voice's median in Hz."
-        )
-    source = options.source_pitch or (float(np.median(voiced)) if len(voiced) else 0.0)
-    return (float(round(12 * math.log2(target / source))) if source > 0 else 0.0), None
-
-
-def known_pitch(voice: Voice) -> float | None:
-    """The median F0 in Hz that a voice's own file gives, where it does (`median_f0`)."""
-    said = voice.info.get("median_f0") if hasattr(voice.info, "get") else None
-    plain = isinstance(said, int | float) and not isinstance(said, bool)
-    return float(said) if plain and 30 <= said <= 2000 else None  # type: ignore[arg-type, operator]
-
-
-def speaker_row(voice: Voice, speaker: int, name: str) -> int:
-    """The row of the speaker table that is meant. Raises UsageError in one sentence."""
-    count = int(voice.config.speakers)
-    if not 0 <= speaker < count:
-        table = f"its table goes from 0 to {count - 1}" if count > 1 else "it has only speaker 0"
-        raise UsageError(f"{name} has no speaker {speaker}; {table}.")
-    return speaker
-
-
-def protect(features: Floats, plain: Floats, f0: Floats, share: float) -> Floats:
-    """Unvoiced frames get only `share` of what retrieval changed; at 0.5 and above they are left alone."""
-    if share >= 0.5 or features is plain:
-        return features
-    kept = np.where(f0 < 1, np.float32(share), np.float32(1))[:, None]
-    return np.asarray(features * kept + plain * (1 - kept), np.float32)
 
 
 def _doubled(features: Floats, frames: int) -> Floats:

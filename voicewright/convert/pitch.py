@@ -48,7 +48,8 @@ def estimate(
     networks that hear everything at once may then differ by a little from what they say of the whole.
     `f0_min` and `f0_max` bound the search of harvest and dio; the networks of FCPE and RMVPE search
     32 to 1976 Hz whatever is wanted, as upstream's do. `threshold` is how sure a network must be that a frame
-    is voiced (rmvpe 0.03, fcpe 0.006). Samples that are no numbers count as silence.
+    is voiced (rmvpe 0.03, fcpe 0.05; upstream's for fcpe is 0.006). Samples that are no numbers count as
+    silence.
 
     Raises UsageError for an unknown method or a threshold with WORLD, VoicewrightError for several channels
     or missing weights.
@@ -138,11 +139,11 @@ def _network(method: str) -> Callable[[Floats, float | None], Floats]:
     if method == "rmvpe":
         from voicewright.model.vc.rmvpe import open_rmvpe
 
-        network = open_rmvpe()
+        network = open_rmvpe(precision="auto")
     else:
         from voicewright.model.vc.fcpe import open_fcpe
 
-        network = open_fcpe()
+        network = open_fcpe(precision="auto")
 
     def ask(wave: Floats, threshold: float | None) -> Floats:
         samples = torch.from_numpy(wave)

@@ -8,6 +8,7 @@ then is it given to `torch.load(weights_only=True)`.
 from __future__ import annotations
 
 import pickle
+import pickletools
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -96,6 +97,17 @@ class _Surveyor(pickle.Unpickler):
         return Inert()
 
 
+def _survey_one(file: BinaryIO, survey: _Survey) -> None:
+    """One pickle from where `file` stands, its places in memory checked before any is taken."""
+    start = file.tell()
+    for count, (operation, argument, _) in enumerate(pickletools.genops(file)):
+        # The unpickler makes its table as long as the highest number in it, before anything stands there.
+        if operation.name.endswith("PUT") and argument is not None and argument > count:
+            raise pickle.UnpicklingError("an object has a number higher than there are objects")
+    file.seek(start)
+    _Surveyor(file, survey).load()
+
+
 def read_content(path: Path, inert: tuple[str, ...] = ()) -> Any:
     """What a .safetensors or PyTorch file holds: tensors on the CPU, in dictionaries.
 
@@ -156,6 +168,8 @@ def _read_pickle(path: Path, size: int, inert: tuple[str, ...] = ()) -> Any:
         raise VoicewrightError(_refusal(path, ()) if refused else _damaged(path)) from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, TypeError, AttributeError) as error:
         raise VoicewrightError(_damaged(path)) from error
+    except AssertionError as error:  # torch's, for storages that a legacy file lists and does not have
+        raise VoicewrightError(_damaged(path)) from error
 
 
 def _as_inert(names: Iterable[str]) -> list[Any]:
@@ -189,7 +203,7 @@ def _survey_zip(path: Path, size: int) -> _Survey:
         root = pickles[0].filename.removesuffix("data.pkl")
         records = {entry.filename: entry.file_size for entry in entries}
         with archive.open(pickles[0]) as file:
-            _Surveyor(file, survey).load()  # type: ignore[arg-type]
+            _survey_one(file, survey)  # type: ignore[arg-type]
     for key, claimed in survey.storages.items():
         if records.get(f"{root}data/{key}") != claimed:
             raise VoicewrightError(_damaged(path))
@@ -201,7 +215,7 @@ def _survey_legacy(path: Path, size: int) -> _Survey:
     survey = _Survey()
     with path.open("rb") as file:
         for _ in range(4):
-            _Surveyor(file, survey).load()
+            _survey_one(file, survey)
             if sum(survey.storages.values()) > size:
                 raise VoicewrightError(_damaged(path))
             if file.tell() >= size:  # a plain pickle of one object; torch.load refuses it

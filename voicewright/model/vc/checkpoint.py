@@ -10,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -24,6 +25,9 @@ from voicewright.model.reading import read_content
 from voicewright.model.vc.config import SynthesizerConfig
 from voicewright.model.vc.recognise import METADATA, Found, Info, plain_info, recognised
 from voicewright.model.vc.synthesizer import Synthesizer
+
+if TYPE_CHECKING:
+    from voicewright.model.vc.fast import FastSynthesizer
 
 POSTERIOR = "enc_q."
 EMBEDDER = "contentvec"
@@ -46,6 +50,13 @@ class ConversionVoice:
     path: Path
     kind: str = "voice"
     notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def fast(self) -> FastSynthesizer:
+        """The same network for inference on a CPU, with the same `infer`; made when first asked for."""
+        from voicewright.model.vc.fast import FastSynthesizer
+
+        return FastSynthesizer(self.synthesizer)
 
     @property
     def config(self) -> SynthesizerConfig:
@@ -172,11 +183,12 @@ def merge(voices: Sequence[ConversionVoice], shares: Sequence[float] | None = No
         _check_alike(first, other)
     speakers = min(voice.config.speakers for voice in voices)
     mixed: dict[str, Tensor] = {}
-    for name, like in first.synthesizer.state_dict().items():
+    states = [voice.synthesizer.state_dict() for voice in voices]
+    for name, like in states[0].items():
         rows = slice(speakers) if name == "emb_g.weight" else slice(None)
         mixed[name] = torch.zeros_like(like[rows])
-        for voice, share in zip(voices, shares, strict=True):
-            mixed[name] += voice.synthesizer.state_dict()[name][rows] * (share / total)
+        for state, share in zip(states, shares, strict=True):
+            mixed[name] += state[name][rows] * (share / total)
     with torch.device("meta"), Unfilled():
         synthesizer = Synthesizer(first.config.with_speakers(speakers), posterior=False)
     synthesizer.load_state_dict(mixed, assign=True)

@@ -17,6 +17,7 @@ from torch import Tensor
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.reading import read_content
 from voicewright.model.vc.hubert import ContentConfig, ContentEncoder
+from voicewright.model.vc.precision import Precision, choose
 
 EMBEDDERS = (
     "contentvec",
@@ -77,9 +78,14 @@ _NORMED = (
 )
 
 
-def open_content(name_or_path: str | Path = "contentvec") -> ContentEncoder:
-    """The content model of a name that a voice gives (`contentvec`, `spin`, …), or of a file or folder."""
-    return open_file(resolve(name_or_path))
+def open_content(name_or_path: str | Path = "contentvec", precision: Precision = "auto") -> ContentEncoder:
+    """The content model of a name that a voice gives (`contentvec`, `spin`, …), or of a file or folder.
+
+    `precision`: see `precision.choose`; fp32 is as upstream's to rounding, bf16 twice as fast and about 38 dB
+    of signal to noise away. Raises UsageError for a model that is not here (which file, from where, where to
+    put it), VoicewrightError for a file that cannot be used.
+    """
+    return open_file(resolve(name_or_path), precision)
 
 
 def resolve(name_or_path: str | Path) -> Path:
@@ -119,7 +125,7 @@ def _file_in(folder: Path) -> Path:
     return others[0]
 
 
-def open_file(path: Path) -> ContentEncoder:
+def open_file(path: Path, precision: Precision = "fp32") -> ContentEncoder:
     """A content model from its weights file and, where there is one, `config.json` beside it.
 
     Raises VoicewrightError in one sentence for a damaged or hostile file, other networks, unknown or missing
@@ -127,7 +133,7 @@ def open_file(path: Path) -> ContentEncoder:
     """
     weights = to_weights(read_content(path, FOREIGN), path)
     try:
-        return ContentEncoder(config_of(path, weights), weights)
+        return ContentEncoder(config_of(path, weights), weights, choose(precision))
     except VoicewrightError as error:
         raise VoicewrightError(f"{path}: {error}") from error
 

@@ -211,9 +211,8 @@ class FastDecoder:
             end = min(begin + step, len(rows))
             left = max(begin - context, 0)
             part, first = rows[left : end + context], left
-            own = _Buffers() if len(rows) <= step else buffers
             for stage in late:
-                part = stage(part, wave, first, own)
+                part = stage(part, wave, first, buffers)
                 first *= stage.up.rate
             last = torch.empty(len(part), 1)
             self._post(part, last, Before(activation=LEAKY, slope=LAST_SLOPE))

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.errors import VoicewrightError
+from voicewright.model.vc.precision import project
 
 RATE = 16_000
+BLOCK = 64
+"""Frames that the convolutions make at a time."""
 LAYERS = {"v1": 9, "v2": 12}
 """RVC's version → the layer whose output it reads."""
 
@@ -68,10 +71,13 @@ class ContentEncoder(nn.Module):
 
     MOST_SECONDS = 180
 
-    def __init__(self, config: ContentConfig, weights: Mapping[str, Tensor]) -> None:
+    def __init__(
+        self, config: ContentConfig, weights: Mapping[str, Tensor], precision: torch.dtype = torch.float32
+    ) -> None:
         """`weights` by transformers' names, weight norm folded; see `expected_shapes`.
 
-        Raises VoicewrightError, with the names, for missing, unknown or misshapen weights.
+        `precision` is that of products; first layer, norms and the sum of layers stay in fp32. Raises
+        VoicewrightError, with the names, for missing, unknown or misshapen weights.
         """
         super().__init__()
         check_weights(config, weights)
@@ -92,6 +98,11 @@ class ContentEncoder(nn.Module):
         self.norm = _norm(own, "encoder.layer_norm", config.layer_norm_eps)
         self.layers = nn.ModuleList(_Layer(own, i, config) for i in range(config.num_hidden_layers))
         self.final_proj = _linear(own, "final_proj") if config.projection else None
+        for module in self.modules():
+            if module is not self.convolutions[0] and isinstance(
+                module, nn.Linear | _RowConvolution | _PositionalConvolution
+            ):
+                module.to(precision)
         self.eval().requires_grad_(False)
 
     gain: Tensor
@@ -113,7 +124,7 @@ class ContentEncoder(nn.Module):
             raise VoicewrightError(
                 "this content model has no final_proj, which voices of RVC v1 need; give them ContentVec."
             )
-        return self.final_proj(self.hidden(samples, min(LAYERS["v1"], len(self.layers))))
+        return project(self.final_proj, self.hidden(samples, min(LAYERS["v1"], len(self.layers)))).float()
 
     @torch.inference_mode()
     def hidden(self, samples: Tensor, layer: int | None = None) -> Tensor:
@@ -132,35 +143,43 @@ class ContentEncoder(nn.Module):
         if not frames or not len(samples):
             return samples.new_zeros(len(samples), frames, self.config.hidden_size, dtype=torch.float32)
         x = torch.stack([self._features(one) for one in samples.to(self.gain)])
-        x = self.input(self.input_norm(x))
+        x = project(self.input, self.input_norm(x)).float()
         x = self.norm(x + self.position(x))
         for index in range(count):
             x = self.layers[index](x)
         return x
 
     def _features(self, wave: Tensor) -> Tensor:
-        """Samples [n] → rows [frames, 512]."""
-        windows = wave.unfold(0, self.config.conv_kernel[0], self.config.conv_stride[0])
+        """Samples [n] → rows [frames, 512], some frames at a time so that they stay in the cache."""
+        config = self.config
         first, *others = self.convolutions
-        rows = F.gelu(torch.addmm(*self._normalised(windows, first.get_buffer("weight"))))
-        for convolution in others:
-            rows = F.gelu(convolution(rows))
-        return rows
+        bias, weight = self._normalised(wave, first.get_buffer("weight"))
+        frames = config.frames(len(wave))
+        blocks = []
+        for start in range(0, frames, BLOCK):
+            end = min(frames, start + BLOCK)
+            part = wave[start * config.hop : (end - 1) * config.hop + config.field]
+            rows = torch.addmm(bias, part.unfold(0, config.conv_kernel[0], config.conv_stride[0]), weight)
+            rows = F.gelu(rows).to(self.input.weight.dtype)
+            for convolution in others:
+                rows = F.gelu(convolution(rows))
+            blocks.append(rows)
+        return torch.cat(blocks).float()
 
-    def _normalised(self, windows: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Bias, windows and weights of the first layer with its group norm folded in.
+    def _normalised(self, wave: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+        """Bias and weights of the first layer with its group norm over the whole recording folded in.
 
         Each channel of w · window has mean w · m and variance wᵀ C w over time, with the windows' mean m and
         covariance C: statistics of the windows' few samples say all about hundreds of channels.
         """
-        double = windows.double()
+        double = wave.double().unfold(0, self.config.conv_kernel[0], self.config.conv_stride[0])
         mean = double.mean(0)
         covariance = double.T @ double / len(double) - mean[:, None] * mean[None, :]
         wide = weight.double()
         variance = (wide * (covariance @ wide)).sum(0).clamp_min(0)
         scale = self.gain.double() / (variance + 1e-5).sqrt()
         bias = self.shift.double() - (mean @ wide) * scale
-        return bias.to(weight), windows, (wide * scale).to(weight)
+        return bias.to(weight), (wide * scale).to(weight)
 
 
 class _RowConvolution(nn.Module):
@@ -205,7 +224,8 @@ class _PositionalConvolution(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, T, C] → the same shape. An even kernel has one output too many, which is dropped."""
         kernel = self.weight.shape[2]
-        out = F.conv1d(x.transpose(1, 2), self.weight, self.bias, padding=kernel // 2, groups=self.groups)
+        columns = x.transpose(1, 2).to(self.weight.dtype)
+        out = F.conv1d(columns, self.weight, self.bias, padding=kernel // 2, groups=self.groups)
         return F.gelu(out[:, :, : x.shape[1]]).transpose(1, 2)
 
 
@@ -228,10 +248,11 @@ class _Layer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         batch, length, width = x.shape
-        q, k, v = self.qkv(x).view(batch, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        three = project(self.qkv, x).view(batch, length, 3, self.heads, width // self.heads)
+        q, k, v = three.permute(2, 0, 3, 1, 4)
         seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(batch, length, width)
-        x = self.norm(x + self.out(seen))
-        return self.final_norm(x + self.narrow(F.gelu(self.widen(x))))
+        x = self.norm(x + project(self.out, seen))
+        return self.final_norm(x + project(self.narrow, F.gelu(project(self.widen, x))))
 
 
 _CONV = "feature_extractor.conv_layers.{}"

@@ -7,7 +7,8 @@ Three kinds are known: the small file that all tools exchange (`weight`, `config
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -106,7 +107,7 @@ def _configuration(
         )
     else:
         config = SynthesizerConfig.from_list(given, version, f0)
-    speakers = _shape(state, "emb_g.weight")[0]
+    speakers = _speakers(state)
     if speakers != config.speakers:
         # upstream writes what the pretrained model had and believes the table when it loads
         config = config.with_speakers(speakers)
@@ -192,7 +193,7 @@ def _from_shapes(state: Mapping[str, Tensor], version: Version, f0: bool) -> Syn
     bins = _shape(state, "enc_q.pre.weight")[1] if "enc_q.pre.weight" in state else None
     fits = []
     for preset in RVC_PRESETS.values():
-        later = [_product(preset.upsample_rates[i + 1 :]) for i in range(len(preset.upsample_rates) - 1)]
+        later = [math.prod(preset.upsample_rates[i + 1 :]) for i in range(len(preset.upsample_rates) - 1)]
         if preset.version != version or preset.upsample_kernels != kernels:
             continue
         if (strides is None or strides == later) and bins in (None, preset.spec_channels):
@@ -221,7 +222,7 @@ def _from_shapes(state: Mapping[str, Tensor], version: Version, f0: bool) -> Syn
             initial_channels=top,
             gin=gin,
             spec_channels=bins or fits[0].spec_channels,
-            speakers=_shape(state, "emb_g.weight")[0],
+            speakers=_speakers(state),
             f0=f0,
         )
         # by way of the list, which checks every number
@@ -230,16 +231,16 @@ def _from_shapes(state: Mapping[str, Tensor], version: Version, f0: bool) -> Syn
         raise VoicewrightError("its weights have shapes that no RVC voice has.") from error
 
 
+def _speakers(state: Mapping[str, Tensor]) -> int:
+    shape = _shape(state, "emb_g.weight")
+    if len(shape) != 2 or not shape[0]:
+        raise VoicewrightError("its table of speakers, emb_g.weight, is no table.")
+    return shape[0]
+
+
 def _last(state: Mapping[str, Tensor], name: str) -> int:
     shape = _shape(state, name)
     return shape[-1] if shape else 0
-
-
-def _product(numbers: Sequence[int]) -> int:
-    total = 1
-    for number in numbers:
-        total *= number
-    return total
 
 
 def printable(text: str) -> str:

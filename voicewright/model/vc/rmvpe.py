@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.reading import read_content
 from voicewright.model.vc import salience
+from voicewright.model.vc.precision import Precision, choose
 
 THRESHOLD = 0.03
 STAGES, BLOCKS, BETWEEN, FIRST = 5, 4, 4, 16
@@ -39,7 +40,8 @@ class Rmvpe(nn.Module):
     input_gain: Tensor
     input_shift: Tensor
 
-    def __init__(self, weights: _Weights) -> None:
+    def __init__(self, weights: _Weights, precision: torch.dtype = torch.float32) -> None:
+        """`precision` is that of the U-Net; mels, the recurrent layer and the classes are in fp32."""
         super().__init__()
         gain, shift = weights.batch_norm("unet.encoder.bn", 1)
         self.register_buffer("input_gain", gain)
@@ -64,6 +66,8 @@ class Rmvpe(nn.Module):
         self.register_buffer("bank", salience.filters(30.0, "htk"))
         self.register_buffer("cents", CENTS_STEP * torch.arange(salience.CLASSES) + CENTS_LOW)
         weights.finished()
+        for part in (self.down, self.between, self.up, self.cnn):
+            part.to(precision)
         self.eval().requires_grad_(False)
 
     @torch.inference_mode()
@@ -83,7 +87,7 @@ class Rmvpe(nn.Module):
         frames = len(mel)
         padded = F.pad(mel, (0, 0, 0, -frames % MULTIPLE))
         x = (padded * self.input_gain + self.input_shift)[None, None]
-        x = x.contiguous(memory_format=torch.channels_last)
+        x = x.to(self.cnn.weight.dtype, memory_format=torch.channels_last)
         skipped = []
         for stage in self.down:
             x = stage(x)
@@ -93,7 +97,7 @@ class Rmvpe(nn.Module):
             x = stage(x)
         for stage in self.up:
             x = stage(x, skipped.pop())
-        rows = self.cnn(x).transpose(1, 2).flatten(2)
+        rows = self.cnn(x).transpose(1, 2).flatten(2).float()
         return torch.sigmoid(self.head(self.gru(rows)[0]))[0, :frames]
 
 
@@ -196,12 +200,12 @@ def _channels_last(weight: Tensor) -> nn.Parameter:
     return nn.Parameter(weight.contiguous(memory_format=torch.channels_last))
 
 
-def from_state(state: Mapping[str, Any]) -> Rmvpe:
+def from_state(state: Mapping[str, Any], precision: Precision = "fp32") -> Rmvpe:
     """The network of a state dict in the names of `rmvpe.pt`; VoicewrightError unless it fits exactly."""
-    return Rmvpe(_Weights(state))
+    return Rmvpe(_Weights(state), choose(precision))
 
 
-def open_rmvpe(path: Path | None = None) -> Rmvpe:
+def open_rmvpe(path: Path | None = None, precision: Precision = "fp32") -> Rmvpe:
     """RMVPE from a file, or from where `voicewright models pull rmvpe` and others put it.
 
     Raises UsageError where there is none (which file, from where, where to put it), VoicewrightError for a
@@ -218,6 +222,6 @@ def open_rmvpe(path: Path | None = None) -> Rmvpe:
     if not isinstance(content, Mapping):
         raise VoicewrightError(f"{path} holds no state of a network; give rmvpe.pt.")
     try:
-        return from_state(content)
+        return from_state(content, precision)
     except VoicewrightError as error:
         raise VoicewrightError(f"{path} is not RMVPE's rmvpe.pt: {error}.") from error
