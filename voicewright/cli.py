@@ -248,14 +248,10 @@ def convert(
         if code := stream(streaming, sound, as_json):
             raise typer.Exit(code)
         return
-    if not recordings:
-        raise UsageError(
-            "name recordings and a voice: voicewright convert in.wav --to singer.pth -o out.wav."
-        )
     from voicewright.convert.protocol import ConvertOptions
     from voicewright.convert_commands import ConvertOrder, command, pitch_of
 
-    order = ConvertOrder(tuple(recordings), to or "tiny", output, index, embedder, device, format)
+    order = ConvertOrder(tuple(recordings or ()), to or "tiny", output, index, embedder, device, format)
     options = ConvertOptions(
         pitch_of(pitch),
         target_pitch,
