@@ -266,7 +266,7 @@ def test_errors_and_cancelling_reach_the_reader(engine: TorchEngine) -> None:
     broken.voice.synthesizer.infer = lambda *a, **k: torch.full((1, len(a[0][0]) * 400), torch.nan)
     with pytest.raises(VoicewrightError, match="not numbers"):
         ThroughEngine(engine, broken).speak("Hello.")
-    with pytest.raises(UsageError, match="the seed is"):
+    with pytest.raises(UsageError, match="the seed has"):
         ThroughEngine(engine, fake_converter()).speak("One fish. Two fish. " * 20, seed=10**20)
     assert not [one for one in threading.enumerate() if one.name == "synthesis"]
 

@@ -21,9 +21,6 @@ CONTENT_RATE = 16_000
 """Samples a second of what content encoders and pitch estimators hear."""
 PITCH_HOP = 160
 """Samples at CONTENT_RATE between two frames of F0: 10 ms."""
-LOWEST_VOICE, HIGHEST_VOICE = 30.0, 2000.0
-"""Hz that a voice's median pitch may have."""
-_SEEDS = 2**62
 MOST_SEMITONES = 36.0
 """Beyond three octaves up or down nothing of a voice is left."""
 
@@ -105,10 +102,10 @@ class ConvertOptions:
             if not _within(value, low, high):
                 raise UsageError(f"the {name} is {value!r}; it must lie between {low:g} and {high:g}.")
         for whose, hertz in (("target", self.target_pitch), ("source", self.source_pitch)):
-            if hertz is not None and not _within(hertz, LOWEST_VOICE, HIGHEST_VOICE):
+            if hertz is not None and not _within(hertz, 30.0, 2000.0):
                 raise UsageError(f"a {whose} pitch of {hertz!r} Hz is nobody's; give 30 to 2000 Hz.")
-        if not -_SEEDS <= self.seed <= _SEEDS:
-            raise UsageError(f"the seed is {self.seed}; it must lie between -2^62 and 2^62.")
+        if not -(1 << 62) <= self.seed < 1 << 62:
+            raise UsageError("the seed has too many digits; give a smaller whole number.")
         if self.unvoiced not in ("zero", "interpolate"):
             raise UsageError(f"unvoiced is {self.unvoiced!r}; it is `zero` or `interpolate`.")
         if self.sample_rate is not None and not 8_000 <= self.sample_rate <= 192_000:
@@ -116,8 +113,7 @@ class ConvertOptions:
 
     def measured(self, pitch: float) -> ConvertOptions:
         """These options with the source's median pitch in Hz, unless it is none that a voice has."""
-        fits = LOWEST_VOICE <= pitch <= HIGHEST_VOICE
-        return replace(self, source_pitch=pitch) if fits else self
+        return replace(self, source_pitch=pitch) if _within(pitch, 30.0, 2000.0) else self
 
 
 def _within(value: object, low: float, high: float) -> bool:
