@@ -216,6 +216,14 @@ def test_interpolated_pitch_has_no_gaps() -> None:
     assert (made.f0_target > 0).all() and (made.f0_source == 0).any()
 
 
+def test_a_voice_says_that_it_wants_pitch_without_gaps() -> None:
+    wanting = converter(info={"unvoiced": "interpolate"})
+    told = wanting.convert(spoken(2), RATE, ConvertOptions(pitch=0.0)).warnings
+    assert any("--unvoiced interpolate" in one for one in told)
+    assert not wanting.convert(spoken(2), RATE, ConvertOptions(pitch=0.0, unvoiced="interpolate")).warnings
+    assert not converter().convert(spoken(2), RATE, ConvertOptions(pitch=0.0)).warnings
+
+
 def test_seeds_decide() -> None:
     first, again, other = (
         converter(0.01).convert(spoken(1), RATE, ConvertOptions(pitch=0.0, seed=seed)).samples

@@ -165,7 +165,7 @@ def convert(
     target_pitch: TargetPitch = None,
     method: Annotated[
         str,
-        typer.Option("--method", help="Of pitch: auto, harvest, dio, rmvpe, fcpe, crepe.", metavar="NAME"),
+        typer.Option("--method", help="Of pitch: auto, harvest, dio, rmvpe, fcpe.", metavar="NAME"),
     ] = "auto",
     speaker: Annotated[int, typer.Option("--speaker", help="Of a voice with several.")] = 0,
     index_rate: Annotated[float, typer.Option("--index-rate", help="Share of the index, 0 to 1.")] = 0.75,

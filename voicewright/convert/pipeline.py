@@ -35,6 +35,7 @@ from voicewright.convert.voice import (
     Floats,
     Heard,
     Voice,
+    expected_pitch,
     protect,
     settle,
     speaker_row,
@@ -230,6 +231,8 @@ class _Stream:
         """Resampled, mixed, limited samples as they become certain."""
         source = Source(blocks, self._rate, self._cancel)
         for told in self._converter.notes:
+            self._warn(told)
+        if told := expected_pitch(self._converter.voice, self._options):
             self._warn(told)
         finish = Finish(self._config.sample_rate, self._options)
         for piece in pieces(source, self._options.chunks, self._cancel):

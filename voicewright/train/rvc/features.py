@@ -209,13 +209,14 @@ def build_slices(
 
 def _identity(utterance: Utterance, recordings: Path) -> str:
     """Of a recording's content, with the piece of it: the cache must not outlive an exchanged recording."""
-    path, _ = _place(utterance, recordings)
+    path, piece = _place(utterance, recordings)
+    name = piece[1] if piece else utterance.source
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()[:32] + utterance.source
     except OSError as error:
         raise VoicewrightError(
-            f"{recordings} lacks {path.relative_to(recordings)}, which utterance {utterance.id} was prepared from; give the folder "
+            f"{recordings} lacks {name}, which utterance {utterance.id} was prepared from; give the folder "
             "that `prepare` was given, or leave `recordings` out to train on the corpus's own 24 kHz."
         ) from error
 

@@ -192,7 +192,8 @@ def train_slices(
         )
     # Silence is made for every speaker, held out ones too; who is not trained on has no row in the table.
     if strange := sorted({s.speaker for s in validation} - set(speakers)):
-        line(f"Only held out, so neither taught nor judged: {', '.join(strange)}; widen `split` to teach them.")
+        names = ", ".join(strange)
+        line(f"Only held out, so neither taught nor judged: {names}; change `split` to teach them.")
     training, validation = ([s for s in part if s.speaker in speakers] for part in (training, validation))
     width = training[0].load()["phone"].shape[1]
     if width != recipe.config.phone_width:
