@@ -232,8 +232,8 @@ class _Stream:
         source = Source(blocks, self._rate, self._cancel)
         for told in self._converter.notes:
             self._warn(told)
-        if told := expected_pitch(self._converter.voice, self._options):
-            self._warn(told)
+        if wish := expected_pitch(self._converter.voice, self._options):
+            self._warn(wish)
         finish = Finish(self._config.sample_rate, self._options)
         for piece in pieces(source, self._options.chunks, self._cancel):
             made = self._chunk(piece)
