@@ -266,6 +266,8 @@ def test_errors_and_cancelling_reach_the_reader(engine: TorchEngine) -> None:
     broken.voice.synthesizer.infer = lambda *a, **k: torch.full((1, len(a[0][0]) * 400), torch.nan)
     with pytest.raises(VoicewrightError, match="not numbers"):
         ThroughEngine(engine, broken).speak("Hello.")
+    with pytest.raises(UsageError, match="the seed has"):
+        ThroughEngine(engine, fake_converter()).speak("One fish. Two fish. " * 20, seed=10**20)
     assert not [one for one in threading.enumerate() if one.name == "synthesis"]
 
 
@@ -285,8 +287,20 @@ def test_say_through_a_voice(
     assert rate == 16_000 and len(samples) / rate == pytest.approx(record["audio_seconds"], abs=1e-3)
     words = [word for chunk in json.loads(stamps.read_text())["chunks"] for word in chunk["words"]]
     assert len(words) == 8 and words[-1]["end"] <= record["audio_seconds"]
-    assert run("say", "Hello.", "--pitch", "+2", "-o", out) == 2
-    assert "belong to --through" in capsys.readouterr().err
+    for option in (("--pitch", "+2"), ("--embedder", "spin"), ("--speaker", "1"), ("--unvoiced", "zero")):
+        assert run("say", "Hello.", *option, "-o", out) == (0 if "zero" in option else 2)
+        assert ("belong to --through" in capsys.readouterr().err) == ("zero" not in option)
+
+
+def test_say_through_a_voice_whose_content_model_has_no_name(files: Path, tmp_path: Path) -> None:
+    """What the sentence about such a voice advises is possible here too, and so are its other speakers."""
+    made = []
+    for speaker in "01":
+        out = tmp_path / f"{speaker}.wav"
+        line = ["say", "Hello.", "--through", files / "singer.pth", "--embedder", files / "content"]
+        assert run(*line, "--speaker", speaker, "--unvoiced", "interpolate", "-o", out) == 0
+        made.append(soundfile.read(out)[0])
+    assert len(made[0]) == len(made[1]) and not np.array_equal(*made)
 
 
 def test_the_options_of_a_chain_hear_little_silence() -> None:

@@ -217,6 +217,16 @@ def test_pieces_are_the_recording_cut_where_it_is_quiet() -> None:
     assert np.abs(again - wave).max() < 1e-6
 
 
+def test_a_cut_may_fall_beyond_the_longest_piece() -> None:
+    wave = np.random.default_rng(1).standard_normal(20 * SAMPLE_RATE).astype(np.float32)
+    wave[int(5.7 * SAMPLE_RATE) : int(5.8 * SAMPLE_RATE)] = 0
+    chunks = Chunks(pad=0.5, query=1.9, center=4.0, longest=4.0)
+    made = list(Cutter(chunks, 600, SAMPLE_RATE).all(np.array_split(wave, 200)))
+    assert sum(piece.count for piece in made) == len(wave)
+    assert 5.7 * SAMPLE_RATE <= made[0].count <= 5.8 * SAMPLE_RATE
+    assert all(len(piece.samples) - piece.before - piece.count == SAMPLE_RATE // 2 for piece in made[:-1])
+
+
 def test_resampling_in_blocks_has_no_seam() -> None:
     wave = voice(1.0, rate=16_000)
     whole = resample(wave, 16_000, SAMPLE_RATE)

@@ -18,7 +18,7 @@ from voicewright.convert.index import Index
 from voicewright.convert.index_build import build_index
 from voicewright.convert.pipeline import RvcConverter, stopping
 from voicewright.convert.protocol import Chunks, ConvertOptions
-from voicewright.convert.signal import HighPass, LoudnessMix
+from voicewright.convert.signal import HighPass, LoudnessMix, loudness_around, quietest
 from voicewright.convert.source import EXTRA, Source, pieces, survey
 from voicewright.convert.voice import protect
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
@@ -164,7 +164,7 @@ def test_bad_samples_are_one_sentence(samples: np.ndarray, words: str, exact: bo
     [
         {"pitch": 40.0}, {"pitch": "high"}, {"protect": 0.6}, {"index_rate": -0.1}, {"rms_mix": float("nan")},
         {"formant": 13.0}, {"f0_min": 500.0, "f0_max": 400.0}, {"target_pitch": 3.0}, {"sample_rate": 1},
-        {"unvoiced": "no"},
+        {"unvoiced": "no"}, {"seed": 10**20},
     ],
 )  # fmt: skip
 def test_bad_options_are_refused_by_name(given: dict) -> None:
@@ -214,6 +214,14 @@ def test_protect_keeps_retrieval_from_consonants() -> None:
 def test_interpolated_pitch_has_no_gaps() -> None:
     made = converter().convert(spoken(6), RATE, ConvertOptions(pitch=0.0, unvoiced="interpolate"))
     assert (made.f0_target > 0).all() and (made.f0_source == 0).any()
+
+
+def test_a_voice_says_that_it_wants_pitch_without_gaps() -> None:
+    wanting = converter(info={"unvoiced": "interpolate"})
+    told = wanting.convert(spoken(2), RATE, ConvertOptions(pitch=0.0)).warnings
+    assert any("--unvoiced interpolate" in one for one in told)
+    assert not wanting.convert(spoken(2), RATE, ConvertOptions(pitch=0.0, unvoiced="interpolate")).warnings
+    assert not converter().convert(spoken(2), RATE, ConvertOptions(pitch=0.0)).warnings
 
 
 def test_seeds_decide() -> None:
@@ -292,6 +300,43 @@ def test_pieces_cover_the_source_and_are_cut_where_it_is_quiet() -> None:
     assert all(piece.start % 320 == 0 and len(piece.heard) % 320 == EXTRA for piece in found)
     assert 3.85 * RATE <= found[0].end <= 4.2 * RATE
     np.testing.assert_array_equal(np.concatenate([piece.own for piece in found]), wave)
+
+
+def test_a_cut_beyond_the_longest_piece_still_hears_what_follows() -> None:
+    """Where the quiet place lies late, as RVC-WebUI's own numbers allow (38 + 6 s of at most 41)."""
+    wave = np.random.default_rng(1).standard_normal(20 * RATE).astype(np.float32)
+    wave[int(5.7 * RATE) : int(5.8 * RATE)] = 0
+    found = list(pieces([wave], Chunks(1, 1.9, 4, 4)))
+    assert 5.7 * RATE <= found[0].end <= 5.8 * RATE
+    after = found[0].heard[found[0].end - found[0].at :]
+    np.testing.assert_array_equal(after, wave[found[0].end : found[0].end + len(after)])
+
+
+def test_a_whole_recording_is_not_gone_through_for_every_piece() -> None:
+    """Time to cut it grows with its length, not with its square."""
+    asked: list[int] = []
+
+    class Counted(np.ndarray):
+        def astype(self, *arguments: object, **further: object) -> np.ndarray:
+            asked.append(self.size)
+            return np.asarray(self).astype(*arguments, **further)
+
+    wave = np.random.default_rng(1).standard_normal(60 * RATE).astype(np.float32)
+    for number in range(1, 12):
+        assert quietest(wave.view(Counted), number * 4 * RATE, (number * 4 + 2) * RATE) == (
+            number * 4 * RATE
+            + int(np.argmin(loudness_around(wave)[number * 4 * RATE : (number * 4 + 2) * RATE]))
+        )
+    assert max(asked) <= 2 * RATE + 160
+
+
+def test_a_median_that_no_voice_has_is_left_out() -> None:
+    found = RvcConverter(
+        fake_voice(info={"median_f0": 300.0}),
+        FakeContent(),
+        estimate=lambda samples, *a, **k: np.full(len(samples) // 160 + 1, 2500, np.float32),
+    ).convert(spoken(12), RATE, ConvertOptions(f0_max=4000.0, chunks=SMALL))
+    assert found.transpose == round(12 * np.log2(300 / 2500))
 
 
 def test_a_long_recording_in_bounded_memory() -> None:

@@ -140,10 +140,12 @@ def test_a_recording_outside_the_folder_is_not_read(corpus: Corpus, tmp_path: Pa
     (tmp_path / "in").mkdir()
     soundfile.write(tmp_path / "secret.wav", np.zeros(48_000), 48_000)
     lying = corpus.utterances[0].model_copy(update={"source": "../secret.wav"})
-    with pytest.raises(VoicewrightError, match="outside"):
-        build_slices(
-            replace(corpus, utterances=(lying,)), extractors(), rate=48_000, recordings=tmp_path / "in"
-        )
+    missing = lying.model_copy(update={"source": "../nothing.wav"})
+    for one in (lying, missing):  # not even whether it is there is told
+        with pytest.raises(VoicewrightError, match="names a recording outside"):
+            build_slices(
+                replace(corpus, utterances=(one,)), extractors(), rate=48_000, recordings=tmp_path / "in"
+            )
 
 
 def sampler(slices: list[Slice], seed: int = 0) -> VoiceSampler:
@@ -413,6 +415,31 @@ def test_what_does_not_fit_is_refused_in_a_sentence(
         train_slices(
             small(), [s for s in slices if s.utterance == MUTE], [], tmp_path, extractors(), device=CPU
         )
+
+
+def test_a_speaker_who_is_only_held_out_does_not_break_the_run(slices: list[Slice], tmp_path: Path) -> None:
+    """Silence is made for every speaker, and judging draws on every held-out slice."""
+    strange = [s for s in slices if s.speaker == "bert" and s.utterance != MUTE]
+    own = [s for s in slices if s.speaker == "anna" or s.utterance == MUTE]
+    assert strange and any(s.speaker == "bert" for s in own)
+    said: list[str] = []
+    recipe = small(
+        stages=[{"steps": 4, "clips": 2, "gan_start": None, "losses": {"mel": 45, "kl": 1}}],
+        judge={"every": 4, "sentences": 2, "keep": 1},
+    )
+    result = train_slices(
+        recipe, own, strange + own[:1], tmp_path / "r", extractors(), device=CPU, line=said.append
+    )
+    assert result.finished and any("Only held out" in line and "bert" in line for line in said)
+
+
+def test_what_is_cached_does_not_depend_on_what_is_too_short(corpus: Corpus, tmp_path: Path) -> None:
+    tools, said = extractors(), []
+    one = replace(corpus, utterances=corpus.utterances[:1])
+    long = build_slices(one, tools, rate=32_000, cache=tmp_path, mute=0, shortest=500, line=said.append)
+    again = build_slices(one, tools, rate=32_000, cache=tmp_path, mute=0, shortest=500, line=said.append)
+    assert not long and not again and len(said) == 2 and said[0] == said[1]
+    assert build_slices(one, tools, rate=32_000, cache=tmp_path, mute=0)
 
 
 def test_broken_content_features_are_left_out_with_a_line(corpus: Corpus, tmp_path: Path) -> None:

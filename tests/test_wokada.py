@@ -211,6 +211,7 @@ def test_settings_have_w_okadas_names(site: Site) -> None:
         ("tran", "nan"),
         ("nothing", "1"),
         ("f0Detector", "ear"),
+        ("f0Detector", "crepe"),  # w-okada has it; there is no such method here
         ("inputSampleRate", "1"),
         ("enableServerAudio", "1"),
         ("passThrough", "perhaps"),

@@ -58,6 +58,14 @@ ModelOption = Annotated[
 Lexicon = Annotated[
     Path | None, typer.Option("--lexicon", help="Pronunciations of your own.", metavar="FILE")
 ]
+Embedder = Annotated[
+    str | None,
+    typer.Option("--embedder", help="Content model in place of the voice's own.", metavar="NAME|FILE"),
+]
+Speaker = Annotated[int, typer.Option("--speaker", help="Of a voice with several.")]
+Unvoiced = Annotated[
+    Literal["zero", "interpolate"], typer.Option("--unvoiced", help="Pitch between voiced sounds.")
+]
 RvcIndex = Annotated[
     Path | None, typer.Option("--index", help="The voice's added_….index, of RVC.", metavar="FILE")
 ]
@@ -120,8 +128,11 @@ def say(
         typer.Option("--through", help="Let another voice say it: .pth of RVC, or a model.", metavar="VOICE"),
     ] = None,
     index: RvcIndex = None,
+    embedder: Embedder = None,
+    speaker: Speaker = 0,
     pitch: Pitch = "auto",
     target_pitch: TargetPitch = None,
+    unvoiced: Unvoiced = "zero",
     as_json: Json = False,
 ) -> None:
     """Speak a text into a file."""
@@ -138,10 +149,15 @@ def say(
         from voicewright.convert.protocol import ConvertOptions
         from voicewright.convert_commands import pitch_of
 
-        conversion = ConvertOptions(pitch=pitch_of(pitch), target_pitch=target_pitch)
-        order = replace(order, through=through, index=index, conversion=conversion)
-    elif index is not None or pitch != "auto" or target_pitch is not None:
-        raise UsageError("--index, --pitch and --target-pitch belong to --through; name a voice with it.")
+        conversion = ConvertOptions(
+            pitch=pitch_of(pitch), target_pitch=target_pitch, speaker=speaker, unvoiced=unvoiced
+        )
+        order = replace(order, through=through, index=index, embedder=embedder, conversion=conversion)
+    elif (index, embedder, speaker, pitch, target_pitch, unvoiced) != (None, None, 0, "auto", None, "zero"):
+        raise UsageError(
+            "--index, --embedder, --speaker, --pitch, --target-pitch and --unvoiced belong to --through; "
+            "name a voice with it."
+        )
     command(order, as_json)
 
 
@@ -165,24 +181,19 @@ def convert(
     target_pitch: TargetPitch = None,
     method: Annotated[
         str,
-        typer.Option("--method", help="Of pitch: auto, harvest, dio, rmvpe, fcpe, crepe.", metavar="NAME"),
+        typer.Option("--method", help="Of pitch: auto, harvest, dio, rmvpe, fcpe.", metavar="NAME"),
     ] = "auto",
-    speaker: Annotated[int, typer.Option("--speaker", help="Of a voice with several.")] = 0,
+    speaker: Speaker = 0,
     index_rate: Annotated[float, typer.Option("--index-rate", help="Share of the index, 0 to 1.")] = 0.75,
     protect: Annotated[
         float, typer.Option("--protect", help="What the index may do to consonants: 0 to 0.5, all.")
     ] = 0.33,
-    unvoiced: Annotated[
-        Literal["zero", "interpolate"], typer.Option("--unvoiced", help="Pitch between voiced sounds.")
-    ] = "zero",
+    unvoiced: Unvoiced = "zero",
     rms_mix: Annotated[
         float, typer.Option("--rms-mix", help="0: as loud as the recording; 1: as the voice is.")
     ] = 0.25,
     formant: Annotated[float, typer.Option("--formant", help="Shift formants by semitones.")] = 0.0,
-    embedder: Annotated[
-        str | None,
-        typer.Option("--embedder", help="Content model in place of the voice's own.", metavar="NAME|FILE"),
-    ] = None,
+    embedder: Embedder = None,
     rate: Annotated[
         int | None, typer.Option("--rate", help="Samples a second; the voice's own if not given.")
     ] = None,

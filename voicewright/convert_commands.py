@@ -272,7 +272,7 @@ def _surveyed(
         return options
     heard = blocks(source, rate, MOST_SECONDS)
     seen = survey(heard, rate, lambda part: converter.estimate(part, options), cancel)
-    return replace(options, source_pitch=seen.pitch) if seen.pitch >= 30 else options
+    return options.measured(seen.pitch)
 
 
 def _pieces(

@@ -50,6 +50,7 @@ class Order:
     through: str | None = None
     """A voice to convert into, as `convert --to` has it."""
     index: Path | None = None
+    embedder: str | None = None
     conversion: ConvertOptions | None = None
 
 
@@ -177,7 +178,7 @@ def _through(engine: TorchEngine, order: Order) -> TorchEngine | ThroughEngine:
     from voicewright.convert.protocol import ConvertOptions
     from voicewright.engines.through import CHUNKS, ThroughEngine
 
-    converter = open_converter(order.through, order.index)
+    converter = open_converter(order.through, order.index, embedder=order.embedder)
     rate = writable_rate(Path(order.output).suffix, converter.sample_rate)
     wanted = None if rate == converter.sample_rate else rate
     options = replace(order.conversion or ConvertOptions(), chunks=CHUNKS, sample_rate=wanted)

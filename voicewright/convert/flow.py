@@ -53,7 +53,9 @@ class Cutter:
             return max(grid, round(seconds * rate / grid) * grid)
 
         self._pad, self._query = samples(chunks.pad), samples(chunks.query)
-        self._center, self._longest = samples(chunks.center), samples(chunks.longest)
+        self._center = samples(chunks.center)
+        # A cut may fall so far on.
+        self._longest = max(samples(chunks.longest), self._center + self._query)
 
     def all(self, blocks: Iterable[Samples]) -> Iterator[Piece]:
         """The pieces in order; holds at most one piece, its surroundings and a block."""
@@ -63,7 +65,7 @@ class Cutter:
             held.append(block)
             size += len(block)
             while size - before > self._longest + self._pad:
-                whole = np.concatenate(held)
+                whole = held[0] if len(held) == 1 else np.concatenate(held)
                 cut = before + self._quiet(whole[before:])
                 yield Piece(whole[: cut + self._pad], before, cut - before, number)
                 number += 1

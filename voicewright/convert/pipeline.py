@@ -14,7 +14,6 @@ import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,13 +28,14 @@ from voicewright.convert.protocol import (
     Note,
     Samples,
 )
-from voicewright.convert.source import EXTRA, Piece, Source, pieces, survey
+from voicewright.convert.source import EXTRA, Piece, Source, check_recording, pieces, survey
 from voicewright.convert.voice import (
     Content,
     Estimate,
     Floats,
     Heard,
     Voice,
+    expected_pitch,
     protect,
     settle,
     speaker_row,
@@ -53,6 +53,8 @@ FADE = 0.04
 """Seconds over which one chunk goes over into the next."""
 FRAMES = CONTENT_RATE // PITCH_HOP
 """Frames of F0 a second."""
+_BLOCK = 1 << 20
+"""Samples of a whole recording that are taken up at once."""
 _ENOUGH = 50
 """Voiced frames from which a median is taken for a voice's."""
 
@@ -111,12 +113,14 @@ class RvcConverter:
             from voicewright.convert.exact import convert_exactly
 
             return convert_exactly(self, samples, rate, options, cancel)
+        wave = check_recording(samples, rate)
+        blocks = [wave[at : at + _BLOCK] for at in range(0, len(wave), _BLOCK)]
         measured = options.pitch != "auto" or options.source_pitch is not None or not self.voice.config.f0
         if not measured and len(samples) > options.chunks.longest * rate:
-            seen = survey([samples], rate, lambda part: self.estimate(part, options), cancel)
-            options = replace(options, source_pitch=seen.pitch or None)
+            seen = survey(blocks, rate, lambda part: self.estimate(part, options), cancel)
+            options = options.measured(seen.pitch)
         heard = Heard()
-        parts = list(self.stream([samples], rate, options, cancel, heard))
+        parts = list(self.stream(blocks, rate, options, cancel, heard))
         joined = np.concatenate(parts) if parts else np.zeros(0, np.float32)
         return heard.converted(joined, options.sample_rate or self.sample_rate)
 
@@ -228,6 +232,8 @@ class _Stream:
         source = Source(blocks, self._rate, self._cancel)
         for told in self._converter.notes:
             self._warn(told)
+        if wish := expected_pitch(self._converter.voice, self._options):
+            self._warn(wish)
         finish = Finish(self._config.sample_rate, self._options)
         for piece in pieces(source, self._options.chunks, self._cancel):
             made = self._chunk(piece)

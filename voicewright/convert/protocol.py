@@ -7,7 +7,7 @@ clock: what the result says at a second, the source says at that second.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal, Protocol, TypeAlias
 
 import numpy as np
@@ -104,10 +104,16 @@ class ConvertOptions:
         for whose, hertz in (("target", self.target_pitch), ("source", self.source_pitch)):
             if hertz is not None and not _within(hertz, 30.0, 2000.0):
                 raise UsageError(f"a {whose} pitch of {hertz!r} Hz is nobody's; give 30 to 2000 Hz.")
+        if not -(1 << 62) <= self.seed < 1 << 62:
+            raise UsageError("the seed has too many digits; give a smaller whole number.")
         if self.unvoiced not in ("zero", "interpolate"):
             raise UsageError(f"unvoiced is {self.unvoiced!r}; it is `zero` or `interpolate`.")
         if self.sample_rate is not None and not 8_000 <= self.sample_rate <= 192_000:
             raise UsageError(f"a rate of {self.sample_rate} Hz is no use; give 8000 to 192000.")
+
+    def measured(self, pitch: float) -> ConvertOptions:
+        """These options with the source's median pitch in Hz, unless it is none that a voice has."""
+        return replace(self, source_pitch=pitch) if _within(pitch, 30.0, 2000.0) else self
 
 
 def _within(value: object, low: float, high: float) -> bool:

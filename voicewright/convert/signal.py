@@ -89,7 +89,10 @@ def loudness_around(samples: Samples) -> NDArray[np.float64]:
 
 def quietest(samples: Samples, low: int, high: int) -> int:
     """Where in [low, high) it is quietest: the first such place."""
-    return low + int(np.argmin(loudness_around(samples)[low:high]))
+    # Only what is asked about and its neighbours: samples may be a whole recording.
+    first = max(0, low - PITCH_HOP // 2)
+    around = loudness_around(samples[first : high + PITCH_HOP // 2])
+    return low + int(np.argmin(around[low - first : high - first]))
 
 
 @dataclass

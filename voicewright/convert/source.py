@@ -123,10 +123,11 @@ def pieces(source: Iterable[Samples], chunks: Chunks, cancel: Cancel | None = No
     center, query, longest = (
         round(seconds * CONTENT_RATE) for seconds in (chunks.center, chunks.query, chunks.longest)
     )
+    reach = max(longest, center + query)  # a cut may fall so far on, and what follows it is heard too
     blocks = iter(source)
     held, held_at, ended, start = np.zeros(0, np.float32), 0, False, 0
     while True:
-        missing = start + longest + pad + EXTRA - held_at - len(held)
+        missing = start + reach + pad + EXTRA - held_at - len(held)
         fresh = [held]
         while missing > 0 and not ended:
             stop_if(cancel)
@@ -135,7 +136,8 @@ def pieces(source: Iterable[Samples], chunks: Chunks, cancel: Cancel | None = No
             if block is not None:
                 fresh.append(block)
                 missing -= len(block)
-        held = np.concatenate(fresh)
+        if len(fresh) > 1:  # what is held may be a whole recording, not to be copied for every piece
+            held = np.concatenate(fresh)
         known = held_at + len(held)
         if known == 0:
             raise VoicewrightError("the recording holds no samples.")

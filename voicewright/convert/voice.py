@@ -118,6 +118,14 @@ def settle(options: ConvertOptions, name: str, voice: Voice, voiced: Floats) -> 
     return (float(round(12 * math.log2(target / source))) if source > 0 else 0.0), None
 
 
+def expected_pitch(voice: Voice, options: ConvertOptions) -> str | None:
+    """What there is to say where a voice's own file wants its pitch otherwise than the options give it."""
+    said = voice.info.get("unvoiced") if hasattr(voice.info, "get") else None
+    if not voice.config.f0 or said != "interpolate" or options.unvoiced == said or options.exact:
+        return None
+    return "the voice was trained on pitch without gaps: --unvoiced interpolate gives it that."
+
+
 def known_pitch(voice: Voice) -> float | None:
     """The median F0 in Hz that a voice's own file gives, where it does (`median_f0`)."""
     said = voice.info.get("median_f0") if hasattr(voice.info, "get") else None

@@ -106,12 +106,13 @@ class ThroughEngine:
     def _stream(
         self, parts: Iterator[Speech], seed: int, halt: threading.Event, stopped: Any, cancel: Cancel | None
     ) -> Iterator[Speech]:
-        waiting: queue.Queue[Speech | BaseException | None] = queue.Queue(AHEAD)
-        thread = threading.Thread(target=_collect, args=(parts, waiting, halt), name="synthesis", daemon=True)
-        thread.start()
+        # What may fail comes before the thread, which nobody would end otherwise.
         clock = _Clock(self.sample_rate)
         options = replace(self.options, seed=seed)
         settled: dict[str, float] = {}
+        waiting: queue.Queue[Speech | BaseException | None] = queue.Queue(AHEAD)
+        thread = threading.Thread(target=_collect, args=(parts, waiting, halt), name="synthesis", daemon=True)
+        thread.start()
         try:
             while (whole := waiting.get()) is not None:
                 if isinstance(whole, BaseException):

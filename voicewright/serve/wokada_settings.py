@@ -55,7 +55,6 @@ REFUSED = {
 
 METHODS = {
     **{"dio": "dio", "harvest": "harvest", "rmvpe": "rmvpe", "rmvpe_onnx": "rmvpe", "fcpe": "fcpe"},
-    **{"crepe": "crepe", "crepe_full": "crepe", "crepe_tiny": "crepe"},
 }
 _SEARCH = 0.012
 _RATES = (8_000, 192_000)

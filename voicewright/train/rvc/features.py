@@ -32,6 +32,8 @@ RATE = 16_000
 """What content encoders and pitch estimators hear."""
 FRAMES = 100
 """Frames a second of F0, spectrogram and synthesizer; content has half as many."""
+LEAST = 10
+"""Frames of a slice below which it is not even kept."""
 LONGEST = 900
 """Frames of a slice that are used at most."""
 MUTE = "mute"
@@ -84,14 +86,20 @@ def median_f0(slices: Sequence[Slice]) -> float:
     return float(np.median(found)) if len(found) else 0.0
 
 
-def original(utterance: Utterance, recordings: Path) -> tuple[Samples, int]:
-    """The recording that an utterance was prepared from, at its own rate. Raises VoicewrightError."""
+def _place(utterance: Utterance, recordings: Path) -> tuple[Path, re.Match[str] | None]:
+    """Where an utterance's recording lies, and what piece of it the utterance is. Raises VoicewrightError."""
     piece = re.fullmatch(r"(.*)@(\d+\.\d+)-(\d+\.\d+)", utterance.source)
     path = recordings / (piece[1] if piece else utterance.source)
     if not path.resolve().is_relative_to(recordings.resolve()):
         raise VoicewrightError(
             f"Utterance {utterance.id} names a recording outside {recordings}, {path}: it is not read."
         )
+    return path, piece
+
+
+def original(utterance: Utterance, recordings: Path) -> tuple[Samples, int]:
+    """The recording that an utterance was prepared from, at its own rate. Raises VoicewrightError."""
+    path, piece = _place(utterance, recordings)
     samples, info = decode(path)
     if piece:
         samples = samples[int(float(piece[2]) * info.rate) : int(float(piece[3]) * info.rate)]
@@ -175,8 +183,8 @@ def build_slices(
             if known is None:
                 rows: list[dict[str, NDArray[Any]]] = []
                 for sound in slices(_sound(corpus, utterance, recordings, rate), rate):
-                    if len(sound) * FRAMES < shortest * rate:
-                        short += 1
+                    # What is cached must not depend on what this run finds too short.
+                    if len(sound) * FRAMES < min(LEAST, shortest) * rate:
                         continue
                     row = extract(sound, rate, tools)
                     if isinstance(row, str):
@@ -186,6 +194,7 @@ def build_slices(
                 _write(path, rows, rate)
                 known = _open(path, utterance.id, utterance.speaker) or []
             found += [s for s in known if s.frames >= shortest]
+            short += sum(s.frames < shortest for s in known)
             progress("features", done / len(chosen))
         if found and mute:
             found += _silence(folder, settings, sorted({s.speaker for s in found}), tools, rate, mute)
@@ -200,9 +209,10 @@ def build_slices(
 
 def _identity(utterance: Utterance, recordings: Path) -> str:
     """Of a recording's content, with the piece of it: the cache must not outlive an exchanged recording."""
-    name = re.sub(r"@\d+\.\d+-\d+\.\d+$", "", utterance.source)
+    path, piece = _place(utterance, recordings)
+    name = piece[1] if piece else utterance.source
     try:
-        with (recordings / name).open("rb") as file:
+        with path.open("rb") as file:
             return hashlib.file_digest(file, "blake2b").hexdigest()[:32] + utterance.source
     except OSError as error:
         raise VoicewrightError(

@@ -190,6 +190,11 @@ def train_slices(
             f"The corpus has {len(speakers)} speakers, the voice's table {recipe.config.speakers} rows; give "
             "the recipe's synthesizer more `speakers`, or train on fewer."
         )
+    # Silence is made for every speaker, held out ones too; who is not trained on has no row in the table.
+    if strange := sorted({s.speaker for s in validation} - set(speakers)):
+        names = ", ".join(strange)
+        line(f"Only held out, so neither taught nor judged: {names}; change `split` to teach them.")
+    training, validation = ([s for s in part if s.speaker in speakers] for part in (training, validation))
     width = training[0].load()["phone"].shape[1]
     if width != recipe.config.phone_width:
         raise VoicewrightError(
@@ -203,7 +208,7 @@ def train_slices(
     seconds = sum(s.frames for s in training if s.utterance != MUTE) / FRAMES
     # Only zeros tell voiced frames, so it is not known of a pitch that was interpolated.
     middle = round(median_f0(training), 2) if recipe.f0 and recipe.unvoiced == "zero" else 0.0
-    chosen = held_out([s for s in validation if s.speaker in speakers], recipe.judge.sentences)
+    chosen = held_out(validation, recipe.judge.sentences)
 
     def export(trainer: Trainer) -> None:
         step = trainer.counters.total
