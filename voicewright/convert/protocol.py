@@ -104,6 +104,8 @@ class ConvertOptions:
         for whose, hertz in (("target", self.target_pitch), ("source", self.source_pitch)):
             if hertz is not None and not _within(hertz, 30.0, 2000.0):
                 raise UsageError(f"a {whose} pitch of {hertz!r} Hz is nobody's; give 30 to 2000 Hz.")
+        if not -(1 << 62) <= self.seed < 1 << 62:
+            raise UsageError("the seed has too many digits; give a smaller whole number.")
         if self.unvoiced not in ("zero", "interpolate"):
             raise UsageError(f"unvoiced is {self.unvoiced!r}; it is `zero` or `interpolate`.")
         if self.sample_rate is not None and not 8_000 <= self.sample_rate <= 192_000:

@@ -122,7 +122,7 @@ def read_content(path: Path, inert: tuple[str, ...] = ()) -> Any:
         raise VoicewrightError(
             f"{path} has {size / 1e9:.1f} GB, more than any weights file known here; nothing of it was read."
         )
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
     content = _read_pickle(path, size, inert)
     _check_tensors(path, content, size)

@@ -82,7 +82,7 @@ def read_voice(path: Path) -> Found:
     """What the file holds, recognised but not yet compared with its configuration. Errors as `open_voice`."""
     content = read_content(path)
     metadata: Mapping[str, str] | None = None
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
