@@ -163,6 +163,14 @@ def lie(place: int, value: Any) -> dict[str, Any]:
     return content
 
 
+def nested(depth: int = 18) -> Any:
+    """Small in a file, 2^18 numbers when written out; with a few more it would be all of memory."""
+    value: Any = (1, 2)
+    for _ in range(depth):
+        value = (value, value)
+    return value
+
+
 LIES: dict[str, tuple[Any, str]] = {
     "wide": (lie(13, 65536), r"misshapen \(dec\.cond\.bias"),
     "absurd": (lie(13, 1 << 40), "no number that an RVC model can have"),
@@ -198,6 +206,14 @@ LIES: dict[str, tuple[Any, str]] = {
         classic(weight=classic()["weight"] | {"dec.door": torch.ones(1)}),
         r"1 unknown \(dec\.door\)",
     ),
+    "nested version": (classic(version=nested()), "its version is a tuple;"),
+    "nested vocoder": (classic(vocoder=nested()), "its vocoder is a tuple,"),
+    "nested block": (lie(9, nested()), "no kind of residual blocks"),
+    "nested name": (classic(weight={nested(4): 1}), "a tuple is no tensor"),
+    "terminal": (
+        classic(weight=classic()["weight"] | {"dec\x1b[31m" + "x" * 9000: torch.ones(1)}),
+        r"1 unknown \(dec \[31mx{92}\)",
+    ),
     "scalar": (classic(weight=classic()["weight"] | {"emb_g.weight": torch.tensor(1.0)}), "is no table"),
 }
 
@@ -210,6 +226,13 @@ def test_lies_are_refused_in_one_sentence(stored: Callable[..., Path], name: str
         open_voice(path)
     said = str(caught.value)
     assert said.startswith(str(path)) and said.endswith(".") and "\n" not in said and len(said) < 600
+
+
+def test_numbers_that_json_has_not_are_left_out(stored: Callable[..., Path]) -> None:
+    info = open_voice(
+        stored(classic(epoch=float("nan"), step=float("inf"), author="A", deep=[1.0, 1e400]))
+    ).info
+    assert info["author"] == "A" and info["deep"] == [1.0] and not {"epoch", "step"} & info.keys()
 
 
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])

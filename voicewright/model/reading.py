@@ -181,7 +181,9 @@ def _as_inert(names: Iterable[str]) -> list[Any]:
 
 
 def _refusal(path: Path, strange: Sequence[str]) -> str:
-    asks = f" ({', '.join(strange[:5])})" if strange else ""
+    # Names are a stranger's text: no control characters, which could steer a terminal, and no novels.
+    named = ("".join(mark if mark.isprintable() else " " for mark in name[:80]) for name in strange[:5])
+    asks = f" ({', '.join(named)})" if strange else ""
     return (
         f"{path} was refused and nothing in it was run: it holds more than tensors{asks}, which could run "
         "foreign code; ask for a safetensors file."
