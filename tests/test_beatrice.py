@@ -113,9 +113,46 @@ def test_opens_the_trainers_checkpoint(model: BeatriceModel, tmp_path: Path) -> 
     assert [voice.name for voice in opened.voices] == ["voice 0", "voice 1"]
     for key, value in model.state_dict().items():
         assert torch.equal(opened.state_dict()[key], value), key
-    path.write_bytes(path.read_bytes()[:-5000])
-    with pytest.raises(VoicewrightError, match="cannot be unpacked"):
+    whole = path.read_bytes()
+    for damaged in (whole[:-5000], whole[:20] + bytes(100) + whole[120:]):
+        path.write_bytes(damaged)
+        with pytest.raises(VoicewrightError, match="cannot be unpacked"):
+            open_trained(path)
+
+
+def test_a_small_file_does_not_unpack_to_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("voicewright.model.vc.beatrice.fold.MOST_BYTES", 3 << 20)
+    path = tmp_path / "checkpoint_1.pt.gz"
+    path.write_bytes(gzip.compress(bytes(5 << 20)))
+    with pytest.raises(VoicewrightError, match="unpacks to more than"):
         open_trained(path)
+
+
+@pytest.mark.parametrize(
+    ("part", "key", "value", "message"),
+    [
+        (2, "vq.codebooks", torch.zeros(50_000_000, 0, 0), r"table of voices is \[50000000, 0, 0\]"),
+        (2, "vq.codebooks", torch.tensor(1.0), r"table of voices is \[\]"),
+        (2, 7, torch.zeros(1), "does not fit"),
+        (0, "head.bias", torch.full((128,), float("nan")), "no numbers"),
+        (1, "head.weight", torch.zeros(()), "does not fit"),
+    ],
+)
+def test_lying_checkpoints(tmp_path: Path, part: int, key: object, value: Tensor, message: str) -> None:
+    parts = [dict(state) for state in trained()]
+    parts[part][key] = value  # type: ignore[index]
+    names = ("phone_extractor", "pitch_estimator", "net_g")
+    path = tmp_path / "checkpoint.pt"
+    torch.save(dict(zip(names, parts, strict=True)), path)
+    with pytest.raises(VoicewrightError, match=message) as caught:
+        open_trained(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_strange_names_are_written_and_read(model: BeatriceModel, tmp_path: Path) -> None:
+    voices = (BeatriceVoice("\U000e0001\x1b[31m"), BeatriceVoice("b"))
+    again = open_beatrice(save_beatrice(fold(*trained(), voices, "n" * 300), tmp_path))
+    assert again.voices == voices
 
 
 def test_strange_weights_are_named() -> None:
@@ -139,6 +176,9 @@ def test_strange_weights_are_named() -> None:
         (lambda f: _edit(f, "[voice.1]", "[voice.7]"), "numbered from 0"),
         (lambda f: _edit(f, "[model]", "[model"), "not valid TOML"),
         (lambda f: _edit(f, 'name = "Ann"', "name = 3"), r"\[voice\.0\] has no name"),
+        (lambda f: _edit(f, "= 57.5", f"= {10**400}"), r"average_pitch of \[voice\.0\]"),
+        (lambda f: _edit(f, "= 57.5", "= nan"), r"average_pitch of \[voice\.0\]"),
+        (lambda f: _edit(f, "= 57.5", "= " + "[" * 50_000), "not valid TOML"),
     ],
 )
 def test_damaged_folders(model: BeatriceModel, tmp_path: Path, spoil: object, message: str) -> None:

@@ -18,13 +18,14 @@ from test_convert_pipeline import local_pitch
 
 from voicewright.cli import main
 from voicewright.convert.index_build import build_index
+from voicewright.convert.open import rvc_file
 from voicewright.convert.pipeline import RvcConverter
 from voicewright.convert.protocol import ConvertOptions
 from voicewright.convert_commands import ConvertOrder, convert_file, pitch_of, plan
 from voicewright.engines.through import CHUNKS, ThroughEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
-from voicewright.model.vc.checkpoint import save_voice
+from voicewright.model.vc.checkpoint import open_voice, save_voice
 from voicewright.model.vc.config import SynthesizerConfig
 from voicewright.model.vc.hubert import ContentConfig, expected_shapes
 from voicewright.model.vc.synthesizer import Synthesizer
@@ -59,6 +60,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     build_index(noise("rows", (200, 768)).numpy(), folder, "singer")
     build_index(noise("rows", (200, 256)).numpy(), folder, "old", "v1", total=False)
     soundfile.write(folder / "in.wav", spoken(2.5, 24_000), 24_000)
+    soundfile.write(folder / "short.wav", np.zeros(1, np.float32), 24_000)
     return folder
 
 
@@ -110,7 +112,7 @@ def test_folders_keep_their_shape_and_a_bad_recording_stops_nothing(
 
 
 BAD = [
-    ([], 2, "nothing to convert"),
+    ([], 2, "name recordings and a voice"),
     (["nothing.wav"], 2, "there is no recording nothing.wav"),
     (["IN", "--to", "none.pth"], 2, "there is no voice none.pth"),
     (["IN", "--to", "INDEX"], 2, "is an index, not a voice"),
@@ -126,6 +128,8 @@ BAD = [
     (["IN", "-o", "no/such/out.wav"], 2, "there is no folder"),
     (["IN", "-o", "IN"], 2, "overwrite"),
     (["IN", "IN"], 2, "need a folder"),
+    (["IN", "--seed", str(1 << 70)], 2, "too many digits"),
+    (["SHORT", "--exact", "-o", "x.wav"], 1, "shorter than 10 ms"),
     (["IN", "--method", "guess"], 2, "no pitch method"),
     (["IN", "--embedder", "nobody"], 2, "no content model"),
     (["CONTENT", "-o", "x"], 2, "there are no recordings"),
@@ -148,6 +152,7 @@ def test_what_is_wrong_is_one_sentence(
         "INDEX": next(files.glob("added_*_singer_v2.index")),
         "OLD": next(files.glob("added_*_old_v1.index")),
         "CONTENT": files / "content",
+        "SHORT": files / "short.wav",
     }
     line: list[object] = ["convert", *(known.get(word, word) for word in words)]
     if "--to" not in words:
@@ -160,6 +165,21 @@ def test_what_is_wrong_is_one_sentence(
     told = capsys.readouterr().err
     assert sentence in told and told.count("\n") == 1 and told.startswith("voicewright: ")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_a_model_cannot_use_is_not_passed_over(
+    files: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("convert", files / "in.wav", "--device", "cuda", "-o", tmp_path / "x.wav") == 2
+    assert "only voices of RVC convert on another device" in capsys.readouterr().err
+
+
+def test_suffixes_in_capitals(files: Path, tmp_path: Path) -> None:
+    for name in ("S.PTH", "S.SafeTensors"):
+        save_voice(tmp_path / name.lower(), open_voice(files / "singer.pth").synthesizer)
+        (tmp_path / name.lower()).rename(tmp_path / name)
+        assert open_voice(tmp_path / name).config.speakers == 2
+        assert rvc_file(tmp_path / name) == tmp_path / name
 
 
 def test_a_missing_content_model_says_where_it_belongs(

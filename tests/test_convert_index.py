@@ -146,6 +146,17 @@ def test_lying_sizes_allocate_nothing(built: Path, tmp_path: Path) -> None:
         Index.open(path)
 
 
+def test_a_file_does_not_say_how_long_a_search_takes(tmp_path: Path) -> None:
+    """As many probes as cells would take gigabytes for a thousand queries."""
+    rows = features(2000)
+    data = bytearray(encode(rows[:1000], rows))
+    assert struct.unpack_from("<QQ", data, 37) == (1000, 1)
+    struct.pack_into("<Q", data, 45, 1 << 40)
+    (tmp_path / "added_slow.index").write_bytes(data)
+    index = Index.open(tmp_path / "added_slow.index")
+    assert len(index.centroids) > 900 and index.nprobe <= 256
+
+
 def test_an_index_of_another_version_and_no_index(built: Path, tmp_path: Path) -> None:
     with pytest.raises(VoicewrightError, match=r"256 wide, of v1, and the voice is v2, 768 wide"):
         Index.open(built, "v2")

@@ -226,6 +226,14 @@ def test_a_recording_is_paced_like_speech(tmp_path: Path) -> None:
         (["--live", "--to", "tiny", "--block", "0.001"], "block is 0.001"),
         (["--live", "--to", "tiny", "--pitch", "high"], "the pitch is 'high'"),
         (["--serve", "w-okada", "--origin", "evil"], "is no origin"),
+        (["--serve", "w-okada", "--origin", "http://["], "is no origin"),
+        (["--serve", "w-okada", "--port", "99999"], "there is no port 99999"),
+        (["--serve", "w-okada", "--page", "nowhere"], "there is no folder nowhere"),
+        (["--live-from", "a.wav", "-o", "-"], "say where the result goes"),
+        (["--live-from", "a.wav", "-o", "x.txt"], "audio is written as"),
+        (["--live-from", "a.wav", "-o", "./a.wav"], "would overwrite the recording"),
+        (["--live", "--to", "tiny", "--target-pitch", "-7"], "target pitch of -7.0 Hz"),
+        (["--live", "--to", "tiny", "--device", "cuda"], "leave --device out"),
     ],
 )
 def test_wrong_use_is_said(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

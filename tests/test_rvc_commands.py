@@ -118,6 +118,8 @@ def test_merge(singer: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str])
         (["convert", "{}", "-o", "out.bin"], "name a .pth or .safetensors file"),
         (["convert", "{}", "{}", "-o", "out.pth"], "is no folder, which several voices need"),
         (["convert", "{}", "-o", "out.pth", "--rows", "511"], "are for voicepacks"),
+        (["convert", "{}", "-o", "{}"], "would overwrite a voice"),
+        (["merge", "{}", "{}", "-o", "{}"], "would overwrite a voice"),
         (["inspect", "missing.pth"], "missing.pth does not exist"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import base64
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,8 @@ import socketio
 from live_fakes import Echo, voice_like
 
 from voicewright.convert.block import whole
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
+from voicewright.serve.guard import check_origin
 from voicewright.serve.session import Given, Session
 from voicewright.serve.slots import Slots, Uploads
 from voicewright.serve.wokada import Runner, Server, to_int16
@@ -285,6 +287,7 @@ def test_a_bad_model_does_not_become_a_slot(site: Site) -> None:
         "evil.pth",
         "a\0b.pth_0",
         "_0",
+        "\u00e4" * 110 + ".pth_0",
     ],
 )
 def test_names_of_files_are_not_trusted(site: Site, name: str, tmp_path: Path) -> None:
@@ -311,6 +314,73 @@ def test_slots_name_no_files_elsewhere(site: Site, tmp_path: Path) -> None:
     assert site.get("/slots/1/..%2f..%2fsecret.pth").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("defaultIndexRatio", "nan"),
+        ("defaultTune", 1e400),
+        ("name", "\ud800"),
+        ("name", "x" * (2 << 20)),
+        ("speakers", "[" * 100_000),
+        ("speakers", '{"0": NaN}'),
+    ],
+)
+def test_a_slots_facts_stay_readable(site: Site, key: str, value: object) -> None:
+    site.upload("good.pth", b"voice")
+    assert site.load(2, ("good.pth", "rvcModel")).status_code == 200
+    before = site.slots.read(2)
+    answer = site.post("/update_model_info", {"newData": json.dumps({"slot": 2, "key": key, "val": value})})
+    assert answer.status_code == 400 and len(answer.json()["msg"]) < 200
+    assert site.get("/info").status_code == 200 and site.slots.read(2) == before is not None
+
+
+def test_entries_that_cannot_be_sent_are_passed_over(site: Site, tmp_path: Path) -> None:
+    for number, facts in enumerate(('{"a": NaN}', '{"a": "\\ud800"}', '{"a": 1e999}', "[" * 100_000)):
+        (tmp_path / "slots" / str(number)).mkdir(parents=True)
+        (tmp_path / "slots" / str(number) / "params.json").write_text(facts)
+    (tmp_path / "slots" / "\u00b2").mkdir()
+    assert [slot["slotIndex"] for slot in site.get("/info").json()["modelSlots"]] == [499]
+
+
+def test_names_in_json_are_no_traps(site: Site) -> None:
+    for name in ("\ud800.pth", "\u00e4" * 150 + ".pth", "a" * 300 + ".pth"):
+        assert site.load(2, (name, "rvcModel")).status_code == 400
+    assert site.get("/slots/1/" + "a" * 250 + ".png").status_code == 404
+    form = {"filename": "a.pth", "filenameChunkNum": "\u00b2"}
+    assert site.post("/concat_uploaded_file", form).status_code == 400
+    url = site.url + "/api/configuration-manager/configuration"
+    for number in ("Infinity", "NaN", "1e999"):
+        assert requests.put(url, data=f'{{"extra_frame_sec": {number}}}', timeout=20).status_code == 400
+
+
+def test_a_disk_that_refuses_is_answered(site: Site, tmp_path: Path) -> None:
+    (tmp_path / "uploads").write_text("no folder")
+    answer = site.post("/upload_file", {"filename": "a.pth_0"}, files={"file": ("blob", b"x")})
+    assert answer.status_code == 507 and "disk refused" in answer.json()["msg"]
+
+
+def test_old_uploads_make_room(site: Site, tmp_path: Path) -> None:
+    part = {"files": {"file": ("b", bytes(700_000))}}
+    assert site.post("/upload_file", {"filename": "a.pth_0"}, **part).ok
+    os.utime(tmp_path / "uploads" / "a.pth_0", (1, 1))
+    assert site.post("/upload_file", {"filename": "b.pth_0"}, **part).ok
+    assert [path.name for path in (tmp_path / "uploads").iterdir()] == ["b.pth_0"]
+
+
+def test_a_body_of_no_stated_length_is_cut_off(site: Site, capfd: pytest.CaptureFixture[str]) -> None:
+    pieces = (bytes(1 << 20) for _ in range(12))
+    answer = requests.post(site.url + "/test", data=pieces, timeout=20)
+    assert answer.status_code == 413 and "Traceback" not in capfd.readouterr().err
+
+
+def test_deafening_sound_does_not_spoil_the_stream(site: Site) -> None:
+    url = "/api/voice-changer/convert_chunk"
+    for level in (3e38, 0.1):
+        wave = np.full(24_000, level, "<f4")
+        answer = site.post(url, files={"waveform": ("w", wave.tobytes())})
+        assert answer.status_code == 200 and np.abs(np.frombuffer(answer.content, "<f4")).max() < 20
+
+
 def test_uploads_are_capped(site: Site) -> None:
     assert site.post("/upload_file", {"filename": "a.pth_0"}, files={"file": ("b", bytes(700_000))}).ok
     answer = site.post("/upload_file", {"filename": "a.pth_1"}, files={"file": ("b", bytes(700_000))})
@@ -325,10 +395,20 @@ def test_uploads_are_capped(site: Site) -> None:
 
 
 def test_pages_from_elsewhere_are_refused(site: Site) -> None:
-    for origin in ("https://evil.example", "null", f"http://evil.example:{site.port}", "http://localhost:1"):
+    for origin in (
+        "https://evil.example",
+        "null",
+        "http://[",
+        "http://127.0.0.1:x@evil.example",
+        f"http://evil.example:{site.port}",
+        "http://localhost:1",
+    ):
         assert site.get("/info", headers={"Origin": origin}).status_code == 403
         with pytest.raises(socketio.exceptions.ConnectionError):
             Client(site.url, transports=["websocket"], headers={"Origin": origin})
+    picture = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "no-cors"}
+    assert site.get("/info", headers=picture).status_code == 403
+    assert site.get("/info", headers=picture | {"Sec-Fetch-Mode": "navigate"}).status_code == 200
     for origin in (site.url, f"http://localhost:{site.port}"):
         assert site.get("/info", headers={"Origin": origin}).status_code == 200
     client = Client(site.url, transports=["websocket"], headers={"Origin": site.url})
@@ -359,6 +439,18 @@ def test_origins_may_be_allowed(tmp_path: Path) -> None:
         assert any("no voice is chosen" in str(message) for message in client.messages)
     finally:
         site.close()
+
+
+def test_origins_are_written_as_browsers_write_them() -> None:
+    for given, sent in (
+        ("HTTPS://Voice.Example:443/", "https://voice.example"),
+        ("http://a:8080", "http://a:8080"),
+        ("http://[::1]:80", "http://[::1]"),
+    ):
+        assert check_origin(given) == sent
+    for bad in ("evil", "null", "http://[", "http://a:x", "http://a?b", "http://u@a", "file:///x", "http://"):
+        with pytest.raises(UsageError, match="is no origin"):
+            check_origin(bad)
 
 
 def test_one_client_at_a_time(site: Site) -> None:

@@ -256,6 +256,8 @@ def convert(
         )  # fmt: skip
         if recordings:
             raise UsageError("--live, --live-from and --serve take no recordings; leave them out.")
+        if device != "cpu":
+            raise UsageError("--live, --live-from and --serve compute on the cpu; leave --device out.")
         if code := stream(streaming, sound, as_json):
             raise typer.Exit(code)
         return

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
@@ -111,7 +112,7 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
     single = len(order.inputs) == 1 and not order.inputs[0].is_dir()
     output = order.output
     if single and output is not None and not Path(output).is_dir() and not output.endswith("/"):
-        _check_file(output, found[0][0])
+        check_file(output, found[0][0])
         return [(found[0][0], Path(output))], False
     if output == "-":
         raise UsageError("only one recording at a time goes to standard output; give -o a folder.")
@@ -124,23 +125,25 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
         (source, folder / place.with_suffix(f".{order.format}"), folder / f"{place}.{order.format}")
         for source, place in found
     ]
-    taken = [plain for _, plain, _ in named]
-    work = [(source, plain if taken.count(plain) == 1 else longer) for source, plain, longer in named]
+    taken = Counter(plain for _, plain, _ in named)
+    work = [(source, plain if taken[plain] == 1 else longer) for source, plain, longer in named]
     if output is None:
         source = work[0][0]
         work = [(source, Path(f"{source.stem}-{Path(order.to).stem}.{order.format}"))]
     inputs = {source.resolve() for source, _ in work}
+    made = Counter(target for _, target in work)
     for source, target in work:
         if target.resolve() in inputs:
             raise UsageError(
                 f"{target} would overwrite a recording that is to be converted; name another -o."
             )
-        if [other for _, other in work].count(target) > 1:
+        if made[target] > 1:
             raise UsageError(f"two recordings would both become {target}; convert {source} by itself.")
     return work, True
 
 
-def _check_file(output: str, source: Path) -> None:
+def check_file(output: str, source: Path) -> None:
+    """Raises UsageError unless `output` is a file that can be made of `source`; - is."""
     from voicewright.audio.writer import WRITABLE
 
     if output == "-":

@@ -107,8 +107,8 @@ def stream(order: LiveOrder, options: LiveOptions, as_json: bool = False) -> int
         return _serve(order, options)
     if order.to is None:
         order = replace(order, to="tiny")
-    if order.live_from is not None and order.output is None:
-        raise UsageError("say where the result goes: -o out.wav.")
+    if order.live_from is not None:
+        _check_output(order.live_from, order.output)
     done = _from_file(order, options) if order.live_from else _devices(order, options)
     if as_json:
         print(json.dumps({**asdict(done), "live": done.live}, ensure_ascii=False))
@@ -116,6 +116,15 @@ def stream(order: LiveOrder, options: LiveOptions, as_json: bool = False) -> int
         for line in done.lines():
             print(line, file=sys.stderr)
     return 0
+
+
+def _check_output(source: Path, output: str | None) -> None:
+    """Raises UsageError for what cannot be written, and for the recording itself, before anything opens."""
+    from voicewright.convert_commands import check_file
+
+    if output is None or output == "-":
+        raise UsageError("say where the result goes: -o out.wav.")
+    check_file(output, source)
 
 
 def _list(as_json: bool) -> int:
@@ -244,10 +253,15 @@ def _serve(order: LiveOrder, options: LiveOptions) -> int:
     from voicewright.artifacts import cache_folder
     from voicewright.convert.open_live import open_live
     from voicewright.convert.rvc_block import RvcOpener
-    from voicewright.serve.guard import is_loopback
+    from voicewright.serve.guard import check_origin, is_loopback
     from voicewright.serve.session import Given, Session
     from voicewright.serve.slots import Slots, Uploads
 
+    if not 0 <= order.port <= 65_535:
+        raise UsageError(f"there is no port {order.port}; give --port 1 to 65535, or 0 for a free one.")
+    if order.page is not None and not order.page.is_dir():
+        raise UsageError(f"there is no folder {order.page}; --page names the one with w-okada's index.html.")
+    origins = tuple(check_origin(origin) for origin in order.origins)
     given = None
     if order.to is not None:
         voice = open_live(order.to, order.index, embedder=order.embedder)
@@ -255,7 +269,7 @@ def _serve(order: LiveOrder, options: LiveOptions) -> int:
     folder = order.slots or cache_folder() / "w-okada"
     start = _first_settings(options)
     session = Session(Slots(folder), Uploads(folder / ".uploads"), RvcOpener(order.embedder), given, start)
-    server = Server(session, hosts=(order.host,), origins=order.origins, page=order.page)
+    server = Server(session, hosts=(order.host,), origins=origins, page=order.page)
     if not is_loopback(order.host):
         print(
             f"anyone who reaches {order.host} can use this server and load voices into it.", file=sys.stderr

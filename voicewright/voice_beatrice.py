@@ -22,18 +22,20 @@ def is_beatrice(words: str | Path) -> bool:
 
 def inspect(path: Path) -> dict[str, Any]:
     """What a model is, as a record. Raises VoicewrightError for whatever is none."""
+    from voicewright.model.vc.recognise import printable
+
     model = _opened(path)
     voices = {
-        str(number): f"{voice.name}, about {440 * 2 ** ((voice.average_pitch - 69) / 12):.0f} Hz"
+        str(number): f"{printable(voice.name)}, about {440 * 2 ** ((voice.average_pitch - 69) / 12):.0f} Hz"
         for number, voice in enumerate(model.voices)
     }
     facts: dict[str, Any] = {
-        "voice": model.name,
+        "voice": printable(model.name),
         "file": str(path),
         "what": "Beatrice 2 model" if path.suffix != ".gz" else "checkpoint of Beatrice 2's trainer",
         "version": model.version,
         "sample_rate": model.sample_rate,
-        "description": model.description,
+        "description": printable(model.description),
         "voices": voices,
         "licence": "not stated; the format has no place for one",
         "parameters": sum(value.numel() for value in model.state_dict().values()),

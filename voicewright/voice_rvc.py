@@ -35,8 +35,6 @@ def is_rvc(words: str | Path) -> bool:
 
 def inspect(path: Path) -> dict[str, Any]:
     """What a voice is and needs, as a record. Raises VoicewrightError for whatever is no RVC voice."""
-    import hashlib
-
     from voicewright.model.vc.checkpoint import open_voice
 
     voice = open_voice(path)
@@ -56,11 +54,18 @@ def inspect(path: Path) -> dict[str, Any]:
         "author": info.pop("author", None),
         "licence": next((info.pop(key) for key in LICENCE_KEYS if key in info), "not stated"),
         "parameters": count,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": _digest(path),
         "says": {key: value for key, value in info.items() if key != "embedder_model" and value != ""},
         "notes": voice.notes,
     }
     return {key: value for key, value in facts.items() if value not in (None, {}, [])}
+
+
+def _digest(path: Path) -> str:
+    import hashlib
+
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _epochs(info: dict[str, Any]) -> int | None:
@@ -92,7 +97,7 @@ def convert(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[str]]
         raise UsageError(f"{output} is no folder, which several voices need; make it first.")
     else:
         targets = [output]
-    _check(targets, SUFFIXES)
+    _check(targets, SUFFIXES, inputs)
     if len(set(targets)) < len(targets):
         raise UsageError("two voices have one name; convert them one after the other.")
     notes: list[str] = []
@@ -107,7 +112,7 @@ def merge(inputs: Sequence[Path], output: Path, shares: str | None) -> tuple[Con
     """Several voices mixed into one file; what was made, and notes."""
     from voicewright.model.vc.checkpoint import SUFFIXES, merge, open_voice, save_voice
 
-    _check([output], SUFFIXES)
+    _check([output], SUFFIXES, inputs)
     voices = [open_voice(path) for path in inputs]
     try:
         given = None if shares is None else [float(share) for share in shares.split(",")]
@@ -125,8 +130,11 @@ def merge(inputs: Sequence[Path], output: Path, shares: str | None) -> tuple[Con
     return mixed, [*notes, NO_INDEX]
 
 
-def _check(targets: Sequence[Path], suffixes: Sequence[str]) -> None:
+def _check(targets: Sequence[Path], suffixes: Sequence[str], inputs: Sequence[str | Path]) -> None:
+    sources = {Path(words).resolve() for words in inputs}
     for target in targets:
+        if target.resolve() in sources:
+            raise UsageError(f"{target} would overwrite a voice that is read; name another file with -o.")
         if target.suffix not in suffixes:
             raise UsageError(f"{target}: name a .pth or .safetensors file.")
         if not target.parent.is_dir():

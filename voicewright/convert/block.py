@@ -80,6 +80,8 @@ class LiveOptions:
                 continue
             if not least <= value <= most:
                 raise UsageError(f"{name} is {value}; it must be between {least:g} and {most:g}.")
+        if self.target_pitch is not None and not 30 <= self.target_pitch <= 2000:
+            raise UsageError(f"a target pitch of {self.target_pitch} Hz is nobody's; give 30 to 2000 Hz.")
         if self.silence is not None and not -120 <= self.silence <= 0:
             raise UsageError(f"silence is {self.silence} dB; it must be between -120 and 0, or off.")
         if not 0 <= self.fade[0] <= self.fade[1] <= 1:

@@ -21,7 +21,7 @@ from voicewright.convert.protocol import (
 )
 from voicewright.convert.signal import high_pass, loudness_around
 from voicewright.convert.voice import Heard, Parts, protect, settle, speaker_row
-from voicewright.errors import Cancel, UsageError, stop_if
+from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
 
 MOST_SECONDS = 1800.0
 """Everything is held in memory, as upstream holds it."""
@@ -51,6 +51,8 @@ def convert_exactly(
             "exact conversion knows neither formant shift nor interpolated pitch; leave them out."
         )
     wave = soxr.resample(values, rate, CONTENT_RATE) if rate != CONTENT_RATE else values
+    if len(wave) < PITCH_HOP:
+        raise VoicewrightError("the recording is shorter than 10 ms, which RVC-WebUI cannot convert either.")
     peak = float(np.abs(wave).max()) / _LOUDEST
     wave = high_pass(wave / peak if peak > 1 else wave)
     chunks = UPSTREAM_CHUNKS if options.chunks == Chunks() else options.chunks

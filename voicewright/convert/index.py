@@ -36,6 +36,9 @@ WIDTHS = {"v1": 256, "v2": 768}
 MOST_BYTES = 8 * 2**30
 _SPARE = 8
 """Candidates beyond those wanted, from distances that BLAS rounds; they are measured again exactly."""
+_MOST_PROBES = 256
+"""Cells of a search, whatever a file says: each costs time and memory. RVC writes 1, its ancestors up to
+16."""
 _QUERIES = 1024
 """Queries looked up at a time: their distances to all centroids are held."""
 _L2 = 1
@@ -263,7 +266,7 @@ def _parse(cls: type[Index], path: Path, data: memoryview, version: str | None) 
         raise IndexFileError(f"{path} holds values that are not numbers: it is damaged; copy it again.")
     bounds = np.concatenate([[0], np.cumsum(sizes[sizes > 0])]).astype(np.int64)
     # Cells without features are left out: a search that ends in one finds nothing, and RVC NaN.
-    return cls(path, centroids[sizes > 0], rows, bounds, ids, max(1, min(int(nprobe), 1 << 16)))
+    return cls(path, centroids[sizes > 0], rows, bounds, ids, max(1, min(int(nprobe), _MOST_PROBES)))
 
 
 def _centroids(path: Path, reader: _Reader, width: int, nlist: int) -> Floats:

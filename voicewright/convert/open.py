@@ -41,6 +41,8 @@ def open_converter(
         for word, given in (("--index", index), ("--embedder", embedder)):
             if given is not None:
                 raise UsageError(f"{word} belongs to voices of RVC, and {to} is none; leave it out.")
+        if device != "cpu":
+            raise UsageError(f"only voices of RVC convert on another device than cpu, and {to} is none.")
     if other is not None:
         from voicewright.convert.beatrice import open_beatrice_voice
 
@@ -106,7 +108,7 @@ def rvc_file(to: str | Path) -> Path | None:
             f"{path} is an ONNX file; give the voice's .pth, which holds the same and opens everywhere."
         )
     if path.is_file():
-        if path.suffix not in RVC_SUFFIXES:
+        if path.suffix.lower() not in RVC_SUFFIXES:
             raise UsageError(f"{path} is no voice: one of RVC is a .pth or .safetensors file.")
         # Our own weights have their configuration beside them.
         return None if (path.parent / "config.json").is_file() else path

@@ -72,6 +72,49 @@ class _Survey:
     storages: dict[str, int] = field(default_factory=dict)
 
 
+class _Depths:
+    """Follows a pickle's stack as `pickletools.dis` does, to know how deep its tuples lie in each other.
+
+    A tuple that holds another twice, and so on forty times, is small, but to hash it (as a dictionary's key)
+    takes years."""
+
+    MOST = 12
+    _MARK = -1
+
+    def __init__(self) -> None:
+        self._stack: list[int] = []
+        self._memo: dict[int, int] = {}
+
+    def follow(self, operation: pickletools.OpcodeInfo, argument: Any) -> None:
+        name, stack = operation.name, self._stack
+        if name.endswith("PUT") or name == "MEMOIZE":
+            self._memo[len(self._memo) if argument is None else argument] = stack[-1] if stack else 0
+            return
+        if name.endswith("GET"):
+            stack.append(self._memo.get(argument, 0))
+            return
+        if name == "DUP":
+            stack.append(stack[-1] if stack else 0)
+            return
+        before = list(operation.stack_before)
+        taken: list[int] = []
+        if pickletools.markobject in before or (name == "POP" and stack and stack[-1] == self._MARK):
+            while stack and stack[-1] != self._MARK:
+                taken.append(stack.pop())
+            if stack:
+                stack.pop()
+            before = before[: before.index(pickletools.markobject)] if name != "POP" else []
+        for _ in before:
+            taken.append(stack.pop() if stack else 0)
+        if name == "MARK":
+            stack.append(self._MARK)
+            return
+        depth = 1 + max(taken, default=0) if "TUPLE" in name or name == "FROZENSET" else 0
+        if depth > self.MOST:
+            raise pickle.UnpicklingError("tuples lie deeper in each other than in any weights file")
+        stack.extend([depth] * len(operation.stack_after))
+
+
 class _Surveyor(pickle.Unpickler):
     """Goes through a pickle with every global inert, so that no code of it or of anyone runs."""
 
@@ -99,11 +142,12 @@ class _Surveyor(pickle.Unpickler):
 
 def _survey_one(file: BinaryIO, survey: _Survey) -> None:
     """One pickle from where `file` stands, its places in memory checked before any is taken."""
-    start = file.tell()
+    start, depths = file.tell(), _Depths()
     for count, (operation, argument, _) in enumerate(pickletools.genops(file)):
         # The unpickler makes its table as long as the highest number in it, before anything stands there.
         if operation.name.endswith("PUT") and argument is not None and argument > count:
             raise pickle.UnpicklingError("an object has a number higher than there are objects")
+        depths.follow(operation, argument)
     file.seek(start)
     _Surveyor(file, survey).load()
 
@@ -122,7 +166,7 @@ def read_content(path: Path, inert: tuple[str, ...] = ()) -> Any:
         raise VoicewrightError(
             f"{path} has {size / 1e9:.1f} GB, more than any weights file known here; nothing of it was read."
         )
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path)
     content = _read_pickle(path, size, inert)
     _check_tensors(path, content, size)
@@ -181,7 +225,9 @@ def _as_inert(names: Iterable[str]) -> list[Any]:
 
 
 def _refusal(path: Path, strange: Sequence[str]) -> str:
-    asks = f" ({', '.join(strange[:5])})" if strange else ""
+    # Names are a stranger's text: no control characters, which could steer a terminal, and no novels.
+    named = ("".join(mark if mark.isprintable() else " " for mark in name[:80]) for name in strange[:5])
+    asks = f" ({', '.join(named)})" if strange else ""
     return (
         f"{path} was refused and nothing in it was run: it holds more than tensors{asks}, which could run "
         "foreign code; ask for a safetensors file."

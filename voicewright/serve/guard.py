@@ -19,6 +19,7 @@ Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
+_PORTS = {"http": 80, "https": 443}
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
@@ -33,11 +34,17 @@ def is_loopback(host: str) -> bool:
 
 
 def check_origin(origin: str) -> str:
-    """`https://example.org:8443` as it must be in the header. Raises UsageError for anything else."""
-    parts = urlsplit(origin)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path not in ("", "/"):
+    """`https://example.org:8443` as browsers write it in the header. Raises UsageError for anything else."""
+    try:
+        parts = urlsplit(origin)
+        port = parts.port
+    except ValueError:  # a broken address, or a port that is none
+        parts, port = urlsplit(""), None
+    more = parts.path not in ("", "/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in _PORTS or not parts.hostname or more:
         raise UsageError(f"{origin!r} is no origin; write scheme and host, as in https://example.org:8080.")
-    return f"{parts.scheme}://{parts.netloc}"
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    return f"{parts.scheme}://{host}" + (f":{port}" if port not in (None, _PORTS[parts.scheme]) else "")
 
 
 class Guard:
@@ -70,14 +77,23 @@ class Guard:
         origin = headers.get("origin")
         if origin is not None and not self._trusted(origin, host, port):
             return 403, f"Pages of {origin} may not use this server; --origin allows those you trust."
+        # Pictures and scripts of a page come without Origin; that someone followed a link is no harm.
+        elsewhere = (
+            headers.get("sec-fetch-site") == "cross-site" and headers.get("sec-fetch-mode") != "navigate"
+        )
+        if origin is None and elsewhere:
+            return 403, "Pages from elsewhere may not use this server; --origin allows those you trust."
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._largest:
+        if not (length.isascii() and length.isdigit()) or int(length) > self._largest:
             return 413, f"A request may have {self._largest} bytes at most."
         return None
 
     def _trusted(self, origin: str, host: str, port: str) -> bool:
         """Pages of this very server (localhost and 127.0.0.1 are one), and those that were allowed."""
-        parts = urlsplit(origin)
+        try:
+            parts = urlsplit(origin)
+        except ValueError:
+            return False
         its_host, its_port = _split(parts.netloc)
         same = its_host == host or {its_host, host} <= self._hosts
         return origin in self._origins or (parts.scheme in ("http", "https") and same and its_port == port)

@@ -26,6 +26,8 @@ HELD = 5.0
 """Seconds after its last piece for which a client owns the stream."""
 LONGEST = 10.0
 """Seconds of a piece, at most."""
+LOUDEST = 8.0
+"""Of full scale."""
 WAITING = 3
 """Pieces of a client that may wait; further ones are answered with silence, so that the delay does not
 grow."""
@@ -132,7 +134,8 @@ class Session:
         if not np.isfinite(samples).all():
             raise UsageError("a piece holds values that are no numbers.")
         with self._lock:
-            return self._converted(samples)
+            # Beyond any sound, what is computed overflows, and stays in the stream's buffers.
+            return self._converted(np.clip(samples, -LOUDEST, LOUDEST))
 
     def leave(self, who: str) -> None:
         """The client is gone; the next may have the stream."""

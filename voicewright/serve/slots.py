@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,11 @@ INDEXES = (".index",)
 ICONS = (".png", ".jpg", ".jpeg", ".gif", ".webp")
 LARGEST_SLOT = 499
 LARGEST_PARAMS = 1 << 20
-_NAME = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|]{1,200}")
+LONGEST_NAME = 200
+"""Bytes; file systems have 255, and a name gets a number and a suffix while it is written."""
+STALE = 3600.0
+"""Seconds after which what was not loaded makes room for other uploads."""
+_NAME = re.compile(r"[^\x00-\x1f\x7f/\\:*?\"<>|\ud800-\udfff]{1,200}")
 _EDITABLE = {
     "name": str,
     "description": str,
@@ -39,7 +44,8 @@ _EDITABLE = {
 def safe_name(name: object, suffixes: tuple[str, ...]) -> str:
     """The last part of a client's file name, if it is one that may be stored. Raises UsageError."""
     text = str(name).replace("\\", "/").rsplit("/", 1)[-1]
-    if not _NAME.fullmatch(text) or text.startswith(".") or Path(text).suffix.lower() not in suffixes:
+    fits = _NAME.fullmatch(text) and len(text.encode()) <= LONGEST_NAME
+    if not fits or text.startswith(".") or Path(text).suffix.lower() not in suffixes:
         raise UsageError(f"{text[:80]!r} cannot be taken; send a file that ends in {', '.join(suffixes)}.")
     return text
 
@@ -70,11 +76,23 @@ class Uploads:
             raise UsageError("a part of a file must be named after the file, with its number: model.pth_0.")
         kept = f"{safe_name(match[1], MODELS + INDEXES + ICONS)}_{int(match[2])}"
         self.folder.mkdir(parents=True, exist_ok=True)
-        there = sum(entry.stat().st_size for entry in os.scandir(self.folder) if entry.is_file())
-        if there + len(data) > self.room:
+        if self._held() + len(data) > self.room and self._held(time.time() - STALE) + len(data) > self.room:
             raise VoicewrightError(f"uploads may take {self.room >> 20} MB together; load some first.")
         write_atomically(self.folder / kept, data, sync=False)
         return kept
+
+    def _held(self, since: float | None = None) -> int:
+        """Bytes that are here; with `since` after what is older was deleted."""
+        held = 0
+        for entry in os.scandir(self.folder):
+            if not entry.is_file(follow_symlinks=False):
+                continue
+            about = entry.stat()
+            if since is not None and about.st_mtime < since:
+                Path(entry).unlink(missing_ok=True)
+            else:
+                held += about.st_size
+        return held
 
     def join(self, name: str, count: int) -> Path:
         """Parts 0 to `count` - 1 → the file; the parts are gone."""
@@ -118,7 +136,8 @@ class Slots:
             if path.stat().st_size > LARGEST_PARAMS:
                 return None
             said = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            _written(said)
+        except (OSError, ValueError, RecursionError):
             return None
         return said if isinstance(said, dict) else None
 
@@ -127,7 +146,7 @@ class Slots:
         numbers = sorted(
             int(entry.name)
             for entry in (self.folder.iterdir() if self.folder.is_dir() else ())
-            if entry.name.isdigit() and int(entry.name) <= LARGEST_SLOT
+            if re.fullmatch("[0-9]{1,3}", entry.name) and int(entry.name) <= LARGEST_SLOT
         )
         filled = [(number, self.read(number)) for number in numbers]
         return [{**said, "slotIndex": number} for number, said in filled if said]
@@ -195,11 +214,15 @@ class Slots:
             raise UsageError(f"{key[:40]!r} of a slot cannot be changed; {', '.join(_EDITABLE)} can.")
         try:
             said[key] = json.loads(value) if kind is dict and isinstance(value, str) else kind(value)
-        except (TypeError, ValueError):
-            raise UsageError(f"{str(value)[:40]!r} is no value for {key}.") from None
+            data = _written(said)
+        except (TypeError, ValueError, OverflowError, RecursionError):
+            raise UsageError(f"what was sent is no value for {key}.") from None
         if kind is dict and not isinstance(said[key], dict):
             raise UsageError(f"{key} must be an object of numbers and names.")
-        data = json.dumps(said, indent=4).encode()
+        if len(data) > LARGEST_PARAMS:
+            raise UsageError(
+                f"{key} is too long; a slot's facts may have {LARGEST_PARAMS >> 20} MB together."
+            )
         write_atomically(self._folder(number) / "params.json", data)
 
     def set_icon(self, number: int, picture: Path) -> None:
@@ -209,3 +232,8 @@ class Slots:
         shutil.move(picture, self._folder(number) / picture.name)
         said["iconFile"] = f"slots/{number}/{picture.name}"
         write_atomically(self._folder(number) / "params.json", json.dumps(said, indent=4).encode())
+
+
+def _written(said: Any) -> bytes:
+    """JSON that every client can read. Raises ValueError for what has none: NaN, halves of characters."""
+    return json.dumps(said, indent=4, ensure_ascii=False, allow_nan=False).encode()

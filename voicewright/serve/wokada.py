@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from starlette.applications import Starlette
 from starlette.datastructures import FormData, UploadFile
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
@@ -81,7 +81,12 @@ class Server:
         self.sio.on("disconnect", self._on_disconnect, namespace="/test")
         rest = Starlette(
             routes=self._routes(page),
-            exception_handlers={VoicewrightError: _failed, HTTPException: _refused},
+            exception_handlers={
+                VoicewrightError: _failed,
+                HTTPException: _refused,
+                OSError: _disk,
+                ClientDisconnect: _gone,
+            },
             lifespan=None,
         )
         self.app: App = Guard(
@@ -282,6 +287,8 @@ class Server:
         samples = {"extra_frame_sec": "extraConvertSize", "crossfade_sec": "crossFadeOverlapSize"}
         if key not in samples or not isinstance(value, int | float):
             raise UsageError(f"{key} cannot be changed here.")
+        if not abs(value) < 1e6:
+            raise UsageError(f"{str(value)[:40]} is no value for {key}.")
         return samples[key], str(round(value * rate))
 
     def _shown(self) -> list[dict[str, Any]]:
@@ -347,7 +354,7 @@ def _text(form: FormData, name: str) -> str:
 
 
 def _whole(text: str, name: str) -> int:
-    if not text.isdigit():
+    if not (text.isascii() and text.isdigit()):
         raise UsageError(f"{name} must be a whole number.")
     return int(text[:9])
 
@@ -370,6 +377,17 @@ def _failed(request: Request, error: Exception) -> Response:
 def _refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     return JSONResponse({"status": "ERROR", "msg": error.detail}, status_code=error.status_code)
+
+
+def _disk(request: Request, error: Exception) -> Response:
+    assert isinstance(error, OSError)
+    why = f"the server's disk refused ({error.strerror or type(error).__name__}); free some space."
+    return JSONResponse({"status": "ERROR", "msg": why}, status_code=507)
+
+
+def _gone(request: Request, error: Exception) -> Response:
+    """Nobody hears it, unless Guard cut the body off."""
+    return JSONResponse({"status": "ERROR", "msg": "the request's body is too long."}, status_code=413)
 
 
 def run(

@@ -23,7 +23,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import Unfilled, write_atomically
 from voicewright.model.reading import read_content
 from voicewright.model.vc.config import SynthesizerConfig
-from voicewright.model.vc.recognise import METADATA, Found, Info, plain_info, recognised
+from voicewright.model.vc.recognise import METADATA, Found, Info, plain_info, recognised, shown
 from voicewright.model.vc.synthesizer import Synthesizer
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def read_voice(path: Path) -> Found:
     """What the file holds, recognised but not yet compared with its configuration. Errors as `open_voice`."""
     content = read_content(path)
     metadata: Mapping[str, str] | None = None
-    if path.suffix == ".safetensors":
+    if path.suffix.lower() == ".safetensors":
         try:
             with safe_open(path, "pt") as file:
                 metadata = file.metadata() or {}
@@ -119,7 +119,11 @@ def _compare(given: Mapping[str, tuple[int, ...]], wanted: Mapping[str, tuple[in
         if given[name] != wanted[name]
     ]
     parts = [("lacking", missing), ("unknown", foreign), ("misshapen", other)]
-    told = [f"{len(names)} {what} ({', '.join(names[:3])})" for what, names in parts if names]
+    told = [
+        f"{len(names)} {what} ({', '.join(shown(name, 100) for name in names[:3])})"
+        for what, names in parts
+        if names
+    ]
     if told:
         raise VoicewrightError(
             f"{path}: its weights are not those of the configuration that it claims: {'; '.join(told)}."

@@ -79,6 +79,8 @@ class SynthesizerConfig:
         dropout = items[8]
         if isinstance(dropout, bool) or not isinstance(dropout, int | float) or not 0 <= dropout < 1:
             raise VoicewrightError("the configuration's item 8 is no dropout rate.")
+        if not isinstance(items[9], str | int) or len(str(items[9])[:20]) > 3:
+            raise VoicewrightError("the configuration's item 9 is no kind of residual blocks.")
         rate = items[17]
         if isinstance(rate, str):
             rate = RATE_NAMES.get(rate, rate)

@@ -188,7 +188,7 @@ def config_of(path: Path, weights: Mapping[str, Tensor]) -> ContentConfig:
         return ContentConfig(projection=wide)
     try:
         said = json.loads(beside.read_text("utf-8")) if beside.stat().st_size < 2**20 else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise VoicewrightError(f"{beside} cannot be read: {error}.") from error
     if not isinstance(said, dict):
         raise VoicewrightError(f"{beside} is no configuration of a HuBERT.")
@@ -227,6 +227,11 @@ def _sizes(said: Mapping[str, Any], beside: Path) -> dict[str, Any]:
     grouped = not config.hidden_size % config.num_conv_pos_embedding_groups
     if len(layers) != 1 or not divides or not grouped:
         raise VoicewrightError(f"{beside} contradicts itself; copy or download it again.")
+    if (config.hop, config.field) != (ContentConfig().hop, ContentConfig().field):
+        # Strides show in no weight's shape: ones would ask for 320 times the frames, and memory squared.
+        raise VoicewrightError(
+            f"{beside}: frames of {config.field} samples every {config.hop} are not HuBERT's."
+        )
     eps = said.get("layer_norm_eps", 1e-5)
     if not isinstance(eps, float) or not 0 < eps < 1e-2:
         raise VoicewrightError(f"{beside}: layer_norm_eps must be a small number.")

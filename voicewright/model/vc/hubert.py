@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.vc.precision import project
+from voicewright.model.vc.recognise import shown
 
 RATE = 16_000
 BLOCK = 64
@@ -309,7 +310,7 @@ def check_weights(config: ContentConfig, weights: Mapping[str, Tensor]) -> None:
     """Raises VoicewrightError, naming the first few, unless exactly the expected weights are there."""
     expected = expected_shapes(config)
     wrong = [f"{name} is missing" for name in expected if name not in weights]
-    wrong += [f"{name} is unknown" for name in weights if name not in expected]
+    wrong += [f"{shown(name, 100)} is unknown" for name in weights if name not in expected]
     wrong += [
         f"{name} is {list(weights[name].shape)} instead of {list(shape)}"
         for name, shape in expected.items()

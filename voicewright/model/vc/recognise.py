@@ -85,8 +85,9 @@ def _state(tensors: Any, path: Path) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, value in tensors.items():
         if not isinstance(name, str) or not isinstance(value, Tensor) or not value.is_floating_point():
-            shown = printable(str(name))[:60]
-            raise VoicewrightError(f"{path}: {shown} is no tensor of weights, so this is no RVC voice.")
+            raise VoicewrightError(
+                f"{path}: {shown(name, 60)} is no tensor of weights, so this is no RVC voice."
+            )
         for theirs, ours in NORMS:
             name = name.replace(theirs, ours)
         state[name] = value
@@ -123,7 +124,7 @@ def _refuse_others(facts: Mapping[str, Any]) -> None:
     vocoder = facts.get("vocoder")
     if vocoder not in (None, "HiFi-GAN"):
         raise VoicewrightError(
-            f"its vocoder is {printable(str(vocoder))[:40]}, which Applio alone has; only voices with "
+            f"its vocoder is {shown(vocoder)}, which Applio alone has; only voices with "
             "HiFi-GAN can be used here."
         )
     fork = "embedder_name" in facts or "embedder_output_layer" in facts
@@ -137,7 +138,7 @@ def _refuse_others(facts: Mapping[str, Any]) -> None:
 def _version(state: Mapping[str, Tensor], facts: Mapping[str, Any], notes: list[str]) -> Version:
     said = facts.get("version")
     if said not in (None, "v1", "v2"):
-        raise VoicewrightError(f"its version is {printable(str(said))[:40]}; v1 and v2 can be used here.")
+        raise VoicewrightError(f"its version is {shown(said)}; v1 and v2 can be used here.")
     shape = _shape(state, "enc_p.emb_phone.weight")
     true = {256: "v1", 768: "v2"}.get(shape[-1] if len(shape) == 2 else 0)
     if true is None:
@@ -169,11 +170,9 @@ def _check_rate(facts: Mapping[str, Any], config: SynthesizerConfig, notes: list
         or said in (config.rate_name, config.sample_rate)
     ):
         return
-    if str(said) in (str(config.sample_rate), str(config.sample_rate // 1000)):
+    if shown(said) in (str(config.sample_rate), str(config.sample_rate // 1000)):
         return
-    notes.append(
-        f"It says sr={printable(str(said))[:20]}; its configuration's {config.sample_rate} Hz counts."
-    )
+    notes.append(f"It says sr={shown(said, 20)}; its configuration's {config.sample_rate} Hz counts.")
 
 
 def _shape(state: Mapping[str, Tensor], name: str) -> tuple[int, ...]:
@@ -248,6 +247,16 @@ def printable(text: str) -> str:
     return "".join(mark if mark.isprintable() else " " for mark in text).strip()
 
 
+def shown(value: Any, most: int = 40) -> str:
+    """A stranger's value in a sentence. Of what is no text or number its kind alone: written out, a few
+    nested lists that hold each other twice fill all memory."""
+    if isinstance(value, str):
+        return printable(value[:most])
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "a number of many digits"
+    return str(value)[:most] if isinstance(value, int | float) else f"a {type(value).__name__}"
+
+
 def plain_info(facts: Mapping[Any, Any]) -> Info:
     """What a file says beside its weights, where that is plain: numbers, short texts, lists of these."""
     info: Info = {}
@@ -263,8 +272,10 @@ def plain_info(facts: Mapping[Any, Any]) -> Info:
 def _plain(value: Any, deep: bool = True) -> Any:
     if isinstance(value, str):
         return printable(value)[:_LONGEST_TEXT]
-    if isinstance(value, bool | int | float):
-        return value if not isinstance(value, int) or abs(value) < 1 << 63 else None
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no other
+    if isinstance(value, int):
+        return value if abs(value) < 1 << 63 else None
     if isinstance(value, list | tuple) and deep:
         items = [_plain(item, deep=False) for item in value[:_MOST_ITEMS]]
         return [item for item in items if item is not None]

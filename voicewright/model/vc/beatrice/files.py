@@ -20,6 +20,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.vc.beatrice.extractors import PhoneExtractor, PitchEstimator
 from voicewright.model.vc.beatrice.layers import Stack
 from voicewright.model.vc.beatrice.model import BeatriceModel, BeatriceVoice, Speakers, WaveformGenerator
+from voicewright.model.vc.recognise import printable, shown
 
 VERSION = "2.0.0-rc.0"
 MAX_VOICES = 256
@@ -67,7 +68,7 @@ def save_beatrice(model: BeatriceModel, folder: Path) -> Path:
                 raise VoicewrightError(f"{stem}.bin cannot be written: a weight lies outside fp16's range.")
             packed.append(half.cpu().numpy().astype("<f2", copy=False).tobytes())
         write_atomically(folder / f"{stem}.bin", b"".join(packed))
-    target = folder / f"beatrice_{re.sub(r'[^A-Za-z0-9_-]+', '_', model.name) or 'model'}.toml"
+    target = folder / f"beatrice_{re.sub(r'[^A-Za-z0-9_-]+', '_', model.name)[:80] or 'model'}.toml"
     write_atomically(target, _written(model).encode())
     return target
 
@@ -87,12 +88,15 @@ def _toml(path: Path) -> Path | None:
 def _described(toml: Path) -> tuple[str, str, tuple[BeatriceVoice, ...]]:
     try:
         said = tomllib.loads(toml.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as problem:
-        raise VoicewrightError(f"{toml} is not valid TOML: {problem}.") from problem
+    except (ValueError, RecursionError) as problem:
+        told = printable(str(problem)[:200])
+        raise VoicewrightError(f"{toml} is not valid TOML: {told}.") from problem
+    except OSError as problem:
+        raise VoicewrightError(f"{toml} cannot be read: {problem.strerror or problem}.") from problem
     model, voices = said.get("model"), said.get("voice")
     if not isinstance(model, dict) or not isinstance(voices, dict) or not voices:
         raise VoicewrightError(f"{toml} does not describe a Beatrice model: [model] or [voice.0] is missing.")
-    if (version := str(model.get("version"))) != VERSION:
+    if (version := shown(model.get("version"))) != VERSION:
         raise VoicewrightError(
             f"{toml} is of version {version}; Voicewright opens {VERSION}: export it anew."
         )
@@ -107,22 +111,24 @@ def _described(toml: Path) -> tuple[str, str, tuple[BeatriceVoice, ...]]:
         if not isinstance(portrait, dict):
             portrait = {}
         pitch = voice.get("average_pitch", 60.0)
+        if not isinstance(pitch, int | float) or not 0 <= pitch <= 127:
+            raise VoicewrightError(f"{toml}: average_pitch of [voice.{number}] is no note from 0 to 127.")
         listed.append(
             BeatriceVoice(
                 voice["name"],
                 str(voice.get("description", "")).strip(),
-                float(pitch) if isinstance(pitch, int | float) else 60.0,
+                float(pitch),
                 str(portrait.get("path", "")),
                 str(portrait.get("description", "")).strip(),
             )
         )
-    return str(model.get("name", toml.stem)), str(model.get("description", "")).strip(), tuple(listed)
+    return str(model.get("name", toml.stem))[:200], str(model.get("description", "")).strip(), tuple(listed)
 
 
 def _written(model: BeatriceModel) -> str:
     def text(value: str) -> str:
         escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-        return '"' + "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in escaped) + '"'
+        return '"' + "".join(c if c.isprintable() else f"\\U{ord(c):08x}" for c in escaped) + '"'
 
     lines = ["[model]", f"version = {text(VERSION)}", f"name = {text(model.name)}"]
     lines += [f"description = {text(model.description)}"]

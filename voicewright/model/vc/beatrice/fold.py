@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import gzip
 import tempfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -14,12 +15,16 @@ import torch
 from torch import Tensor, nn
 
 from voicewright.errors import VoicewrightError
-from voicewright.model.reading import MOST_BYTES, read_content
+from voicewright.model.reading import read_content
+from voicewright.model.vc.beatrice.extractors import PHONES
+from voicewright.model.vc.beatrice.files import MAX_VOICES
 from voicewright.model.vc.beatrice.layers import HEADS, Stack
-from voicewright.model.vc.beatrice.model import BeatriceModel, BeatriceVoice
+from voicewright.model.vc.beatrice.model import CODES, BeatriceModel, BeatriceVoice
 from voicewright.model.vc.beatrice.vocoder import Vocoder
 
 _BLOCK = 1 << 20
+MOST_BYTES = 2 << 30
+"""Unpacked; the trainer's checkpoints, optimizers and all, have some hundred MB."""
 
 
 class _Weights:
@@ -73,8 +78,9 @@ def open_trained(path: Path, voices: tuple[BeatriceVoice, ...] | None = None) ->
         return fold(
             content["phone_extractor"], content["pitch_estimator"], content["net_g"], voices, path.stem
         )
-    except RuntimeError as problem:
-        raise VoicewrightError(f"{path} does not fit Beatrice rc.0: {problem}.") from problem
+    except (RuntimeError, LookupError, TypeError, ValueError, AttributeError) as problem:
+        told = " ".join(str(problem)[:200].split())
+        raise VoicewrightError(f"{path} does not fit Beatrice rc.0: {told}.") from problem
 
 
 def fold(
@@ -87,6 +93,11 @@ def fold(
     """A model from the trainer's three state dictionaries."""
     net = _Weights({k: v for k, v in generator.items() if not k.startswith("melspectrograms.")})
     books = net.take("vq.codebooks")
+    if books.dim() != 3 or not 0 < len(books) <= MAX_VOICES or books.shape[1:] != (CODES, PHONES):
+        # Checked before a model of so many voices is made.
+        raise VoicewrightError(
+            f"The checkpoint's table of voices is {list(books.shape)}, which rc.0's is not."
+        )
     if voices is not None and len(voices) != len(books):
         raise VoicewrightError(f"The checkpoint has {len(books)} voices, {len(voices)} were named.")
     named = voices or tuple(BeatriceVoice(f"voice {number}") for number in range(len(books)))
@@ -104,6 +115,9 @@ def fold(
         raise VoicewrightError(
             f"The checkpoint has keys that rc.0 has not: {', '.join(sorted(net.left)[:4])}."
         )
+    for key, value in model.state_dict().items():
+        if not bool(torch.isfinite(value).all()):
+            raise VoicewrightError(f"The checkpoint's {key} has values that are no numbers: it is damaged.")
     return model.eval()
 
 
@@ -116,13 +130,15 @@ def _unpacked(path: Path, folder: Path) -> Path:
                 if size > MOST_BYTES:
                     raise VoicewrightError(f"{path} unpacks to more than {MOST_BYTES >> 30} GiB; not opened.")
                 file.write(block)
-    except (OSError, EOFError, gzip.BadGzipFile) as problem:
+    except (OSError, EOFError, zlib.error) as problem:
         raise VoicewrightError(f"{path} cannot be unpacked: {problem}.") from problem
     return target
 
 
 def _set(layer: nn.Module, weight: Tensor, bias: Tensor | None = None) -> None:
     assert isinstance(layer.weight, Tensor)
+    if layer.weight.shape != weight.shape:  # copying alone would spread a smaller tensor
+        raise ValueError(f"a weight is {list(weight.shape)} instead of {list(layer.weight.shape)}")
     layer.weight.copy_(weight)
     if bias is not None:
         assert isinstance(layer.bias, Tensor)
