@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.model.fast.convolution import Backend, Conv
+from voicewright.model.fast.filters import halved
 from voicewright.model.fast.generator import Spent, keep, plain_bias, plain_weight
 from voicewright.model.fast.library import checked, library, pointer
 from voicewright.model.layers import AdaLayerNorm, ChannelNorm
@@ -88,6 +89,9 @@ class FastLstm:
         wide = 8 * found.vw_vector(backend.level)
         recurrent = both("weight_hh").float().unflatten(0, (2, -1, wide))
         self._weight = recurrent.transpose(2, 3).contiguous()  # [2, panels, hidden, wide]
+        self._factor: float | None = None
+        if backend.stored == "half":
+            self._weight, self._factor = halved(self._weight)
         spent(lstm)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -100,7 +104,9 @@ class FastLstm:
         checked(
             found.vw_lstm(
                 pointer(gates),
-                pointer(self._weight),
+                pointer(self._weight) if self._factor is None else None,
+                None if self._factor is None else pointer(self._weight),
+                self._factor or 1.0,
                 pointer(result),
                 len(x),
                 self._hidden,
