@@ -27,16 +27,16 @@ class FastBlock:
         self._backend = backend
         self._sites = affine.add(block.norm1), affine.add(block.norm2)
         self.upsample = block.upsample
-        outputs, inputs = block.conv2.weight.shape[0], block.conv1.weight.shape[1]
-        self.outputs = outputs
+        first, second = plain_weight(block.conv1), plain_weight(block.conv2)
+        self.outputs, inputs = second.shape[0], first.shape[1]
         skip = (
             torch.eye(inputs)[:, :, None]
             if isinstance(block.conv1x1, nn.Identity)
             else plain_weight(block.conv1x1)
         )
         # the block's factor is folded into both branches' last weights
-        self._conv1 = backend.conv(plain_weight(block.conv1), block.conv1.bias, minimal=False)
-        self._conv2 = backend.conv(plain_weight(block.conv2) * HALF, block.conv2.bias * HALF, minimal=False)
+        self._conv1 = backend.conv(first, block.conv1.bias, minimal=False)
+        self._conv2 = backend.conv(second * HALF, block.conv2.bias * HALF, minimal=False)
         self._skip = backend.conv(skip * HALF, None, minimal=False)
         self._pool: tuple[Tensor, Tensor] | None = None
         if block.upsample:
@@ -97,7 +97,7 @@ class FastCurves:
             assert isinstance(block, AdaINConvBlock)
             self._blocks.append(FastBlock(block, backend, self._affine))
         self._affine.join()
-        self._head = head.weight.detach()[0, :, 0].clone(), head.bias.detach().clone()
+        self._head = head.weight.detach().float()[0, :, 0].clone(), head.bias.detach().clone()
 
     def __call__(self, x: Tensor, style: Tensor) -> Tensor:
         affine = self._affine(style)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from voicewright.model.fast.convolution import Backend, Before, Conv
 from voicewright.model.fast.library import LEAKY, SNAKE
@@ -32,10 +33,14 @@ def keep(module: nn.Module) -> None:
 
 
 def plain_weight(module: nn.Module) -> Tensor:
-    """A convolution's weight with its norm folded in."""
+    """A convolution's weight with its norm folded in, in fp32 (a copy where it was not)."""
+    if parametrize.is_parametrized(module, "weight"):
+        norm = module.parametrizations.weight  # type: ignore[union-attr]
+        gain, direction = (part.detach().float() for part in (norm.original0, norm.original1))
+        return torch._weight_norm(direction, gain, 0)
     weight = module.weight
     assert isinstance(weight, Tensor)
-    return weight.detach()
+    return weight.detach().float()
 
 
 def plain_bias(module: nn.Module) -> Tensor | None:
