@@ -91,7 +91,7 @@ class FastCurves:
 
     def __init__(self, blocks: nn.ModuleList, head: nn.Module, backend: Backend) -> None:
         assert isinstance(head, nn.Conv1d) and head.bias is not None
-        self._affine = Affine()
+        self._affine = Affine(backend)
         self._blocks: list[FastBlock] = []
         for block in blocks:
             assert isinstance(block, AdaINConvBlock)
@@ -115,7 +115,7 @@ class FastFront:
 
     def __init__(self, decoder: Decoder, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
-        self._affine = Affine()
+        self._affine = Affine(backend)
         self._encode = FastBlock(decoder.encode, backend, self._affine)
         spent(decoder.encode)
         self._decode: list[FastBlock] = []

@@ -24,6 +24,8 @@ from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
 
+_ROWS = 16384
+"""Rows of the source's spectrum that are made at a time."""
 Spent = Callable[[nn.Module], object]
 """Told of a module whose weights have been taken, so that they need not be held twice."""
 
@@ -52,14 +54,16 @@ def plain_bias(module: nn.Module) -> Tensor | None:
 class Affine:
     """All AdaIN's linear maps as one: style [S] → gain and shift [2, C] of every norm, in order of `add`."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._conv: Conv | None = None
         self._weights: list[Tensor] = []
         self._biases: list[Tensor] = []
         self._widths: list[int] = []
 
     def add(self, norm: AdaIN1d) -> int:
         """The number under which this norm's gain and shift will be found."""
-        self._weights.append(norm.fc.weight.detach().float())
+        self._weights.append(norm.fc.weight.detach())
         bias = norm.fc.bias.detach().float().clone()
         width = len(bias) // 2
         bias[:width] += 1
@@ -72,13 +76,16 @@ class Affine:
 
     def join(self) -> None:
         """One matrix of all, a copy; the norms may go after it."""
-        if len(self._weights) > 1:
-            self._weights, self._biases = [torch.cat(self._weights)], [torch.cat(self._biases)]
+        if self._conv is None:
+            whole = torch.cat(self._weights)[:, :, None]
+            self._conv = self._backend.conv(whole, torch.cat(self._biases), minimal=False)
+            self._weights, self._biases = [], []
 
     def __call__(self, style: Tensor) -> list[Tensor]:
-        self.join()
-        flat = torch.addmv(self._biases[0], self._weights[0], style.float())
-        parts = flat.split([2 * width for width in self._widths])
+        assert self._conv is not None
+        flat = torch.empty(1, self._conv.cout)
+        self._conv(style.float()[None].contiguous(), flat)
+        parts = flat[0].split([2 * width for width in self._widths])
         return [part.view(2, -1) for part in parts]
 
 
@@ -201,7 +208,7 @@ class FastGenerator:
 
     def __init__(self, generator: Generator, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
-        self.affine = Affine()
+        self.affine = Affine(backend)
         self._kernels = generator.kernels
         self.bins, self.stft = generator.bins, generator.stft
         self._phase_scale, self._cartesian = generator.phase_scale, generator.cartesian
@@ -255,11 +262,18 @@ class FastGenerator:
     def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2], and one more
         column, as `Generator.harmonics` has it, where the phase is led."""
-        parts = self.stft(self._source(f0[None], rng))
-        rows = parts if self._cartesian else polar(*parts)
-        if self._lead_gain is not None:
-            rows = (*rows, self._voiced(f0[None]))
-        return torch.cat(rows, dim=1)[0].T.contiguous()
+        source = torch.cat(list(self._source.pieces(f0[None], rng)), dim=1)
+        real, imaginary = (part[0] for part in self.stft(source))
+        led = self._lead_gain is not None
+        rows = torch.empty(real.shape[1], 2 * self.bins + led)
+        for first in range(0, len(rows), _ROWS):  # a piece at a time: polar form takes ten times its memory
+            own = slice(first, first + _ROWS)
+            parts = real[:, own], imaginary[:, own]
+            for i, part in enumerate(parts if self._cartesian else polar(*parts)):
+                rows[own, i * self.bins : (i + 1) * self.bins] = part.T
+        if led:
+            rows[:, -1] = self._voiced(f0[None])[0, 0]
+        return rows
 
     def body(self, segments: list[Segment], policy: Statistics) -> list[Tensor]:
         """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each.
