@@ -120,9 +120,13 @@ def pack(weight: Tensor, plan: Plan, vector: int) -> Tensor:
 def halved(weight: Tensor) -> tuple[Tensor, float]:
     """Weights in fp16 and the factor that they are to be multiplied by: a power of two, so that neither large nor
     small weights leave fp16's range."""
-    largest = float(weight.detach().abs().max()) if weight.numel() else 0.0
+    low, high = torch.aminmax(weight)
+    largest = max(-float(low), float(high))
     exponent = 15 - math.frexp(largest)[1] if largest > 0 and math.isfinite(largest) else 0
-    return (weight.detach().float() * 2.0**exponent).half(), 2.0**-exponent
+    narrow = torch.empty(weight.shape, dtype=torch.float16)
+    for own, part in zip(narrow.split(64), weight.split(64), strict=True):  # no second copy in fp32
+        own.copy_(part.float() * 2.0**exponent)
+    return narrow, 2.0**-exponent
 
 
 def pack_half(weight: Tensor, plan: Plan, vector: int) -> Tensor:

@@ -27,16 +27,16 @@ class FastBlock:
         self._backend = backend
         self._sites = affine.add(block.norm1), affine.add(block.norm2)
         self.upsample = block.upsample
-        first, second = plain_weight(block.conv1), plain_weight(block.conv2)
-        self.outputs, inputs = second.shape[0], first.shape[1]
+        assert isinstance(block.conv1, nn.Conv1d) and isinstance(block.conv2, nn.Conv1d)
+        self.outputs, inputs = block.conv2.out_channels, block.conv1.in_channels
         skip = (
             torch.eye(inputs)[:, :, None]
             if isinstance(block.conv1x1, nn.Identity)
             else plain_weight(block.conv1x1)
         )
         # the block's factor is folded into both branches' last weights
-        self._conv1 = backend.conv(first, block.conv1.bias, minimal=False)
-        self._conv2 = backend.conv(second * HALF, block.conv2.bias * HALF, minimal=False)
+        self._conv1 = backend.conv(plain_weight(block.conv1), block.conv1.bias, minimal=False)
+        self._conv2 = backend.conv(plain_weight(block.conv2) * HALF, block.conv2.bias * HALF, minimal=False)
         self._skip = backend.conv(skip * HALF, None, minimal=False)
         self._pool: tuple[Tensor, Tensor] | None = None
         if block.upsample:

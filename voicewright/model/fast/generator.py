@@ -94,7 +94,8 @@ class Segment:
     """A stretch of an utterance: features [L, C] at 80 Hz, the source's spectrum [scale · L + 1, n_fft + 2],
     gain and shift of every norm, and the feature rows that count for statistics (None: all).
 
-    head: whether the stretch begins where the utterance does.
+    head: whether the stretch begins where the utterance does. heard: whether more is wanted of it than
+    statistics.
     """
 
     features: Tensor
@@ -102,6 +103,7 @@ class Segment:
     affine: list[Tensor]
     counted: tuple[int, int] | None = None
     head: bool = True
+    heard: bool = True
 
 
 class Buffers:
@@ -147,9 +149,11 @@ class SnakeBlock:
         buffers: list[Buffers],
         totals: list[Tensor],
         first: bool,
+        heard: list[bool] | None = None,
     ) -> None:
         """xs [L, C] with their statistics → totals: written when `first`, else added to. xs stay as they
-        are."""
+        are. heard: of which segments totals are wanted; the others' are room for what is between."""
+        heard = heard or [True] * len(xs)
         running, found = xs, stats
         for i, (conv1, site1, alpha1, conv2, site2, alpha2) in enumerate(self._layers):
             last = i + 1 == len(self._layers)
@@ -165,7 +169,10 @@ class SnakeBlock:
             after: list[Tensor] = []
             found = []
             for n, x in enumerate(running):
-                out = totals[n] if last else buffers[n].get("r", *x.shape)
+                if last and not heard[n]:
+                    after.append(x)
+                    continue
+                out = totals[n] if last or first or not heard[n] else buffers[n].get("r", *x.shape)
                 before = Before(norms[n], affine[n][site2], SNAKE, alpha=alpha2)
                 more = (x, out) if last and not first else (x,)
                 wanted = counted[n] if policy.computes and not last else None
@@ -276,7 +283,8 @@ class FastGenerator:
         return rows
 
     def body(self, segments: list[Segment], policy: Statistics) -> list[Tensor]:
-        """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each.
+        """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each (of
+        segments that are not heard, nothing of use).
 
         The mean over blocks is left to `spectrum`, which has it in its weights.
         """
@@ -309,7 +317,8 @@ class FastGenerator:
             # writes its own
             totals = [buffers[n].get(f"b{i}", *y.shape) for n, y in enumerate(ys)]
             for j, block in enumerate(self._blocks[i]):
-                block(ys, stats, affine, counted, policy, buffers, totals, first=j == 0)
+                heard = [segment.heard or not last for segment in segments]
+                block(ys, stats, affine, counted, policy, buffers, totals, j == 0, heard)
             xs = totals
         return xs
 
