@@ -186,17 +186,21 @@ class Upsample:
     shifted by the padding, each a sum over ceil(kernel / rate) inputs."""
 
     def __init__(self, module: nn.ConvTranspose1d, scale: float, backend: Backend) -> None:
-        weight = plain_weight(module).float() * scale  # [cin, cout, kernel]
+        weight = plain_weight(module)  # [cin, cout, kernel]
         self.rate, self._padding = module.stride[0], int(module.padding[0])
         cin, self.cout, kernel = weight.shape
         self._taps = -(-kernel // self.rate)
-        full = F.pad(weight, (0, self._taps * self.rate - kernel))
+        if spare := self._taps * self.rate - kernel:
+            weight = F.pad(weight, (0, spare))
         # out[rate·q + s] = sum over a of x[q - a] w[a·rate + s]; as a correlation the taps run backwards
-        pieces = full.view(cin, self.cout, self._taps, self.rate).flip(2)
-        flat = pieces.permute(3, 1, 0, 2).reshape(self.rate * self.cout, cin, self._taps)
+        pieces = weight.view(cin, self.cout, self._taps, self.rate).permute(3, 1, 0, 2)
+        flat = torch.empty(self.rate, self.cout, cin, self._taps)
+        for tap in range(self._taps):  # flipped and scaled without copies of the whole
+            torch.mul(pieces[..., self._taps - 1 - tap], scale, out=flat[..., tap])
+        del weight, pieces
         assert module.bias is not None
         bias = module.bias.detach().float().repeat(self.rate)
-        self._conv = backend.conv(flat, bias, center=self._taps - 1, minimal=False)
+        self._conv = backend.conv(flat.flatten(0, 1), bias, center=self._taps - 1, minimal=False)
 
     def rows(self, length: int) -> int:
         """Rows of the buffer that `__call__` wants for `length` input rows."""
