@@ -7,6 +7,8 @@ import os
 import sys
 
 _PRIMITIVES = "64"
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
+"""glibc's numbers of M_TRIM_THRESHOLD and M_MMAP_THRESHOLD."""
 
 
 def bound_caches() -> None:
@@ -16,6 +18,21 @@ def bound_caches() -> None:
     chunks have the same length, these grow to 600 MB and are of no use. 64 hold what one chunk uses again.
     """
     os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", _PRIMITIVES)
+    return_at_once()
+
+
+def return_at_once() -> None:
+    """Let large blocks go back to the system when they are freed (glibc), unless the environment says otherwise.
+
+    glibc learns from the first large block that is freed to keep all that are smaller: some 20 to 60 MB of holes
+    between tensors. Fixed thresholds keep it from learning.
+    """
+    if sys.platform != "linux" or any(name.startswith("MALLOC_") for name in os.environ):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 1 << 20)
+        mallopt(_TRIM_THRESHOLD, 2 << 20)
 
 
 def give_back() -> None:

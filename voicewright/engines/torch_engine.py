@@ -21,6 +21,7 @@ from voicewright.engines.protocol import Cancel, Chunk, Speech, TokenTime, Voice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
+from voicewright.model.fast.convolution import Backend
 from voicewright.model.fast.library import return_memory
 from voicewright.model.fast.model import FastModel
 from voicewright.model.fast.statistics import Carried
@@ -43,8 +44,9 @@ class TorchEngine:
     """Speaks with a model folder (None: the one inside the package) on `device`.
 
     lexicon: a pronunciation file for the front end. implementation: of the graph on a CPU, one of
-    `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. Raises VoicewrightError when the
-    model cannot be opened, UsageError for another implementation.
+    `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. weights: in memory as fp32 ("full")
+    or fp16 ("half", computed with in fp32 all the same; for the restructured graph alone). Raises
+    VoicewrightError when the model cannot be opened, UsageError for another implementation.
     """
 
     def __init__(
@@ -53,21 +55,25 @@ class TorchEngine:
         lexicon: Path | None = None,
         device: str = "cpu",
         implementation: str = "auto",
+        weights: str = "full",
     ) -> None:
         self.model_path = resolve_model(model)
         self.card = read_card(self.model_path)
         self._files = voice_files(self.model_path)
         self._notes: list[str] = []
         """What is to be known of the model itself; said with the first speech."""
-        network, self.config, _ = load_model(self.model_path, note=self._notes.append, styles=False)
         self._device = torch.device(device)
-        network = network.float().eval().requires_grad_(False).fold()
+        backend: Backend | None = None
+        if implementation != "plain" and self._device.type == "cpu":
+            backend = choose(implementation, weights)
+        halves = backend is not None and backend.stored == "half"
+        network, self.config, _ = load_model(self.model_path, None, self._notes.append, False, halves)
+        network = network.eval().requires_grad_(False)
         self._model: TTSModel | FastModel
-        hifigan = self.config.voicewright.decoder == "hifigan"
-        if implementation == "plain" or self._device.type != "cpu" or hifigan:
-            self._model = network.to(self._device)
+        if backend is None or self.config.voicewright.decoder == "hifigan":
+            self._model = network.float().fold().to(self._device)
         else:
-            self._model = FastModel(network, choose(implementation), consume=True)
+            self._model = FastModel(network, backend, consume=True)
             del network
             return_memory()
         self._lexicon = lexicon

@@ -24,6 +24,7 @@ from voicewright.artifacts import CARD, CONFIG, WEIGHTS, weights_file
 from voicewright.config import Extension, IstftNet, ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.layouts import NORM, STYLES, TRUNK, State, Weights, canonical, compare, conform
+from voicewright.model.narrow import narrow
 from voicewright.model.reading import read_content
 from voicewright.model.recognise import configuration
 from voicewright.model.tts.model import TTSModel
@@ -97,17 +98,18 @@ def load_model(
     config: ModelConfig | None = None,
     note: Callable[[str], object] | None = None,
     styles: bool = True,
+    halves: bool = False,
 ) -> tuple[TTSModel, ModelConfig, StyleEncoders | None]:
     """Read a model folder, or one weights file of any layout in docs/weights.md.
 
     Without `config`, the configuration beside the weights is read; a bare file is recognised, and `note` is
-    given the sentence that says what it was taken for. Everything comes back in fp32 and in eval mode; the
-    style encoders are None when the file has none, or when `styles` says that they are not wanted (speaking
-    needs none). Raises VoicewrightError, with every missing, unexpected or misshapen key by name, when the
+    given the sentence that says what it was taken for. Everything comes back in fp32 and in eval mode (with
+    `halves`, large weights in fp16, which only `FastModel` takes); the style encoders are None when the file
+    has none, or when `styles` says that they are not wanted (speaking needs none). Raises VoicewrightError, with every missing, unexpected or misshapen key by name, when the
     weights are not exactly those of the configuration.
     """
     path = weights_file(Path(path))
-    weights = read_weights(path)
+    weights = read_weights(path, halves)
     if config is None:
         config, sentence = configuration(path, weights)
         if sentence is not None and note is not None:
@@ -154,9 +156,14 @@ class Unfilled(TorchFunctionMode):
 _FILLING = (torch.Tensor.normal_, torch.Tensor.uniform_, nn.functional.normalize)
 
 
-def read_weights(path: Path) -> Weights:
-    """A weights file's tensors in fp32 under our names, on memory of their own. Runs no code of the file."""
-    weights = canonical(read_content(path), path)
+def read_weights(path: Path, halves: bool = False) -> Weights:
+    """A weights file's tensors in fp32 under our names, on memory of their own. Runs no code of the file.
+
+    halves: large ones in fp16, as `narrow` has them.
+    """
+    weights = canonical(read_content(path, mapped=halves), path)
+    if halves:
+        return Weights(narrow(weights.state), weights.wrapped, weights.left_out)
     owned: State = {}
     for key, value in weights.state.items():
         # Files that are mapped to the disk come back as parts of one storage.

@@ -152,12 +152,13 @@ def _survey_one(file: BinaryIO, survey: _Survey) -> None:
     _Surveyor(file, survey).load()
 
 
-def read_content(path: Path, inert: tuple[str, ...] = ()) -> Any:
+def read_content(path: Path, inert: tuple[str, ...] = (), *, mapped: bool = False) -> Any:
     """What a .safetensors or PyTorch file holds: tensors on the CPU, in dictionaries.
 
     `inert` are beginnings of further names that the file may hold, and which are read as objects that can do
-    nothing: classes of the program that trained it. Raises VoicewrightError in one sentence for a missing,
-    damaged, oversized or hostile file.
+    nothing: classes of the program that trained it. mapped: tensors may stay on the disk until they are read,
+    for who wants them one by one. Raises VoicewrightError in one sentence for a missing, damaged, oversized or
+    hostile file.
     """
     if not path.is_file():
         raise VoicewrightError(f"{path} does not exist; give a model folder or a weights file.")
@@ -167,8 +168,8 @@ def read_content(path: Path, inert: tuple[str, ...] = ()) -> Any:
             f"{path} has {size / 1e9:.1f} GB, more than any weights file known here; nothing of it was read."
         )
     if path.suffix.lower() == ".safetensors":
-        return _read_safetensors(path)
-    content = _read_pickle(path, size, inert)
+        return _read_safetensors(path, mapped)
+    content = _read_pickle(path, size, mapped, inert)
     _check_tensors(path, content, size)
     return content
 
@@ -177,17 +178,17 @@ def _damaged(path: Path, kind: str = "PyTorch") -> str:
     return f"{path} is damaged or no {kind} file; copy or download it again."
 
 
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
+def _read_safetensors(path: Path, mapped: bool) -> dict[str, Tensor]:
     try:
-        # not mapped: whoever takes a tensor apart gives its memory back at once
-        return load_file(path, backend="pread")
+        # not mapped, whoever takes a tensor apart gives its memory back at once
+        return load_file(path, backend="mmap" if mapped else "pread")
     except (SafetensorError, OSError, ValueError) as error:
         raise VoicewrightError(
             f"{path} is damaged or no safetensors file ({error}); copy or download it again."
         ) from error
 
 
-def _read_pickle(path: Path, size: int, inert: tuple[str, ...] = ()) -> Any:
+def _read_pickle(path: Path, size: int, mapped: bool, inert: tuple[str, ...] = ()) -> Any:
     modern = zipfile.is_zipfile(path)
     try:
         survey = _survey_zip(path, size) if modern else _survey_legacy(path, size)
@@ -206,7 +207,7 @@ def _read_pickle(path: Path, size: int, inert: tuple[str, ...] = ()) -> Any:
         with warnings.catch_warnings(), torch.serialization.safe_globals(_as_inert(survey.names - PLAIN)):
             warnings.simplefilter("ignore")
             # Large files are mapped, so that the optimizer state beside the weights costs no memory.
-            mapped = modern and size > MAPPED_FROM
+            mapped = modern and (mapped or size > MAPPED_FROM)
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped)
     except pickle.UnpicklingError as error:
         refused = any(word in str(error) for word in ("Unsupported", "GLOBAL", "reduce", "build", "create"))

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import ctypes
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from voicewright.model.fast.filters import Plan, matrices, pack
+from voicewright.model.fast.filters import Plan, halved, matrices, pack, pack_half
 from voicewright.model.fast.library import (
     LEAKY,
     PLAIN,
@@ -29,6 +29,8 @@ from voicewright.model.fast.library import (
 
 EPS = 1e-5
 """AdaIN's."""
+Stored = Literal["full", "half"]
+"""How weights lie in memory: fp32, or fp16 that is widened as it is read; products are fp32 either way."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,14 @@ class NativeConv:
     row."""
 
     def __init__(
-        self, weight: Tensor, bias: Tensor | None, dilation: int, center: int, plan: Plan | None, level: int
+        self,
+        weight: Tensor,
+        bias: Tensor | None,
+        dilation: int,
+        center: int,
+        plan: Plan | None,
+        level: int,
+        stored: Stored = "full",
     ) -> None:
         found = library()
         assert found is not None
@@ -78,15 +87,20 @@ class NativeConv:
         self.cout, self.cin, taps = weight.shape
         plan = plan or Plan(1, 1, taps)
         vector = found.vw_vector(level)
-        self._weight = pack(weight, plan, vector)
+        output, filters, given = matrices(plan.m, plan.r)
+        if stored == "half":
+            narrow, factor = halved(weight)
+            self._weight, filters = pack_half(narrow, plan, vector), filters * factor
+        else:
+            self._weight = pack(weight, plan, vector)
         self._bias = torch.zeros(self._weight.shape[0] * 2 * vector)
         if bias is not None:
             self._bias[: self.cout] = bias
-        output, _, given = matrices(plan.m, plan.r)
-        self._transforms = output.float().contiguous(), given.float().contiguous()
+        self._transforms = [t.float().contiguous() for t in (output, given, filters)]
         a = self._arguments = ConvArguments()
-        a.weight, a.bias = pointer(self._weight), pointer(self._bias)
-        a.output, a.input = (pointer(t) for t in self._transforms)
+        setattr(a, "half" if stored == "half" else "weight", pointer(self._weight))
+        a.bias = pointer(self._bias)
+        a.output, a.input, a.filter = (pointer(t) for t in self._transforms)
         a.cin, a.cout, a.center, a.dilation = self.cin, self.cout, center, dilation
         a.m, a.r, a.points, a.subs, a.eps = plan.m, plan.r, plan.points, plan.subs, EPS
 
@@ -128,10 +142,15 @@ class TorchConv:
         center: int,
         dtype: torch.dtype,
         level: int | None = None,
+        stored: Stored = "full",
     ) -> None:
         self.cout, self.cin, taps = weight.shape
-        wide = weight[:, :, None].to(dtype)
-        self._weight = wide.clone(memory_format=torch.channels_last)
+        self._factor: float | None = None
+        if stored == "half" and dtype == torch.float32:  # bf16 is no longer than this
+            weight, self._factor = halved(weight)
+        else:
+            weight = weight.to(dtype)
+        self._weight = weight[:, :, None].clone(memory_format=torch.channels_last)
         self._bias = None if bias is None else bias.to(dtype, copy=True)
         self._dilation, self._dtype = dilation, dtype
         self._before, self._after = center * dilation, (taps - 1 - center) * dilation
@@ -152,7 +171,8 @@ class TorchConv:
             x, padding = F.pad(x, (0, 0, self._before, after)), 0
         # [L, C] seen as [1, C, 1, L] is exactly channels-last: no copy
         seen = x[None, None].permute(0, 3, 1, 2)
-        y = F.conv2d(seen, self._weight, self._bias, padding=(0, padding), dilation=(1, self._dilation))
+        weight = self._weight if self._factor is None else self._weight.float().mul_(self._factor)
+        y = F.conv2d(seen, weight, self._bias, padding=(0, padding), dilation=(1, self._dilation))
         result = y.permute(0, 2, 3, 1)[0, 0]
         if self._level is not None and result.stride(1) == 1:
             return total((*add,), result, out, counted, self._level)
@@ -233,11 +253,12 @@ def moments(x: Tensor) -> Tensor:
 @dataclass(frozen=True)
 class Backend:
     """Which implementation makes convolutions. level: instruction set of the kernels (None: torch), `plans`:
-    the minimal filter for each number of taps, dtype: torch's."""
+    the minimal filter for each number of taps, dtype: torch's, stored: how fp32 layers keep their weights."""
 
     level: int | None
     plans: dict[int, Plan]
     dtype: torch.dtype = torch.float32
+    stored: Stored = "full"
 
     def conv(
         self,
@@ -254,9 +275,9 @@ class Backend:
         narrow = minimal and self.dtype == torch.bfloat16
         if narrow or self.level is None:
             dtype = self.dtype if minimal else torch.float32
-            return TorchConv(weight, bias, dilation, center, dtype, self.level)
+            return TorchConv(weight, bias, dilation, center, dtype, self.level, self.stored)
         plan = self.plans.get(weight.shape[2]) if minimal else None
-        return NativeConv(weight, bias, dilation, center, plan, self.level)
+        return NativeConv(weight, bias, dilation, center, plan, self.level, self.stored)
 
     def add(self, a: Tensor, b: Tensor | None, out: Tensor | None, counted: tuple[int, int]) -> Tensor:
         """out = a + b (each [L, C] of one layout; no b: a alone), and the moments [2, C] of the rows

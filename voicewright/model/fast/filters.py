@@ -8,6 +8,7 @@ measured over 128 channels of noise (a plain sum keeps 133 dB).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cache
@@ -113,4 +114,31 @@ def pack(weight: Tensor, plan: Plan, vector: int) -> Tensor:
         packed[index, :, :, :cin] = (
             torch.matmul(filters, shaped).view(plan.subs, -1, cin, panel).transpose(0, 1)
         )
+    return packed
+
+
+def halved(weight: Tensor) -> tuple[Tensor, float]:
+    """Weights in fp16 and the factor that they are to be multiplied by: a power of two, so that neither large nor
+    small weights leave fp16's range."""
+    low, high = torch.aminmax(weight)
+    largest = max(-float(low), float(high))
+    exponent = 15 - math.frexp(largest)[1] if largest > 0 and math.isfinite(largest) else 0
+    narrow = torch.empty(weight.shape, dtype=torch.float16)
+    for own, part in zip(narrow.split(64), weight.split(64), strict=True):  # no second copy in fp32
+        own.copy_(part.float() * 2.0**exponent)
+    return narrow, 2.0**-exponent
+
+
+def pack_half(weight: Tensor, plan: Plan, vector: int) -> Tensor:
+    """Weights fp16 [cout, cin, taps] -> taps [panels, subs, padded cin, r, 2 * vector], whose filter transform is
+    left to the kernels: transformed weights, rounded, would keep 43 dB where these keep 74 (measured as above)."""
+    cout, cin, taps = weight.shape
+    panel = 2 * vector
+    panels, padded = -(-cout // panel), -(-cin // vector) * vector
+    packed = torch.zeros(panels, plan.subs, padded, plan.r, panel, dtype=torch.float16)
+    for index in range(panels):
+        part = weight[index * panel : (index + 1) * panel]
+        whole = torch.zeros(panel, cin, plan.subs * plan.r, dtype=torch.float16)
+        whole[: len(part), :, :taps] = part
+        packed[index, :, :cin] = whole.view(panel, cin, plan.subs, plan.r).permute(2, 1, 3, 0)
     return packed

@@ -27,8 +27,8 @@ class FastBlock:
         self._backend = backend
         self._sites = affine.add(block.norm1), affine.add(block.norm2)
         self.upsample = block.upsample
-        outputs, inputs = block.conv2.weight.shape[0], block.conv1.weight.shape[1]
-        self.outputs = outputs
+        assert isinstance(block.conv1, nn.Conv1d) and isinstance(block.conv2, nn.Conv1d)
+        self.outputs, inputs = block.conv2.out_channels, block.conv1.in_channels
         skip = (
             torch.eye(inputs)[:, :, None]
             if isinstance(block.conv1x1, nn.Identity)
@@ -91,13 +91,13 @@ class FastCurves:
 
     def __init__(self, blocks: nn.ModuleList, head: nn.Module, backend: Backend) -> None:
         assert isinstance(head, nn.Conv1d) and head.bias is not None
-        self._affine = Affine()
+        self._affine = Affine(backend)
         self._blocks: list[FastBlock] = []
         for block in blocks:
             assert isinstance(block, AdaINConvBlock)
             self._blocks.append(FastBlock(block, backend, self._affine))
         self._affine.join()
-        self._head = head.weight.detach()[0, :, 0].clone(), head.bias.detach().clone()
+        self._head = head.weight.detach().float()[0, :, 0].clone(), head.bias.detach().clone()
 
     def __call__(self, x: Tensor, style: Tensor) -> Tensor:
         affine = self._affine(style)
@@ -115,7 +115,7 @@ class FastFront:
 
     def __init__(self, decoder: Decoder, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
-        self._affine = Affine()
+        self._affine = Affine(backend)
         self._encode = FastBlock(decoder.encode, backend, self._affine)
         spent(decoder.encode)
         self._decode: list[FastBlock] = []

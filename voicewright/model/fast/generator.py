@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import parametrize
 
 from voicewright.model.fast.convolution import Backend, Before, Conv
 from voicewright.model.fast.library import LEAKY, SNAKE
@@ -23,6 +24,8 @@ from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
 
+_ROWS = 16384
+"""Rows of the source's spectrum that are made at a time."""
 Spent = Callable[[nn.Module], object]
 """Told of a module whose weights have been taken, so that they need not be held twice."""
 
@@ -32,10 +35,14 @@ def keep(module: nn.Module) -> None:
 
 
 def plain_weight(module: nn.Module) -> Tensor:
-    """A convolution's weight with its norm folded in."""
+    """A convolution's weight with its norm folded in, in fp32 (a copy where it was not)."""
+    if parametrize.is_parametrized(module, "weight"):
+        norm = module.parametrizations.weight  # type: ignore[union-attr]
+        gain, direction = (part.detach().float() for part in (norm.original0, norm.original1))
+        return torch._weight_norm(direction, gain, 0)
     weight = module.weight
     assert isinstance(weight, Tensor)
-    return weight.detach()
+    return weight.detach().float()
 
 
 def plain_bias(module: nn.Module) -> Tensor | None:
@@ -47,14 +54,16 @@ def plain_bias(module: nn.Module) -> Tensor | None:
 class Affine:
     """All AdaIN's linear maps as one: style [S] → gain and shift [2, C] of every norm, in order of `add`."""
 
-    def __init__(self) -> None:
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._conv: Conv | None = None
         self._weights: list[Tensor] = []
         self._biases: list[Tensor] = []
         self._widths: list[int] = []
 
     def add(self, norm: AdaIN1d) -> int:
         """The number under which this norm's gain and shift will be found."""
-        self._weights.append(norm.fc.weight.detach().float())
+        self._weights.append(norm.fc.weight.detach())
         bias = norm.fc.bias.detach().float().clone()
         width = len(bias) // 2
         bias[:width] += 1
@@ -67,13 +76,16 @@ class Affine:
 
     def join(self) -> None:
         """One matrix of all, a copy; the norms may go after it."""
-        if len(self._weights) > 1:
-            self._weights, self._biases = [torch.cat(self._weights)], [torch.cat(self._biases)]
+        if self._conv is None:
+            whole = torch.cat(self._weights)[:, :, None]
+            self._conv = self._backend.conv(whole, torch.cat(self._biases), minimal=False)
+            self._weights, self._biases = [], []
 
     def __call__(self, style: Tensor) -> list[Tensor]:
-        self.join()
-        flat = torch.addmv(self._biases[0], self._weights[0], style.float())
-        parts = flat.split([2 * width for width in self._widths])
+        assert self._conv is not None
+        flat = torch.empty(1, self._conv.cout)
+        self._conv(style.float()[None].contiguous(), flat)
+        parts = flat[0].split([2 * width for width in self._widths])
         return [part.view(2, -1) for part in parts]
 
 
@@ -82,7 +94,8 @@ class Segment:
     """A stretch of an utterance: features [L, C] at 80 Hz, the source's spectrum [scale · L + 1, n_fft + 2],
     gain and shift of every norm, and the feature rows that count for statistics (None: all).
 
-    head: whether the stretch begins where the utterance does.
+    head: whether the stretch begins where the utterance does. heard: whether more is wanted of it than
+    statistics.
     """
 
     features: Tensor
@@ -90,6 +103,7 @@ class Segment:
     affine: list[Tensor]
     counted: tuple[int, int] | None = None
     head: bool = True
+    heard: bool = True
 
 
 class Buffers:
@@ -135,9 +149,11 @@ class SnakeBlock:
         buffers: list[Buffers],
         totals: list[Tensor],
         first: bool,
+        heard: list[bool] | None = None,
     ) -> None:
         """xs [L, C] with their statistics → totals: written when `first`, else added to. xs stay as they
-        are."""
+        are. heard: of which segments totals are wanted; the others' are room for what is between."""
+        heard = heard or [True] * len(xs)
         running, found = xs, stats
         for i, (conv1, site1, alpha1, conv2, site2, alpha2) in enumerate(self._layers):
             last = i + 1 == len(self._layers)
@@ -153,7 +169,10 @@ class SnakeBlock:
             after: list[Tensor] = []
             found = []
             for n, x in enumerate(running):
-                out = totals[n] if last else buffers[n].get("r", *x.shape)
+                if last and not heard[n]:
+                    after.append(x)
+                    continue
+                out = totals[n] if last or first or not heard[n] else buffers[n].get("r", *x.shape)
                 before = Before(norms[n], affine[n][site2], SNAKE, alpha=alpha2)
                 more = (x, out) if last and not first else (x,)
                 wanted = counted[n] if policy.computes and not last else None
@@ -167,17 +186,21 @@ class Upsample:
     shifted by the padding, each a sum over ceil(kernel / rate) inputs."""
 
     def __init__(self, module: nn.ConvTranspose1d, scale: float, backend: Backend) -> None:
-        weight = plain_weight(module).float() * scale  # [cin, cout, kernel]
+        weight = plain_weight(module)  # [cin, cout, kernel]
         self.rate, self._padding = module.stride[0], int(module.padding[0])
         cin, self.cout, kernel = weight.shape
         self._taps = -(-kernel // self.rate)
-        full = F.pad(weight, (0, self._taps * self.rate - kernel))
+        if spare := self._taps * self.rate - kernel:
+            weight = F.pad(weight, (0, spare))
         # out[rate·q + s] = sum over a of x[q - a] w[a·rate + s]; as a correlation the taps run backwards
-        pieces = full.view(cin, self.cout, self._taps, self.rate).flip(2)
-        flat = pieces.permute(3, 1, 0, 2).reshape(self.rate * self.cout, cin, self._taps)
+        pieces = weight.view(cin, self.cout, self._taps, self.rate).permute(3, 1, 0, 2)
+        flat = torch.empty(self.rate, self.cout, cin, self._taps)
+        for tap in range(self._taps):  # flipped and scaled without copies of the whole
+            torch.mul(pieces[..., self._taps - 1 - tap], scale, out=flat[..., tap])
+        del weight, pieces
         assert module.bias is not None
         bias = module.bias.detach().float().repeat(self.rate)
-        self._conv = backend.conv(flat, bias, center=self._taps - 1, minimal=False)
+        self._conv = backend.conv(flat.flatten(0, 1), bias, center=self._taps - 1, minimal=False)
 
     def rows(self, length: int) -> int:
         """Rows of the buffer that `__call__` wants for `length` input rows."""
@@ -196,7 +219,7 @@ class FastGenerator:
 
     def __init__(self, generator: Generator, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
-        self.affine = Affine()
+        self.affine = Affine(backend)
         self._kernels = generator.kernels
         self.bins, self.stft = generator.bins, generator.stft
         self._phase_scale, self._cartesian = generator.phase_scale, generator.cartesian
@@ -250,14 +273,22 @@ class FastGenerator:
     def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
         """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2], and one more
         column, as `Generator.harmonics` has it, where the phase is led."""
-        parts = self.stft(self._source(f0[None], rng))
-        rows = parts if self._cartesian else polar(*parts)
-        if self._lead_gain is not None:
-            rows = (*rows, self._voiced(f0[None]))
-        return torch.cat(rows, dim=1)[0].T.contiguous()
+        source = torch.cat(list(self._source.pieces(f0[None], rng)), dim=1)
+        real, imaginary = (part[0] for part in self.stft(source))
+        led = self._lead_gain is not None
+        rows = torch.empty(real.shape[1], 2 * self.bins + led)
+        for first in range(0, len(rows), _ROWS):  # a piece at a time: polar form takes ten times its memory
+            own = slice(first, first + _ROWS)
+            parts = real[:, own], imaginary[:, own]
+            for i, part in enumerate(parts if self._cartesian else polar(*parts)):
+                rows[own, i * self.bins : (i + 1) * self.bins] = part.T
+        if led:
+            rows[:, -1] = self._voiced(f0[None])[0, 0]
+        return rows
 
     def body(self, segments: list[Segment], policy: Statistics) -> list[Tensor]:
-        """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each.
+        """Everything before the spectrum: → sums of the last blocks, [product of rates · L + 1, C] each (of
+        segments that are not heard, nothing of use).
 
         The mean over blocks is left to `spectrum`, which has it in its weights.
         """
@@ -290,7 +321,8 @@ class FastGenerator:
             # writes its own
             totals = [buffers[n].get(f"b{i}", *y.shape) for n, y in enumerate(ys)]
             for j, block in enumerate(self._blocks[i]):
-                block(ys, stats, affine, counted, policy, buffers, totals, first=j == 0)
+                heard = [segment.heard or not last for segment in segments]
+                block(ys, stats, affine, counted, policy, buffers, totals, j == 0, heard)
             xs = totals
         return xs
 

@@ -15,9 +15,9 @@ from voicewright.errors import VoicewrightError
 
 PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
-VERSION = 3
+VERSION = 4
 """Of the structures below; kernels that were built for others are not used."""
-_POINTERS = "x out weight bias input output mean var gain shift alpha add1 add2 stats"
+_POINTERS = "x out weight half filter bias input output mean var gain shift alpha add1 add2 stats"
 _LONGS = "rows_in rows_out x_stride out_stride stat_from stat_to"
 _INTS = "cin cout center dilation m r points subs activation threads"
 
@@ -60,7 +60,8 @@ def library() -> ctypes.CDLL | None:
             for name in ("vw_conv", "vw_narrow", "vw_stats", "vw_lstm", "vw_best", "vw_vector"):
                 getattr(found, name).restype = ctypes.c_int
             wide, whole = ctypes.c_void_p, ctypes.c_int
-            found.vw_lstm.argtypes = [wide, wide, wide, ctypes.c_longlong, whole, whole, whole]
+            number, long = ctypes.c_float, ctypes.c_longlong
+            found.vw_lstm.argtypes = [wide, wide, wide, number, wide, long, whole, whole, whole]
             return found
     return None
 

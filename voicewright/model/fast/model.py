@@ -50,7 +50,7 @@ class Prosody:
 
 class FastModel:
     """`TTSModel` for inference on a CPU; it keeps its own copies of the decoder's weights, so the model may
-    go.
+    go. The model's weights may be in fp16, and have their norms folded in or not.
 
     Raises TypeError for a HiFi-GAN decoder.
     """
@@ -60,16 +60,17 @@ class FastModel:
         self.config, self.backend = model.config, backend
         spent = _release if consume else keep
         with torch.inference_mode():
-            model = model.eval().requires_grad_(False).fold()
+            model = model.eval().requires_grad_(False)
             predictor, decoder = model.predictor, model.decoder
             if not isinstance(decoder.generator, Generator):
                 raise TypeError("a HiFi-GAN decoder has no restructured form; use the graph as it is trained")
-            self._bert, self._bert_encoder = FastAlbert(model.bert, backend, spent), model.bert_encoder
+            self._bert = FastAlbert(model.bert, backend, spent)
+            self._bert_encoder = model.bert_encoder.float()
             self._text_encoder = FastTextEncoder(model.text_encoder, backend, spent)
             self._duration_encoder = FastDurationEncoder(predictor.text_encoder, backend, spent)
             self._duration_lstm = FastLstm(predictor.lstm, backend, spent)
             self._shared = FastLstm(predictor.shared, backend, spent)
-            self._duration_proj = predictor.duration_proj
+            self._duration_proj = predictor.duration_proj.float()
             self._f0 = FastCurves(predictor.F0, predictor.F0_proj, backend)
             self._energy = FastCurves(predictor.N, predictor.N_proj, backend)
             spent(predictor.F0)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.model.fast.convolution import Backend, Conv
+from voicewright.model.fast.filters import halved
 from voicewright.model.fast.generator import Spent, keep, plain_bias, plain_weight
 from voicewright.model.fast.library import checked, library, pointer
 from voicewright.model.layers import AdaLayerNorm, ChannelNorm
@@ -23,7 +24,7 @@ class FastAlbert:
     """`Albert`: tokens int64 [B, T] with `lengths` [B] → rows [T of each item, width] of each item."""
 
     def __init__(self, bert: Albert, backend: Backend, spent: Spent = keep) -> None:
-        self._embeddings = bert.embeddings
+        self._embeddings = bert.embeddings.float()
         self._depth = bert.encoder.depth
         self._mapping = _linear([bert.encoder.embedding_hidden_mapping_in], backend)
         self._layers: list[FastLayer] = []
@@ -76,18 +77,21 @@ class FastLstm:
         self._hidden, self._level = hidden, backend.level
         self._plain: nn.LSTM | None = None
         if found is None or backend.level is None or hidden % (2 * found.vw_vector(backend.level)):
-            self._plain = lstm
+            self._plain = lstm.float()
             return
         ways = ("", "_reverse")
 
         def both(name: str) -> Tensor:
-            return torch.cat([getattr(lstm, f"{name}_l0{way}").detach() for way in ways])
+            return torch.cat([getattr(lstm, f"{name}_l0{way}").detach().float() for way in ways])
 
         bias = both("bias_ih") + both("bias_hh")
         self._given = backend.conv(both("weight_ih")[:, :, None], bias, minimal=False)
         wide = 8 * found.vw_vector(backend.level)
         recurrent = both("weight_hh").float().unflatten(0, (2, -1, wide))
         self._weight = recurrent.transpose(2, 3).contiguous()  # [2, panels, hidden, wide]
+        self._factor: float | None = None
+        if backend.stored == "half":
+            self._weight, self._factor = halved(self._weight)
         spent(lstm)
 
     def __call__(self, x: Tensor) -> Tensor:
@@ -100,7 +104,9 @@ class FastLstm:
         checked(
             found.vw_lstm(
                 pointer(gates),
-                pointer(self._weight),
+                pointer(self._weight) if self._factor is None else None,
+                None if self._factor is None else pointer(self._weight),
+                self._factor or 1.0,
                 pointer(result),
                 len(x),
                 self._hidden,
@@ -118,7 +124,7 @@ class FastDurationEncoder:
         self._steps: list[tuple[FastLstm, AdaLayerNorm]] = []
         for lstm, norm in zip(encoder.lstms[::2], encoder.lstms[1::2], strict=True):
             assert isinstance(lstm, nn.LSTM) and isinstance(norm, AdaLayerNorm)
-            self._steps.append((FastLstm(lstm, backend, spent), norm))
+            self._steps.append((FastLstm(lstm, backend, spent), norm.float()))
 
     def __call__(self, x: Tensor, style: Tensor) -> Tensor:
         beside = style.expand(len(x), -1)
@@ -131,7 +137,7 @@ class FastTextEncoder:
     """`TextEncoder`: tokens int64 [T] → [T, channels]."""
 
     def __init__(self, encoder: TextEncoder, backend: Backend, spent: Spent = keep) -> None:
-        self._embedding = encoder.embedding
+        self._embedding = encoder.embedding.float()
         self._steps: list[tuple[Conv, ChannelNorm, float]] = []
         for block in encoder.cnn:
             assert isinstance(block, nn.Sequential)

@@ -249,7 +249,8 @@ class _Cutter:
                     self._harmonics[start * scale : stop * scale + 1],
                     self._affine,
                     (edge, stop - start - edge),
-                    False,
+                    head=False,
+                    heard=False,
                 )
             )
             parts.append((start + edge, stop - edge))

@@ -6,7 +6,7 @@ so that a long utterance is as exact as a short one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Literal, TypeAlias
 
 import torch
@@ -45,19 +45,31 @@ def sines(f0: Tensor, overtones: int) -> Tensor:
     frames, as Kokoro does. (Its random start phases are lost in its own resampling, so they are 0 here too.)
     With more than 8 overtones, those above Nyquist are silenced; Kokoro's 8 are kept as they are.
     """
+    waves = _waves(*_phases(f0, overtones))
+    return waves * _audible(f0, overtones) if overtones > 8 else waves
+
+
+def _phases(f0: Tensor, overtones: int) -> tuple[Tensor, Tensor]:
+    """Turns at the end of each frame before and of each frame, and what follows per frame: [B,T+1,1+overtones]."""
     ranks = torch.arange(1, overtones + 2, device=f0.device, dtype=torch.float64)
     cycles = (f0.double()[:, :, None] * ranks / SAMPLE_RATE) % 1
     centres = (torch.cumsum(cycles, dim=1) * HOP) % 1
     still = torch.zeros_like(cycles[:, :1])
     start = torch.cat([centres[:, :1], centres], dim=1).float()
-    slope = torch.cat([still, cycles[:, 1:], still], dim=1).float() * HOP
-    fraction = (torch.arange(HOP, device=f0.device, dtype=torch.float32) + 0.5) / HOP
+    return start, torch.cat([still, cycles[:, 1:], still], dim=1).float() * HOP
+
+
+def _waves(start: Tensor, slope: Tensor) -> Tensor:
+    """`_phases` of T frames (rows T+1) -> [B,300T,1+overtones]."""
+    fraction = (torch.arange(HOP, device=start.device, dtype=torch.float32) + 0.5) / HOP
     phase = torch.addcmul(start[:, :, None], slope[:, :, None], fraction[:, None]).flatten(1, 2)
-    waves = torch.sin(phase[:, HOP // 2 : -(HOP // 2)] * (2 * torch.pi))
-    if overtones > 8:
-        audible = (f0[:, :, None] * ranks.float() < SAMPLE_RATE / 2).float()
-        waves = waves * audible.repeat_interleave(HOP, dim=1)
-    return waves
+    return torch.sin(phase[:, HOP // 2 : -(HOP // 2)] * (2 * torch.pi))
+
+
+def _audible(f0: Tensor, overtones: int) -> Tensor:
+    """1 for what lies below Nyquist, else 0: [B,300T,1+overtones]."""
+    ranks = torch.arange(1, overtones + 2, device=f0.device, dtype=torch.float32)
+    return (f0[:, :, None] * ranks < SAMPLE_RATE / 2).float().repeat_interleave(HOP, dim=1)
 
 
 def pulses(f0: Tensor, rng: Rng) -> Tensor:
@@ -109,8 +121,31 @@ class Source(nn.Module):
             with torch.no_grad():
                 f0 = f0.float()
                 waves = pulses(f0, rng) if self.excitation == "pulse" else sines(f0, self.overtones)
-                voiced = (f0 > VOICED_ABOVE).float().repeat_interleave(HOP, dim=1)[:, :, None]
-                level = NOISE_UNVOICED + voiced * (self.voiced_noise - NOISE_UNVOICED)
-                noise = random_like(waves.shape, f0.device, rng, normal=True)
-                waves = waves * (voiced * AMPLITUDE) + noise * level
+                waves = self._gated(waves, f0, rng)
             return torch.tanh(self.l_linear(waves)).squeeze(2)
+
+    @torch.no_grad()
+    def pieces(self, f0: Tensor, rng: Rng = None, frames: int = 160) -> Iterator[Tensor]:
+        """What `forward` gives for f0 [1,T], piece by piece, as its sines take memory: [1,300·frames] and the rest.
+
+        `frames` are even, so that pieces of noise are drawn as the whole is.
+        """
+        if self.excitation == "pulse" or f0.shape[1] <= frames:
+            yield self(f0, rng)
+            return
+        f0 = f0.float()
+        start, slope = _phases(f0, self.overtones)
+        for first in range(0, f0.shape[1], frames):
+            own = f0[:, first : first + frames]
+            rows = slice(first, first + own.shape[1] + 1)
+            waves = _waves(start[:, rows], slope[:, rows])
+            if self.overtones > 8:
+                waves = waves * _audible(own, self.overtones)
+            yield torch.tanh(self.l_linear(self._gated(waves, own, rng))).squeeze(2)
+
+    def _gated(self, waves: Tensor, f0: Tensor, rng: Rng) -> Tensor:
+        """Waves where there is a voice, and noise everywhere."""
+        voiced = (f0 > VOICED_ABOVE).float().repeat_interleave(HOP, dim=1)[:, :, None]
+        level = NOISE_UNVOICED + voiced * (self.voiced_noise - NOISE_UNVOICED)
+        noise = random_like(waves.shape, f0.device, rng, normal=True)
+        return waves * (voiced * AMPLITUDE) + noise * level

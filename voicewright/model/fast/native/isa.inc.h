@@ -1,6 +1,7 @@
 /* The kernels, once for each instruction set: the file that includes this defines
  *   V       floats in a vector            MR    rows of the register tile
  *   NAME(f) the function's name           TARGET  attribute of every function
+ *   HALVES(p) a vector of floats from V fp16 numbers (where the instruction set has no such conversion, none)
  */
 #define NR (2 * V)
 #define INLINE static inline __attribute__((always_inline)) TARGET
@@ -18,6 +19,18 @@ INLINE vf NAME(part)(const float *p, int count) {
     vf v = {0};
     memcpy(&v, p, sizeof(float) * (size_t)count);
     return v;
+}
+
+/* fp16 -> fp32, of finite numbers. */
+INLINE vf NAME(widen_half)(const unsigned short *p) {
+#ifdef HALVES
+    return (vf)HALVES(p);
+#else
+    /* exponent and fraction at their places in a float, whose exponent is then 112 too small */
+    NAME(vu) bits = __builtin_convertvector(*(const NAME(vh) *)p, NAME(vu));
+    bits = (bits & 0x7fff) << 13 | (bits & 0x8000) << 16;
+    return (vf)bits * 0x1p112f;
+#endif
 }
 
 /* sin²(u). u is brought to [-pi/2, pi/2] by multiples of pi, whose sign the square forgets; then an odd polynomial
@@ -68,14 +81,20 @@ TARGET static void NAME(activate_row)(const float *from, float *to, int cin, int
     else NAME(row_of)(from, to, cin, cinp, table, VW_PLAIN, slope);
 }
 
-/* C[rows, NR] = A[rows, K] B[K, NR]; rows of A are lda apart, and may overlap. */
-INLINE void NAME(tile)(const int rows, const float *a, long lda, const float *b, int depth, float *c) {
+/* C[rows, NR] = A[rows, K] B[K, NR]; rows of A are lda apart, and may overlap. half: B is fp16, to be multiplied by
+ * `factor`. */
+INLINE void NAME(tile)(const int rows, const int half, const float *a, long lda, const void *from, int depth,
+                       float factor, float *c) {
+    const float *b = from;
+    const unsigned short *narrow = from;
     vf acc[MR][2];
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) acc[i][0] = acc[i][1] = (vf){0};
     for (int k = 0; k < depth; k++) {
-        vf b0 = NAME(load)(b), b1 = NAME(load)(b + V);
-        b += NR;
+        vf b0 = half ? NAME(widen_half)(narrow) : NAME(load)(b);
+        vf b1 = half ? NAME(widen_half)(narrow + V) : NAME(load)(b + V);
+        if (half) narrow += NR;
+        else b += NR;
 #pragma GCC unroll 16
         for (int i = 0; i < rows; i++) {
             float s = a[i * lda + k];
@@ -85,23 +104,97 @@ INLINE void NAME(tile)(const int rows, const float *a, long lda, const float *b,
     }
 #pragma GCC unroll 16
     for (int i = 0; i < rows; i++) {
+        if (half) {
+            acc[i][0] *= factor;
+            acc[i][1] *= factor;
+        }
         NAME(store)(c + i * NR, acc[i][0]);
         NAME(store)(c + i * NR + V, acc[i][1]);
     }
 }
 
-#define CASE(n) case n: NAME(tile)(n, a, lda, b, depth, c); break;
-TARGET static void NAME(product)(int rows, const float *a, long lda, const float *b, int depth, float *c) {
+#define CASE(n) case n: NAME(tile)(n, half, a, lda, b, depth, factor, c); break;
+INLINE void NAME(tiles)(int rows, const int half, const float *a, long lda, const void *b, int depth, float factor,
+                        float *c) {
     for (; rows > 0; rows -= MR, a += MR * lda, c += MR * NR)
         switch (rows) {
             CASE(1) CASE(2) CASE(3) CASE(4) CASE(5)
 #if MR > 6
             CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12) CASE(13)
 #endif
-            default: NAME(tile)(MR, a, lda, b, depth, c);
+            default: NAME(tile)(MR, half, a, lda, b, depth, factor, c);
         }
 }
 #undef CASE
+
+TARGET static void NAME(product)(int rows, const float *a, long lda, const float *b, int depth, float *c) {
+    NAME(tiles)(rows, 0, a, lda, b, depth, 1.0f, c);
+}
+
+TARGET static void NAME(product_half)(int rows, const float *a, long lda, const unsigned short *b, int depth,
+                                      float factor, float *c) {
+    NAME(tiles)(rows, 1, a, lda, b, depth, factor, c);
+}
+
+/* Filter transform of a panel for one pair of points +p, -p: taps [depth][r][NR] in fp16 -> two times [depth][NR].
+ * w, v: the pair's rows of the transform, which are equal but for signs. */
+INLINE void NAME(pair)(const int r, const unsigned short *taps, int depth, const float *w, const float *v, float *to) {
+    const float sign = (w[0] > 0) == (v[0] > 0) ? 1.0f : -1.0f;
+    float *other = to + (long)depth * NR;
+    for (int k = 0; k < depth; k++, taps += r * NR, to += NR, other += NR)
+#pragma GCC unroll 2
+        for (int h = 0; h < NR; h += V) {
+            vf even = {0}, odd = {0};
+#pragma GCC unroll 8
+            for (int i = 0; i < r; i++) {
+                vf tap = NAME(widen_half)(taps + i * NR + h) * w[i];
+                if (i % 2) odd += tap;
+                else even += tap;
+            }
+            NAME(store)(to + h, even + odd);
+            NAME(store)(other + h, (even - odd) * sign);
+        }
+}
+
+TARGET static void NAME(pair_any)(int r, const unsigned short *taps, int depth, const float *w, const float *v,
+                                  float *to) {
+    switch (r) {
+        case 3: NAME(pair)(3, taps, depth, w, v, to); break;
+        case 4: NAME(pair)(4, taps, depth, w, v, to); break;
+        case 6: NAME(pair)(6, taps, depth, w, v, to); break;
+        default: NAME(pair)(7, taps, depth, w, v, to); break;
+    }
+}
+
+/* The same for the points 0 and infinity, which take one tap alone. */
+TARGET static void NAME(lone)(int r, const unsigned short *taps, int depth, float w, float *to) {
+    for (int k = 0; k < depth; k++, taps += r * NR, to += NR) {
+        NAME(store)(to, NAME(widen_half)(taps) * w);
+        NAME(store)(to + V, NAME(widen_half)(taps + V) * w);
+    }
+}
+
+/* All points' products of one panel whose taps are fp16; `wide` holds two points' weights. */
+TARGET static void NAME(products_half)(const vw_conv_args *g, int rows, const float *v, long step, long lda, int panel,
+                                       int depth, float *wide, float *c, long apart) {
+    const int n = g->points, r = g->r;
+    const unsigned short *taps = g->half + (long)panel * depth * r * NR;
+    if (n == 1) {
+        NAME(product_half)(rows, v, lda, taps, depth, g->filter[0], c);
+        return;
+    }
+    NAME(lone)(r, taps, depth, g->filter[0], wide);
+    NAME(product)(rows, v, lda, wide, depth, c);
+    for (int p = 1; p + 1 < n; p += 2) {
+        NAME(pair_any)(r, taps, depth, g->filter + p * r, g->filter + (p + 1) * r, wide);
+        NAME(product)(rows, v + p * step, lda, wide, depth, c + p * apart);
+        NAME(product)(rows, v + (p + 1) * step, lda, wide + (long)depth * NR, depth, c + (p + 1) * apart);
+    }
+    if (n % 2 == 0) {
+        NAME(lone)(r, taps + (r - 1) * NR, depth, g->filter[n * r - 1], wide);
+        NAME(product)(rows, v + (n - 1) * step, lda, wide, depth, c + (n - 1) * apart);
+    }
+}
 
 /* Input transform of one tile: n activated rows -> n rows of V, `step` apart. Points come as 0, +p, -p, ..., and
  * infinity when n is even, so rows 2q+1 and 2q+2 share their even and their odd part. */
@@ -268,16 +361,20 @@ TARGET static void NAME(block)(const vw_conv_args *g, long from, long to, long t
     const int n = g->points, depth = g->subs * cinp;
     const long rows = to - from, filled = (to + g->subs - 1 < total ? to + g->subs - 1 : total) - from;
     float *ring = scratch, *v = ring + (long)n * cinp, *products = v + n * (rows + g->subs - 1) * cinp;
+    float *wide = products + n * (rows + MR) * NR;
     NAME(fill)(g, from, from + filled, v, ring, cinp, table);
     long counted = 0;
     for (int panel = begin; panel < end; panel++) {
         const int column = panel * NR, width = g->cout - column < NR ? g->cout - column : NR;
-        const float *weight = g->weight + (long)panel * n * depth * NR;
+        const float *weight = g->half ? 0 : g->weight + (long)panel * n * depth * NR;
         /* the last rows of the layer have no rows of V after them; they are no outputs either */
         const long useful = filled - (g->subs - 1) < rows ? filled - (g->subs - 1) : rows;
-        for (int p = 0; p < n; p++)
-            NAME(product)((int)useful, v + p * filled * cinp, cinp, weight + (long)p * depth * NR, depth,
-                          products + p * rows * NR);
+        if (g->half)
+            NAME(products_half)(g, (int)useful, v, filled * cinp, cinp, panel, depth, wide, products, rows * NR);
+        else
+            for (int p = 0; p < n; p++)
+                NAME(product)((int)useful, v + p * filled * cinp, cinp, weight + (long)p * depth * NR, depth,
+                              products + p * rows * NR);
         NAME(sums) sums;
         memset(&sums, 0, sizeof sums);
         NAME(place) at = NAME(locate)(g, from);
@@ -383,9 +480,11 @@ INLINE vf NAME(tangent)(vf x) {
 }
 
 #define WIDE (8 * V)
-/* One direction of an LSTM over what its inputs gave already. weight: [panel][hidden][WIDE]; scratch: 5 * hidden. */
-TARGET static void NAME(lstm)(const float *gates, long stride, const float *weight, float *out, long out_stride,
-                              long steps, int hidden, int backward, float *scratch) {
+/* One direction of an LSTM over what its inputs gave already. weight: [panel][hidden][WIDE], or the same in fp16 as
+ * `narrow`, to be multiplied by `factor`; scratch: 5 * hidden. */
+INLINE void NAME(recur)(const int half, const float *gates, long stride, const float *weight,
+                        const unsigned short *narrow, float factor, float *out, long out_stride, long steps,
+                        int hidden, int backward, float *scratch) {
     float *cell = scratch + 4 * hidden;
     memset(cell, 0, sizeof(float) * (size_t)hidden);
     for (long s = 0; s < steps; s++) {
@@ -395,11 +494,13 @@ TARGET static void NAME(lstm)(const float *gates, long stride, const float *weig
             vf acc[8];
 #pragma GCC unroll 8
             for (int i = 0; i < 8; i++) acc[i] = NAME(load)(now + panel * WIDE + i * V);
-            const float *w = weight + (long)panel * hidden * WIDE;
-            for (int k = 0; s > 0 && k < hidden; k++, w += WIDE) {
-                const float h = before[k];
+            const long first = (long)panel * hidden * WIDE;
+            for (int k = 0; s > 0 && k < hidden; k++) {
+                const float h = half ? before[k] * factor : before[k];
+                const long at = first + (long)k * WIDE;
 #pragma GCC unroll 8
-                for (int i = 0; i < 8; i++) acc[i] += NAME(load)(w + i * V) * h;
+                for (int i = 0; i < 8; i++)
+                    acc[i] += (half ? NAME(widen_half)(narrow + at + i * V) : NAME(load)(weight + at + i * V)) * h;
             }
 #pragma GCC unroll 8
             for (int i = 0; i < 8; i++) NAME(store)(scratch + panel * WIDE + i * V, acc[i]);
@@ -415,6 +516,14 @@ TARGET static void NAME(lstm)(const float *gates, long stride, const float *weig
     }
 }
 #undef WIDE
+
+TARGET static void NAME(lstm)(const float *gates, long stride, const float *weight, const unsigned short *narrow,
+                              float factor, float *out, long out_stride, long steps, int hidden, int backward,
+                              float *scratch) {
+    if (narrow)
+        NAME(recur)(1, gates, stride, 0, narrow, factor, out, out_stride, steps, hidden, backward, scratch);
+    else NAME(recur)(0, gates, stride, weight, 0, 1.0f, out, out_stride, steps, hidden, backward, scratch);
+}
 
 #undef vf
 #undef vi

@@ -12,11 +12,15 @@
 #endif
 
 #if defined(__x86_64__)
+#include <immintrin.h>
+
 #define V 16
 #define MR 14
 #define NAME(f) f##_avx512
 #define TARGET __attribute__((target("avx512f,avx512dq,avx512bw,avx512vl,avx2,fma")))
+#define HALVES(p) _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i_u *)(p)))
 #include "isa.inc.h"
+#undef HALVES
 #undef V
 #undef MR
 #undef NAME
@@ -25,8 +29,10 @@
 #define V 8
 #define MR 6
 #define NAME(f) f##_avx2
-#define TARGET __attribute__((target("avx2,fma")))
+#define TARGET __attribute__((target("avx2,fma,f16c")))
+#define HALVES(p) _mm256_cvtph_ps(_mm_loadu_si128((const __m128i_u *)(p)))
 #include "isa.inc.h"
+#undef HALVES
 #undef V
 #undef MR
 #undef NAME
@@ -48,7 +54,8 @@ typedef void (*block_function)(const vw_conv_args *, long, long, long, int, int,
 typedef void (*narrow_function)(const vw_conv_args *, long, long, float *, int, const float *);
 typedef void (*sum_function)(const vw_stats_args *, long, long, float *, long *);
 
-typedef void (*lstm_function)(const float *, long, const float *, float *, long, long, int, int, float *);
+typedef void (*lstm_function)(const float *, long, const float *, const unsigned short *, float, float *, long, long,
+                              int, int, float *);
 
 typedef struct {
     int vector, rows;
@@ -58,7 +65,7 @@ typedef struct {
     lstm_function lstm;
 } isa;
 
-/* 0: any processor, 1: AVX2 with FMA, 2: AVX-512. */
+/* 0: any processor, 1: AVX2 with FMA and F16C, 2: AVX-512. */
 static isa choose(int level) {
 #if defined(__x86_64__)
     if (level == 2) return (isa){16, 14, block_avx512, narrow_rows_avx512, sum_rows_avx512, lstm_avx512};
@@ -69,7 +76,7 @@ static isa choose(int level) {
 }
 
 /* Changes with every change of the structures; `library.py` refuses another. */
-int vw_version(void) { return 3; }
+int vw_version(void) { return 4; }
 
 /* The best instruction set of this processor. */
 int vw_best(void) {
@@ -78,7 +85,7 @@ int vw_best(void) {
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
         return 2;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return 1;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) return 1;
 #endif
     return 0;
 }
@@ -147,7 +154,8 @@ int vw_conv(const vw_conv_args *g, int level) {
     blocks = (total + size - 1) / size;
 
     const size_t scratch = (size_t)g->points * (size_t)cinp * (size_t)(1 + size + g->subs - 1) +
-                           (size_t)g->points * (size_t)(size + set.rows) * 2 * (size_t)set.vector;
+                           (size_t)g->points * (size_t)(size + set.rows) * 2 * (size_t)set.vector +
+                           (g->half && g->points > 1 ? 4 * (size_t)g->subs * (size_t)cinp * (size_t)set.vector : 0);
     float *table = malloc(sizeof(float) * 4 * (size_t)cinp);
     float *all = malloc(sizeof(float) * scratch * (size_t)threads);
     float *partial = g->stats ? malloc(sizeof(float) * 3 * (size_t)g->cout * (size_t)blocks) : NULL;
@@ -224,17 +232,21 @@ int vw_stats(const vw_stats_args *g, int level) {
 }
 
 /* An LSTM of both directions. gates: [steps, 8 * hidden], what inputs and biases give, forward then backward; weight:
- * packed as [direction][panel][hidden][8 vectors]; out: [steps, 2 * hidden]. 0, or 1 when memory ran out. */
-int vw_lstm(const float *gates, const float *weight, float *out, long long steps, int hidden, int threads, int level) {
+ * packed as [direction][panel][hidden][8 vectors], or NULL and `half`, the same in fp16 to be multiplied by `factor`;
+ * out: [steps, 2 * hidden]. 0, or 1 when memory ran out. */
+int vw_lstm(const float *gates, const float *weight, const unsigned short *half, float factor, float *out,
+            long long steps, int hidden, int threads, int level) {
     const isa set = choose(level);
     float *scratch = malloc(sizeof(float) * 10 * (size_t)hidden);
     if (!scratch) return 1;
 #ifdef _OPENMP
 #pragma omp parallel for schedule(static, 1) num_threads(threads > 1 ? 2 : 1)
 #endif
-    for (int way = 0; way < 2; way++)
-        set.lstm(gates + way * 4 * hidden, 8L * hidden, weight + (long)way * 4 * hidden * hidden, out + way * hidden,
-                 2L * hidden, (long)steps, hidden, way, scratch + way * 5 * hidden);
+    for (int way = 0; way < 2; way++) {
+        const long skipped = (long)way * 4 * hidden * hidden;
+        set.lstm(gates + way * 4 * hidden, 8L * hidden, weight ? weight + skipped : NULL, half ? half + skipped : NULL,
+                 factor, out + way * hidden, 2L * hidden, (long)steps, hidden, way, scratch + way * 5 * hidden);
+    }
     free(scratch);
     return 0;
 }

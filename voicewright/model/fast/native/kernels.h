@@ -13,6 +13,8 @@ typedef struct {
     const float *x;       /* [rows_in, x_stride], the first cin columns are read; zeros beyond both ends */
     float *out;           /* [rows_out, out_stride] */
     const float *weight;  /* packed: [panel][point][subs * padded cin][panel width] */
+    const unsigned short *half; /* or, in its place, taps in fp16: [panel][subs * padded cin][r][panel width], */
+    const float *filter;        /* and the filter transform points x r that makes weights of them, block by block */
     const float *bias;    /* [padded cout] */
     const float *input;   /* points x points input transform */
     const float *output;  /* m x points output transform */
