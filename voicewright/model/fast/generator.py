@@ -22,6 +22,7 @@ from voicewright.model.fast.library import LEAKY, SNAKE
 from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
+from voicewright.model.tts.source import Rng, Source
 
 Spent = Callable[[nn.Module], object]
 """Told of a module whose weights have been taken, so that they need not be held twice."""
@@ -203,7 +204,7 @@ class FastGenerator:
         gain = generator.lead_gain
         self._lead_gain = None if gain is None else gain.detach().clone()[None]
         self._voiced = generator.voiced
-        self._source = generator.m_source
+        self.source: Source = generator.m_source
         self.context = context_rows(generator)
         self._ups: list[Upsample] = []
         self._noise: list[tuple[Conv, int, int]] = []
@@ -247,10 +248,10 @@ class FastGenerator:
         folded = weight.unflatten(2, (taps, stride)).permute(0, 3, 1, 2).flatten(1, 2)
         return self._backend.conv(folded, module.bias, center=0, minimal=False), stride, padding
 
-    def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def harmonics(self, f0: Tensor, rng: Rng = None) -> Tensor:
         """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2], and one more
         column, as `Generator.harmonics` has it, where the phase is led."""
-        parts = self.stft(self._source(f0[None], rng))
+        parts = self.stft(self.source(f0[None], rng))
         rows = parts if self._cartesian else polar(*parts)
         if self._lead_gain is not None:
             rows = (*rows, self._voiced(f0[None]))
