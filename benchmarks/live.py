@@ -18,6 +18,7 @@ import argparse
 import math
 import statistics
 import time
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
@@ -66,6 +67,22 @@ def full_size(seed: int = 0) -> RvcBlockVoice:
     return RvcBlockVoice(voice, content, name="random", seed=seed)
 
 
+def beatrice(path: Path | None, seed: int = 0) -> BlockVoice:
+    """A Beatrice 2 model; without one, the tests' random weights."""
+    from voicewright.convert.beatrice_block import BeatriceBlockVoice, open_beatrice_block
+
+    if path is not None:
+        return open_beatrice_block(path, seed)
+    import sys
+
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    from beatrice_weights import trained
+
+    from voicewright.model.vc.beatrice.fold import fold
+
+    return BeatriceBlockVoice(fold(*trained()), seed)
+
+
 def one(voice: BlockVoice, options: LiveOptions, repeat: int) -> dict[str, float]:
     """Medians over blocks: CPU and wall seconds, and the parts' wall seconds."""
     converter = LiveConverter(voice, options, rate=RATE, clock=time.process_time)
@@ -83,13 +100,15 @@ def one(voice: BlockVoice, options: LiveOptions, repeat: int) -> dict[str, float
 
 def times(arguments: argparse.Namespace) -> None:
     voices: list[tuple[str, BlockVoice, list[str]]] = []
-    if not arguments.only_embedded:
+    if not arguments.only_embedded and not arguments.only_beatrice:
         rvc = RvcOpener(arguments.content)(arguments.voice) if arguments.voice else full_size()
         voices.append(("RVC", rvc, arguments.methods))
     if arguments.embedded:
         from voicewright.convert.embedded_block import EmbeddedBlockVoice
 
         voices.append(("embedded", EmbeddedBlockVoice(arguments.embedded), ["auto"]))
+    if arguments.beatrice or arguments.only_beatrice:
+        voices.append(("Beatrice", beatrice(arguments.beatrice), ["auto"]))
     print(
         "| voice | pitch | context s | block ms | CPU s | wall s | content, pitch, synthesizer "
         "| 1 thread | 2 at best |"
@@ -142,6 +161,39 @@ def apart(first: np.ndarray, second: np.ndarray, rate: int) -> str:
     return f"{ratio:.1f} dB | {mel:.2f} dB"
 
 
+def live(
+    voice: BlockVoice, sound: np.ndarray, options: LiveOptions, after: float
+) -> tuple[np.ndarray, float]:
+    """The recording in live blocks from second `after` on, and by how many ms its joins wander (RMS)."""
+    voice.reset()
+    rate = voice.sample_rate
+    converter = LiveConverter(voice, options, rate=RATE, output_rate=rate)
+    step, pieces, joins = converter.block_samples, [], []
+    for i in range(0, len(sound) - step, step):
+        pieces.append(converter.process(sound[i : i + step]))
+        joins.append(1000 * converter.join_offset)
+    start = round((converter.delay + 0.005) * rate) + round(after * rate)
+    settled = joins[math.ceil(after / options.block) :]
+    return np.concatenate(pieces)[start:], float(np.std(settled))
+
+
+def compared(arguments: argparse.Namespace) -> list[tuple[str, BlockVoice, BlockVoice, list[str]]]:
+    """Names, voices, the same with other numbers, methods of pitch."""
+    chosen: list[tuple[str, BlockVoice, BlockVoice, list[str]]] = []
+    if not arguments.only_embedded and not arguments.only_beatrice:
+        chosen.append(("RVC", full_size(0), full_size(1), arguments.methods))
+    if arguments.embedded:
+        from voicewright.convert.embedded import EmbeddedConverter
+        from voicewright.convert.embedded_block import EmbeddedBlockVoice
+
+        parts = EmbeddedConverter(arguments.embedded)
+        chosen.append(("embedded", EmbeddedBlockVoice(parts), EmbeddedBlockVoice(parts, 1), ["auto"]))
+    if arguments.beatrice or arguments.only_beatrice:
+        path = arguments.beatrice
+        chosen.append(("Beatrice", beatrice(path), beatrice(path, 1), ["auto"]))
+    return chosen
+
+
 def distances(arguments: argparse.Namespace) -> None:
     if arguments.speech:
         sound = read(arguments.speech, RATE)[: int(arguments.seconds * RATE)]
@@ -150,25 +202,24 @@ def distances(arguments: argparse.Namespace) -> None:
         turns = np.cumsum(140 * (1 + 0.15 * np.sin(2 * np.pi * 0.7 * place))) / RATE
         sound = sum(np.sin(2 * np.pi * k * turns) / k for k in range(1, 12))
         sound = (0.1 * sound * np.clip(np.sin(2 * np.pi * 2.1 * place) + 0.4, 0, 1)).astype(np.float32)
-    voice, other = full_size(0), full_size(1)
-    rate = voice.sample_rate
-    print("| pitch | context s | block ms | signal to difference | log-mel distance |")
-    print("|---|---|---|---|---|")
-    for method in arguments.methods:
-        reference = whole(voice, sound, LiveOptions(method=method))
-        seeds = apart(whole(other, sound, LiveOptions(method=method))[rate:], reference[rate:], rate)
-        print(f"| {method} | whole, other numbers | | {seeds} |", flush=True)
-        for context in arguments.contexts:
-            for block in arguments.blocks:
-                options = LiveOptions(block=block, context=context, method=method)
-                voice.reset()
-                converter = LiveConverter(voice, options, rate=RATE, output_rate=rate)
-                step = converter.block_samples
-                pieces = [converter.process(sound[i : i + step]) for i in range(0, len(sound) - step, step)]
-                start = round((converter.delay + 0.005) * rate) + rate
-                heard = np.concatenate(pieces)[start:]
-                far = apart(heard, reference[rate:], rate)
-                print(f"| {method} | {context:g} | {1000 * block:.0f} | {far} |", flush=True)
+    print("| voice | pitch | context s | block ms | signal to difference | log-mel distance | joins wander |")
+    print("|---|---|---|---|---|---|---|")
+    for name, voice, other, methods in compared(arguments):
+        rate, after = voice.sample_rate, arguments.after
+        skip = round(after * rate)
+        for method in methods:
+            plain = LiveOptions(method=method, pitch=arguments.pitch, crossfade=arguments.crossfade)
+            reference = whole(voice, sound, plain)[skip:]
+            seeds = apart(whole(other, sound, plain)[skip:], reference, rate)
+            print(f"| {name} | {method} | whole, other numbers | | {seeds} | |", flush=True)
+            for context in arguments.contexts:
+                for block in arguments.blocks:
+                    heard, wander = live(voice, sound, replace(plain, block=block, context=context), after)
+                    far = apart(heard, reference, rate)
+                    print(
+                        f"| {name} | {method} | {context:g} | {1000 * block:.0f} | {far} | {wander:.2f} ms |",
+                        flush=True,
+                    )
 
 
 def main() -> None:
@@ -180,6 +231,11 @@ def main() -> None:
     parser.add_argument("--content")
     parser.add_argument("--embedded", help="a model with a content network: its name or folder")
     parser.add_argument("--only-embedded", action="store_true")
+    parser.add_argument("--beatrice", type=Path, help="a Beatrice 2 model; random weights without it")
+    parser.add_argument("--only-beatrice", action="store_true")
+    parser.add_argument("--pitch", type=float, default=0.0, help="semitones, for `distance`")
+    parser.add_argument("--crossfade", type=float, default=0.05, help="for `distance`")
+    parser.add_argument("--after", type=float, default=1.0, help="seconds not counted, for `distance`")
     parser.add_argument("--speech", type=Path)
     parser.add_argument("--seconds", type=float, default=8.0, help="of --speech")
     parser.add_argument("--methods", nargs="+", default=["dio", "fcpe", "harvest", "rmvpe"])

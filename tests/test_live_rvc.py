@@ -14,8 +14,9 @@ from convert_fakes import FakeContent, spoken
 from rvc_weights import filled
 
 from voicewright.convert.block import LiveOptions, Samples, whole
+from voicewright.convert.continuity import Noise
 from voicewright.convert.live import LiveConverter
-from voicewright.convert.rvc_block import Noise, RvcBlockVoice, RvcOpener
+from voicewright.convert.rvc_block import RvcBlockVoice, RvcOpener
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.vc.config import SynthesizerConfig
 from voicewright.model.vc.synthesizer import Synthesizer

@@ -15,7 +15,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.sola import Sola
+from voicewright.convert.sola import STAY, Sola
 from voicewright.errors import UsageError
 
 Samples = NDArray[np.float32]
@@ -145,6 +145,7 @@ class BlockEngine:
                 if rvc
                 else Sola.wokada(self._faded * per, search, *options.fade)
             )
+        self._sola.stay = STAY if getattr(voice, "continues", False) else 0.0
         length = (self._context + self._crossfade + self._search + most) * FRAME
         if length != len(self._window):
             window = np.zeros(length, dtype=np.float32)
@@ -161,6 +162,11 @@ class BlockEngine:
     def delay(self) -> float:
         """Seconds by which the output lags behind the input, when the join is at the middle of its search."""
         return (self._crossfade + self._search / 2) / 100
+
+    @property
+    def join_offset(self) -> float:
+        """See `LiveConverter.join_offset`."""
+        return self._sola.offset / self.voice.sample_rate
 
     def reset(self) -> None:
         self._window[:] = 0.0
@@ -294,6 +300,16 @@ class AutoTranspose:
         self._seen: list[float] = []
         self._semitones = 0.0
 
+    def aim(self, target: float) -> None:
+        """At another voice; what was heard of the speaker is kept."""
+        if target != self._target:
+            self._target = target
+            if len(self._seen) >= self._FIRST:
+                self._semitones = self._found(target)
+
+    def _found(self, target: float) -> float:
+        return float(round(12 * np.log2(target / np.median(self._seen))))
+
     def semitones(self, options: LiveOptions, fresh: NDArray[np.float32]) -> float:
         """What the pitch of the options means now; `fresh` [n]: F0 of the new frames in Hz, 0 unvoiced."""
         if options.pitch != "auto":
@@ -302,7 +318,7 @@ class AutoTranspose:
         if target and len(self._seen) < self._ENOUGH:
             self._seen += fresh[fresh > 0].tolist()
             if len(self._seen) >= self._FIRST:
-                self._semitones = float(round(12 * np.log2(target / np.median(self._seen))))
+                self._semitones = self._found(target)
         return self._semitones
 
 

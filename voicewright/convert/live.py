@@ -94,6 +94,11 @@ class LiveConverter:
         computed, `delay`."""
         return self.options.block + self.stats.worst + self.delay
 
+    @property
+    def join_offset(self) -> float:
+        """Where the last join was found, seconds into the search; blocks that agree keep it where it was."""
+        return self._engine.join_offset
+
     def update(self, **changes: Any) -> None:
         """Change options by name; heard from the next block on. A wrong one raises UsageError and changes
         nothing."""

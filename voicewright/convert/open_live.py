@@ -5,23 +5,29 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicewright.convert.open import rvc_file
+from voicewright.convert.open import beatrice_path, rvc_file
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
+    from voicewright.convert.beatrice_block import BeatriceBlockVoice
     from voicewright.convert.embedded_block import EmbeddedBlockVoice
     from voicewright.convert.rvc_block import RvcBlockVoice
 
 
 def open_live(
     to: str | Path, index: Path | None = None, *, embedder: str | Path | None = None
-) -> RvcBlockVoice | EmbeddedBlockVoice:
-    """As `open_converter`: a file of RVC, or a model's name or folder. Errors likewise."""
-    path = rvc_file(to)
+) -> RvcBlockVoice | BeatriceBlockVoice | EmbeddedBlockVoice:
+    """As `open_converter`: a file of RVC, a Beatrice 2 model, or a model's name or folder. Errors likewise."""
+    other = beatrice_path(to)
+    path = rvc_file(to) if other is None else None
     if path is None:
         for word, given in (("--index", index), ("--embedder", embedder)):
             if given is not None:
                 raise UsageError(f"{word} belongs to voices of RVC, and {to} is none; leave it out.")
+        if other is not None:
+            from voicewright.convert.beatrice_block import open_beatrice_block
+
+            return open_beatrice_block(other)
         from voicewright.convert.embedded_block import EmbeddedBlockVoice
 
         return EmbeddedBlockVoice(to)

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.convert.block import FRAME, AutoTranspose, LiveOptions, PitchCache, Samples
+from voicewright.convert.continuity import Noise
 from voicewright.convert.pipeline import known_pitch, protect, speaker_row
 from voicewright.errors import UsageError, VoicewrightError
 
@@ -44,37 +45,6 @@ milliseconds more."""
 _RMVPE_STEP = 5120
 _FLOW = 24
 """Frames before the decoded ones that the synthesizer's flow draws noise for."""
-
-
-class Noise:
-    """Normal numbers for every frame of a stream, [frames, width], of which the last are kept."""
-
-    def __init__(self, width: int, seed: int | None, frames: int = 64) -> None:
-        self._width, self._seed = width, seed
-        self._kept = np.zeros((frames, width), dtype=np.float32)
-        self.clear()
-
-    def clear(self) -> None:
-        self._random = np.random.default_rng(self._seed)
-        self._kept[:] = 0.0
-
-    def shift(self, fresh: int) -> None:
-        if fresh > len(self._kept):
-            self._grow(fresh)
-        self._kept[:-fresh] = self._kept[fresh:].copy()
-        self._random.standard_normal(out=self._kept[-fresh:], dtype=np.float32)
-
-    def ending(self, frames: int, behind: int) -> Floats:
-        """[frames, width] that end `behind` frames before the newest."""
-        if frames + behind > len(self._kept):
-            self._grow(frames + behind)
-        end = len(self._kept) - behind
-        return self._kept[end - frames : end]
-
-    def _grow(self, frames: int) -> None:
-        kept = self._kept
-        self._kept = np.zeros((frames, self._width), dtype=np.float32)
-        self._kept[frames - len(kept) :] = kept
 
 
 class RvcBlockVoice:

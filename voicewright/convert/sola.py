@@ -55,21 +55,39 @@ def partial_fade(crossfade: int, start: float = 0.1, end: float = 0.9) -> Fade:
     return Fade(rising, falling)
 
 
-def best_offset(samples: Samples, tail: Samples, search: int, floor: float = RVC_FLOOR) -> int:
+STAY = 0.2
+"""What `Sola(stay=…)` is for blocks that agree already: what is left of unlikeness then is the last block's lack
+of what followed, and no reason to move."""
+
+
+def best_offset(
+    samples: Samples,
+    tail: Samples,
+    search: int,
+    floor: float = RVC_FLOOR,
+    last: int | None = None,
+    stay: float = 0.0,
+) -> int:
     """Where in `samples` [≥ search + len(tail)] the stretch most like `tail` begins, 0…search.
 
-    The first greatest of ⟨samples, tail⟩ / √(Σ samples² + floor) over the places; 0 for a silent tail."""
+    The first greatest of ⟨samples, tail⟩ / √(Σ samples² + floor) over the places; 0 for a silent tail. With
+    `last` and `stay`, that place if its value falls short of the greatest by no more than `stay` of it."""
     head = np.asarray(samples[: search + len(tail)], dtype=np.float64)
     products = np.correlate(head, np.asarray(tail, dtype=np.float64), "valid")
     energy = np.concatenate([[0.0], np.cumsum(head * head)])
     energies = np.maximum(energy[len(tail) :] - energy[: -len(tail)], 0.0)
-    return int(np.argmax(products / np.sqrt(energies + floor)))
+    likeness = products / np.sqrt(energies + floor)
+    best = int(np.argmax(likeness))
+    if last is not None and stay and likeness[last] >= (1 - stay) * likeness[best]:
+        return last
+    return best
 
 
 class Sola:
     """The join of one stream. It keeps the last block's tail; nothing grows.
 
-    `floor` is for samples within ±1. `faded` looks for the tail as it is after fading out. `Sola.wokada` is
+    `floor` is for samples within ±1. `faded` looks for the tail as it is after fading out. `stay`: as for
+    `best_offset`. `Sola.wokada` is
     the join that w-okada's server makes; the plain one is RVC-WebUI's."""
 
     def __init__(
@@ -80,6 +98,7 @@ class Sola:
         floor: float = RVC_FLOOR,
         fade: Fade | None = None,
         faded: bool = False,
+        stay: float = 0.0,
     ) -> None:
         if crossfade < 1 or search < 0:
             raise ValueError("a join needs a crossfade of at least one sample and a search of none or more")
@@ -87,7 +106,7 @@ class Sola:
         self.search = search
         self.offset = 0
         """Where the last join was, in samples."""
-        self._floor = floor
+        self._floor, self.stay = floor, stay
         self._faded = faded
         self._first = True
         fade = fade or sine_fade(crossfade)
@@ -116,7 +135,8 @@ class Sola:
             self.offset = self.search  # w-okada takes the end of its first window
         else:
             wanted = leaving if self._faded else self._tail
-            self.offset = best_offset(samples, wanted, self.search, self._floor)
+            last = None if self._first else self.offset
+            self.offset = best_offset(samples, wanted, self.search, self._floor, last, self.stay)
         self._first = False
         joined = samples[self.offset : self.offset + block].astype(np.float32)
         joined[: self.crossfade] *= self._rising

@@ -23,6 +23,7 @@ from voicewright.model.fast.library import LEAKY, SNAKE
 from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import AdaIN1d, AdaINSnakeBlock
 from voicewright.model.tts.generator import LOG_CEILING, Generator, lead, polar
+from voicewright.model.tts.source import Rng, Source
 
 _ROWS = 16384
 """Rows of the source's spectrum that are made at a time."""
@@ -226,7 +227,7 @@ class FastGenerator:
         gain = generator.lead_gain
         self._lead_gain = None if gain is None else gain.detach().clone()[None]
         self._voiced = generator.voiced
-        self._source = generator.m_source
+        self.source: Source = generator.m_source
         self.context = context_rows(generator)
         self._ups: list[Upsample] = []
         self._noise: list[tuple[Conv, int, int]] = []
@@ -270,10 +271,10 @@ class FastGenerator:
         folded = weight.unflatten(2, (taps, stride)).permute(0, 3, 1, 2).flatten(1, 2)
         return self._backend.conv(folded, module.bias, center=0, minimal=False), stride, padding
 
-    def harmonics(self, f0: Tensor, rng: torch.Generator | None = None) -> Tensor:
+    def harmonics(self, f0: Tensor, rng: Rng = None) -> Tensor:
         """The source's spectrum as rows: f0 [2F] in Hz → [600F/hop + 1, n_fft + 2], and one more
         column, as `Generator.harmonics` has it, where the phase is led."""
-        source = torch.cat(list(self._source.pieces(f0[None], rng)), dim=1)
+        source = torch.cat(list(self.source.pieces(f0[None], rng)), dim=1)
         real, imaginary = (part[0] for part in self.stft(source))
         led = self._lead_gain is not None
         rows = torch.empty(real.shape[1], 2 * self.bins + led)

@@ -21,6 +21,7 @@ from voicewright.model.fast.windows import FADE, Sketch, Windows, chosen, pieces
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.model.tts.prosody import clean_edges
+from voicewright.model.tts.source import Rng
 
 _SOUND = 0.15
 """Seconds of the first sound that a first window holds at least."""
@@ -133,13 +134,17 @@ class FastModel:
         f0: Tensor,
         energy: Tensor,
         acoustic: Tensor,
-        generator: torch.Generator | None = None,
+        rng: Rng = None,
         windows: Windows | None = None,
+        policy: Statistics | None = None,
     ) -> Tensor:
         """The decoder alone: text features [F, H] of every frame, f0 in Hz and energy [2F], acoustic style
-        [128] → audio [600F], made window by window."""
-        features = self._front(text, f0, energy, acoustic)
-        harmonics = self.generator.harmonics(f0, generator)
+        [128] → audio [600F], made window by window; in one piece where a `policy` says what to normalise by.
+        """
+        features = self._front(text, f0, energy, acoustic, policy)
+        harmonics = self.generator.harmonics(f0, rng)
+        if policy is not None:
+            return self.generator(features, acoustic, harmonics, policy)
         made = pieces(self.generator, features, acoustic, harmonics, windows or Windows(first=2.0))
         return torch.cat(list(made))
 

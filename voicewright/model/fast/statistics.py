@@ -94,6 +94,21 @@ class Carried:
         }
         self.rows = min(self.rows + rows, _MEMORY)
 
+    def running(self, rows: int) -> Statistics:
+        """For the next `rows` rows of a stream: by what came before and, as far as it is of their number, by
+        themselves. What `running` gave is to be given to `follow` afterwards."""
+        if not self.stats:
+            return Pooled([1.0])
+        if not rows:
+            return Frozen(self.stats)
+        return Pooled([1.0], self.stats, self.rows / (self.rows + rows))
+
+    def follow(self, made: Statistics, rows: int) -> None:
+        """Take over what a stream's next rows were normalised by."""
+        if isinstance(made, Pooled):
+            self.stats = made.kept
+            self.rows = min(self.rows + rows, _MEMORY)
+
     def copy(self) -> Carried:
         other = Carried()
         other.stats, other.rows = self.stats, self.rows

@@ -78,11 +78,7 @@ def pulses(f0: Tensor, rng: Rng) -> Tensor:
     The sum of cos(kφ), k = 1..K with K = 11 kHz / F0, by the closed Dirichlet kernel. F0 moves linearly
     between voiced frames; the start phase is random.
     """
-    voiced = (f0 > VOICED_ABOVE).float()
-    held = f0.repeat_interleave(HOP, dim=1)
-    gliding = F.interpolate(f0[:, None], scale_factor=float(HOP), mode="linear")[:, 0]
-    inside = F.interpolate(voiced[:, None], scale_factor=float(HOP), mode="linear")[:, 0] == 1
-    pitch = torch.where(inside, gliding, held)
+    pitch = glide(f0)
     start = random_like(torch.Size([f0.shape[0], 1]), f0.device, rng, normal=False).double()
     turns = torch.cumsum(pitch.double() / SAMPLE_RATE, dim=1) + start
     phase = ((turns - turns.round()) * (2 * torch.pi)).float()
@@ -91,6 +87,15 @@ def pulses(f0: Tensor, rng: Rng) -> Tensor:
     half = torch.where(centre, torch.ones_like(phase), phase / 2)
     kernel = torch.sin((count + 0.5) * 2 * half) / (2 * torch.sin(half)) - 0.5
     return (torch.where(centre, count, kernel) / torch.sqrt(count / 2))[:, :, None]
+
+
+def glide(f0: Tensor) -> Tensor:
+    """What the pulse train's F0 is at every sample: [B,T] → [B,300T] in Hz."""
+    voiced = (f0 > VOICED_ABOVE).float()
+    held = f0.repeat_interleave(HOP, dim=1)
+    gliding = F.interpolate(f0[:, None], scale_factor=float(HOP), mode="linear")[:, 0]
+    inside = F.interpolate(voiced[:, None], scale_factor=float(HOP), mode="linear")[:, 0] == 1
+    return torch.where(inside, gliding, held)
 
 
 class Source(nn.Module):

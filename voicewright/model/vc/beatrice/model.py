@@ -134,12 +134,14 @@ class BeatriceModel(nn.Module):
         voice: Tensor,
         phase: Tensor | None = None,
         generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
-        """Samples [B, 240 · T] at 24 kHz. phase [B] in turns at the first of them; random without it."""
+        """Samples [B, 240 · T] at 24 kHz. phase [B] in turns at the first of them, and noise as for
+        `vocoder.shaped_noise`; random without them."""
         memory = self.speakers.memories[voice]
         if phase is None:
             phase = torch.rand(len(voice), generator=generator, device=voice.device)
-        return self.generator.vocoder(heard.x, heard.pitch, memory, phase, generator)
+        return self.generator.vocoder(heard.x, heard.pitch, memory, phase, generator, noise)
 
 
 def nearest_codes(phones: Tensor, codebooks: Tensor) -> Tensor:

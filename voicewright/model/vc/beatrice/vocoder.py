@@ -39,6 +39,7 @@ class Vocoder(nn.Module):
         memory: Tensor,
         phase: Tensor,
         generator: torch.Generator | None = None,
+        noise: Tensor | None = None,
     ) -> Tensor:
         x = self.prenet(x, memory)
         response = self.response_out(F.silu(self.response(x)))
@@ -47,7 +48,7 @@ class Vocoder(nn.Module):
         # Every other bin half a turn further: the response is centred in its window.
         turn = math.pi * (torch.arange(angle.shape[1], device=x.device) % 2)
         voiced = pulses(amplitude, angle + turn[:, None], self.window, pitch, phase)
-        breath = shaped_noise(self.noise_out(F.silu(self.noise(x))), generator)
+        breath = shaped_noise(self.noise_out(F.silu(self.noise(x))), generator, noise)
         taps = self.filter_out(F.silu(self.filter(x)))
         taps = torch.cat([taps[:, :1] + 1.0, taps[:, 1:]], dim=1)
         return _filtered(voiced + breath, taps)
@@ -82,11 +83,15 @@ def pulses(amplitude: Tensor, angle: Tensor, window: Tensor, pitch: Tensor, phas
     return sound.view(batch, total)[:, : length * HOP]
 
 
-def shaped_noise(shape: Tensor, generator: torch.Generator | None = None) -> Tensor:
-    """Uniform noise with a spectrum. shape [B, 240, T] → [B, 240 · T]."""
+def shaped_noise(
+    shape: Tensor, generator: torch.Generator | None = None, noise: Tensor | None = None
+) -> Tensor:
+    """Uniform noise with a spectrum. shape [B, 240, T] → [B, 240 · T]. `noise` [B, 240 · (T + 1)] between 0
+    and 1 instead of what would be drawn."""
     batch, _, length = shape.shape
-    noise = torch.rand(batch, (length + 1) * HOP, generator=generator, device=shape.device) - 0.5
-    spectra = torch.fft.rfft(noise.unfold(1, 2 * HOP, HOP))
+    if noise is None:
+        noise = torch.rand(batch, (length + 1) * HOP, generator=generator, device=shape.device)
+    spectra = torch.fft.rfft((noise - 0.5).unfold(1, 2 * HOP, HOP))
     spectra = spectra * F.pad(shape.transpose(1, 2), (1, 0))
     frames = torch.fft.irfft(spectra, n=2 * HOP) * torch.hann_window(2 * HOP, device=shape.device)
     return _overlapped(frames)[:, :-HOP]
