@@ -1,8 +1,9 @@
-"""The embedded voice and Beatrice in blocks: what is random and periodic goes on, so that joins stay in place."""
+"""The embedded voice and Beatrice in blocks: what is random and periodic goes on, so that joins stay."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from test_convert_embedded import folder_of
 from test_live_rvc import closeness
 
 from voicewright.convert.beatrice_block import BeatriceBlockVoice
-from voicewright.convert.block import AutoTranspose, BlockVoice, LiveOptions, Samples, whole
+from voicewright.convert.block import AutoTranspose, BlockVoice, LiveOptions, Samples
 from voicewright.convert.continuity import Noise, Phase
 from voicewright.convert.embedded_block import EmbeddedBlockVoice
 from voicewright.convert.live import LiveConverter
@@ -38,7 +39,9 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedBlockVoice:
     return EmbeddedBlockVoice(folder_of(tmp_path_factory.mktemp("model")))
 
 
-def live(voice: BlockVoice, sound: Samples, options: LiveOptions) -> tuple[Samples, LiveConverter, list[float]]:
+def live(
+    voice: BlockVoice, sound: Samples, options: LiveOptions
+) -> tuple[Samples, LiveConverter, list[float]]:
     voice.reset()
     converter = LiveConverter(voice, options, rate=16_000, output_rate=voice.sample_rate)
     step, pieces, joins = converter.block_samples, [], []
@@ -90,15 +93,45 @@ def test_statistics_follow_a_stream() -> None:
     assert carried.rows == 40 and carried.stats[0][0].item() == pytest.approx(4.0)
 
 
-def test_beatrice_live_is_nearly_whole(beatrice: BeatriceBlockVoice) -> None:
-    sound = voice_like(3.0, 16_000)
-    options = LiveOptions(block=0.25, context=2.5, pitch=2.0, speaker=1)
-    out, converter, joins = live(beatrice, sound, options)
-    rate = 24_000
-    start = round((converter.delay - 0.005 + joins[-1]) * rate) + rate
-    heard, wanted = out[start:], whole(beatrice, sound, options)[rate:]
-    assert max(closeness(heard[lag:], wanted[: len(heard) - lag]) for lag in range(1)) > 3
-    assert np.ptp(joins[4:]) < 0.003
+def test_beatrice_goes_on_where_blocks_overlap(beatrice: BeatriceBlockVoice) -> None:
+    """Not so where phase and noise begin anew. (Random weights hear other pitches from another past.)"""
+    sound, options = voice_like(6.0, 16_000), LiveOptions(pitch=2.0)
+
+    def overlap(forget: bool) -> float:
+        beatrice.reset()
+        first = beatrice.convert(sound[: 500 * 160], 500, 420, 80, options)
+        if forget:
+            beatrice._phase.clear()
+        second = beatrice.convert(sound[25 * 160 : 525 * 160], 25, 420, 80, options)
+        return closeness(second[: 15 * 240], first[25 * 240 : 40 * 240])
+
+    assert overlap(False) > overlap(True) + 4
+
+
+def test_the_embedded_source_goes_on(embedded: EmbeddedBlockVoice, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, drawn = embedded._parts._model, []
+    plain = model.sound
+
+    def spy(text: Any, f0: torch.Tensor, energy: Any, style: Any, rng: Any, **more: Any) -> torch.Tensor:
+        noise = rng(torch.Size([1, 300 * len(f0), embedded._waves]), True)
+        drawn.append((noise[0], rng(torch.Size([1, 1]), False).item(), embedded._turns(f0)))
+        return plain(text, f0, energy, style, rng, **more)
+
+    monkeypatch.setattr(model, "sound", spy)
+    embedded.reset()
+    sound = voice_like(6.0, 16_000)
+    embedded.convert(sound[: 500 * 160], 500, 420, 80, LiveOptions())
+    embedded.convert(sound[25 * 160 : 525 * 160], 25, 420, 80, LiveOptions())
+    (before, start, turns), (after, later, others) = drawn
+    moved = 25 * 240
+    count = len(after) - moved
+    kept = count - 600  # what fills up the last frame is nobody's
+    torch.testing.assert_close(before[len(before) - count :][:kept], after[:kept], rtol=0, atol=0)
+    steps = len(after) // 300 - len(others) + 1
+    assert steps in (0, 1)
+    join = len(others) - 1 - 80 * 240 // 300  # where the second block is first heard
+    here, there = later + others[join], start + turns[join + 20 + len(turns) - len(others)]
+    assert abs((here - there + 0.5) % 1.0 - 0.5) < 1e-3
 
 
 @pytest.mark.parametrize("kind", ["beatrice", "embedded"])
@@ -120,7 +153,9 @@ def test_the_embedded_voice_decodes_what_is_heard_alone(
 ) -> None:
     model, rows = embedded._parts._model, []
     plain = model.sound
-    monkeypatch.setattr(model, "sound", lambda text, *a, **k: (rows.append(len(text)), plain(text, *a, **k))[1])
+    monkeypatch.setattr(
+        model, "sound", lambda text, *a, **k: (rows.append(len(text)), plain(text, *a, **k))[1]
+    )
     out, _, _ = live(embedded, voice_like(3.0, 16_000), LiveOptions(block=0.25, context=2.5))
     assert np.isfinite(out).all() and max(rows) < 40  # 1 s, where the window has 2.8
 

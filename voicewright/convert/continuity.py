@@ -1,5 +1,6 @@
-"""What goes on from block to block of a live stream, so that two blocks say the same where they overlap: random
-numbers that belong to frames of the stream, and the phase of an excitation."""
+"""What goes on from block to block of a live stream, so that blocks say the same where they overlap.
+
+That is random numbers that belong to frames of the stream, and the phase of an excitation."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 def open_live(
     to: str | Path, index: Path | None = None, *, embedder: str | Path | None = None
 ) -> RvcBlockVoice | BeatriceBlockVoice | EmbeddedBlockVoice:
-    """As `open_converter`: a file of RVC, a Beatrice 2 model, or a model's name or folder. Errors likewise."""
+    """As `open_converter`: RVC's file, a Beatrice 2 model, or a model's name or folder. Errors likewise."""
     other = beatrice_path(to)
     path = rvc_file(to) if other is None else None
     if path is None:

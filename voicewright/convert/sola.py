@@ -56,8 +56,8 @@ def partial_fade(crossfade: int, start: float = 0.1, end: float = 0.9) -> Fade:
 
 
 STAY = 0.2
-"""What `Sola(stay=…)` is for blocks that agree already: what is left of unlikeness then is the last block's lack
-of what followed, and no reason to move."""
+"""What `Sola(stay=…)` is for blocks that agree already: what is unlike then is what the last block could not
+hear of what followed, and no reason to move."""
 
 
 def best_offset(
