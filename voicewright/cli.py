@@ -101,6 +101,10 @@ def say(
     keep_partial: Annotated[
         bool, typer.Option("--keep-partial", help="After Ctrl-C keep what was spoken so far.")
     ] = False,
+    weights: Annotated[
+        Literal["full", "half"],
+        typer.Option("--weights", help="half: in memory as fp16, a third less memory for a large model."),
+    ] = "full",
     as_json: Json = False,
 ) -> None:
     """Speak a text into a file."""
@@ -109,7 +113,18 @@ def say(
 
     wanted = read_text(text, file)
     order = Order(
-        wanted, output, model, voice, speed, seed, language, lexicon, timestamps, markup, keep_partial
+        wanted,
+        output,
+        model,
+        voice,
+        speed,
+        seed,
+        language,
+        lexicon,
+        timestamps,
+        markup,
+        keep_partial,
+        weights,
     )
     command(order, as_json)
 

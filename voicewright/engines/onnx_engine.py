@@ -65,10 +65,13 @@ def find_onnx(model: Path | str | None) -> Path | None:
     return None
 
 
-def open_engine(model: Path | str | None, lexicon: Path | None = None) -> TorchEngine:
-    """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine."""
+def open_engine(model: Path | str | None, lexicon: Path | None = None, weights: str = "full") -> TorchEngine:
+    """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine, whose
+    `weights` are not for ONNX files."""
     file = find_onnx(model)
-    return TorchEngine(model, lexicon=lexicon) if file is None else OnnxEngine(file, lexicon=lexicon)
+    if file is None:
+        return TorchEngine(model, lexicon=lexicon, weights=weights)
+    return OnnxEngine(file, lexicon=lexicon)
 
 
 @dataclass(frozen=True)
