@@ -115,7 +115,7 @@ def test_a_file_is_read_as_halves_that_are_rounded_once(
     monkeypatch.setattr("voicewright.model.narrow.LEAST", 64)
     model = model_of(kokoro_like())
     # directions of any length, as training leaves them
-    model.decoder.generator.conv_post.parametrizations.weight.original1.data.mul_(3.0)  # type: ignore[union-attr, operator]
+    model.decoder.generator.conv_post.parametrizations.weight.original1.data.mul_(3.0)
     save_model(tmp_path, model, model.config)
     if kind == "kokoro.pth":
         torch.save({"net": dict(model.state_dict())}, tmp_path / kind)
