@@ -11,6 +11,8 @@ bf16 is slow.
 
 `--heard` lets a recogniser hear the same sentences by each implementation (CER) and compares the speaker with
 the first implementation's (mean cosine of Resemblyzer's embeddings to its mean).
+
+An implementation may end in `:half`: its weights are then fp16 in memory.
 """
 
 from __future__ import annotations
@@ -79,7 +81,8 @@ def heard(options: argparse.Namespace) -> None:
     encoder, recogniser, voice = SpeakerEncoder(), open_recogniser(processes=1), None
     print(f"| implementation | CER % ({recogniser.name}) | similarity |\n|---|---|---|", flush=True)
     for kind in options.implementations:
-        engine = TorchEngine(options.model, implementation=kind)
+        name, _, stored = kind.partition(":")
+        engine = TorchEngine(options.model, implementation=name, weights=stored or "full")
         clips = [engine.speak(text).samples for text in texts]
         words = recogniser.transcribe_many(clips)
         errors = [count_errors(text, said) for text, said in zip(texts, words, strict=True)]
@@ -115,7 +118,8 @@ def main() -> None:
         references = [plain.synthesise(*one)[0] for one in inputs]
         for kind in options.implementations:
             try:
-                backend = choose(kind)
+                name, _, stored = kind.partition(":")
+                backend = choose(name, stored or "full")
             except UsageError as error:
                 print(f"{kind}: {error}", file=sys.stderr)
                 continue

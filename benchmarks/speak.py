@@ -6,7 +6,8 @@
 Full width, random weights, the same ones for every engine, whose duration head says two frames for every
 token: all engines do the same work. Each engine is a process of its own; they take turns, one utterance at a
 time, so that a busy machine slows all alike. `windows` speaks piece by piece in a voice that was
-warmed, `unwarmed` in one that was not, `batch` as many utterances of 2 s at once. Wall time and processor
+warmed, `unwarmed` in one that was not, `batch` as many utterances of 2 s at once; `half` and `half-…`
+keep their weights as fp16 (as `say --weights half` does). Wall time and processor
 time (which a busy machine disturbs less) are medians after a warm-up of each length. `bound`: the graph's
 55.9 GFLOP for a second of audio, done as plain sums at the rate of this machine's own fp32 matrix product,
 measured by the first engine in the same turns.
@@ -30,7 +31,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 GFLOP = 55.9
 """Per second of audio at full width (counted once over every layer)."""
-ENGINES = ("kokoro", "onnxruntime", "eager", "fast", "windows", "unwarmed", "batch", "exact", "torch", "bf16")
+ENGINES = ("kokoro", "onnxruntime", "eager", "fast", "windows", "unwarmed", "batch", "exact", "torch", "bf16",
+           "half", "half-windows", "half-unwarmed")  # fmt: skip
 DEFAULT = ("kokoro", "onnxruntime", "eager", "fast", "windows")
 FRAMES_A_TOKEN = 2
 
@@ -166,16 +168,21 @@ def speaker(
     from voicewright.artifacts import resolve_model
     from voicewright.model.checkpoint import load_model
 
-    model = load_model(resolve_model(None) if tiny else folder)[0].float().eval()
+    stored, engine = ("half", engine[5:] or "fast") if engine.startswith("half") else ("full", engine)
+    if stored == "half":
+        from voicewright.engines.memory import return_at_once
+
+        return_at_once()
+    model = load_model(resolve_model(None) if tiny else folder, styles=False, halves=stored == "half")[0]
     if engine == "eager":
-        say = model.fold().speak
+        say = model.float().fold().speak
         return lambda tokens, style, given: timed(lambda: say(tokens, style, durations=given).audio)
     from voicewright.model.fast.choice import choose
     from voicewright.model.fast.library import return_memory
     from voicewright.model.fast.model import FastModel, Request
 
     kind = "auto" if engine in ("fast", "windows", "unwarmed", "batch") else engine
-    fast = FastModel(model, choose(kind), consume=True)
+    fast = FastModel(model, choose(kind, stored), consume=True)
     del model
     return_memory()
     if engine == "batch":

@@ -86,6 +86,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
             book.write_text(text_of(characters), "utf-8")
             say = [sys.executable, "-m", "voicewright.cli", "say", "-f", str(book), "-o", str(audio)]
             say += ["--timestamps", str(times)] + (["--model", options.model] if options.model else [])
+            say += ["--weights", options.weights]
             wall, cpu, peak, _ = run(say)
             import soundfile
 
@@ -297,6 +298,7 @@ def main() -> None:
     parser.add_argument("what", choices=("memory", "first", "start"))
     parser.add_argument("--model", help="model folder; the embedded model when not given")
     parser.add_argument("--full", action="store_true", help="for `first`: a random model of Kokoro's size")
+    parser.add_argument("--weights", choices=("full", "half"), default="full", help="for `memory`")
     parser.add_argument("--characters", type=int, nargs="+", default=[6000, 60000])
     parser.add_argument("--repetitions", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)

@@ -133,6 +133,10 @@ def say(
     pitch: Pitch = "auto",
     target_pitch: TargetPitch = None,
     unvoiced: Unvoiced = "zero",
+    weights: Annotated[
+        Literal["full", "half"],
+        typer.Option("--weights", help="half: in memory as fp16, a third less memory for a large model."),
+    ] = "full",
     as_json: Json = False,
 ) -> None:
     """Speak a text into a file."""
@@ -141,7 +145,18 @@ def say(
 
     wanted = read_text(text, file)
     order = Order(
-        wanted, output, model, voice, speed, seed, language, lexicon, timestamps, markup, keep_partial
+        wanted,
+        output,
+        model,
+        voice,
+        speed,
+        seed,
+        language,
+        lexicon,
+        timestamps,
+        markup,
+        keep_partial,
+        weights,
     )
     if through is not None:
         from dataclasses import replace

@@ -47,6 +47,7 @@ class Order:
     timestamps: Path | None = None
     markup: bool = True
     keep_partial: bool = False
+    weights: str = "full"
     through: str | None = None
     """A voice to convert into, as `convert --to` has it."""
     index: Path | None = None
@@ -153,16 +154,18 @@ def _engine(order: Order) -> TorchEngine:
     It would look at torch's objects again and again while none of them can go, and once more at the end: a
     third of the time that loading torch takes.
     """
-    from voicewright.engines.memory import bound_caches
+    from voicewright.engines.memory import bound_caches, return_at_once
 
     fresh = "torch" not in sys.modules
     if fresh:
         bound_caches()
         gc.disable()
+    if order.weights == "half":
+        return_at_once()
     try:
         from voicewright.engines.onnx_engine import open_engine
 
-        return open_engine(order.model, order.lexicon)
+        return open_engine(order.model, order.lexicon, weights=order.weights)
     finally:
         if fresh:
             gc.enable()

@@ -66,15 +66,19 @@ def find_onnx(model: Path | str | None) -> Path | None:
 
 
 def open_engine(
-    model: Path | str | None, lexicon: Path | None = None, implementation: str = "auto"
+    model: Path | str | None,
+    lexicon: Path | None = None,
+    implementation: str = "auto",
+    weights: str = "full",
 ) -> TorchEngine:
     """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine.
 
-    implementation: as TorchEngine's; ONNX files have only "auto". Raises UsageError otherwise.
+    implementation, weights: as TorchEngine's; ONNX files have only "auto", and their own weights. Raises
+    UsageError for another implementation.
     """
     file = find_onnx(model)
     if file is None:
-        return TorchEngine(model, lexicon=lexicon, implementation=implementation)
+        return TorchEngine(model, lexicon=lexicon, implementation=implementation, weights=weights)
     if implementation != "auto":
         raise UsageError(
             f"{file} is run by onnxruntime alone; the implementation {implementation!r} is for model folders "

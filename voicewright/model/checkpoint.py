@@ -105,8 +105,9 @@ def load_model(
     Without `config`, the configuration beside the weights is read; a bare file is recognised, and `note` is
     given the sentence that says what it was taken for. Everything comes back in fp32 and in eval mode (with
     `halves`, large weights in fp16, which only `FastModel` takes); the style encoders are None when the file
-    has none, or when `styles` says that they are not wanted (speaking needs none). Raises VoicewrightError, with every missing, unexpected or misshapen key by name, when the
-    weights are not exactly those of the configuration.
+    has none, or when `styles` says that they are not wanted (speaking needs none). Raises VoicewrightError,
+    with every missing, unexpected or misshapen key by name, when the weights are not exactly those of the
+    configuration.
     """
     path = weights_file(Path(path))
     weights = read_weights(path, halves)

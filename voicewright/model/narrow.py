@@ -20,7 +20,7 @@ _DONTNEED = 4
 
 
 def narrow(state: State) -> State:
-    """Tensors of a mapped file under our names → on memory of their own, the large ones in fp16, others in fp32.
+    """Tensors of a mapped file → on memory of their own, the large ones in fp16, others in fp32.
 
     A weight with norm is folded first and comes back as its own direction, with the norm that it has after
     rounding: so it is rounded once. The file's pages are let go on the way; `state` is emptied.

@@ -156,9 +156,9 @@ def read_content(path: Path, inert: tuple[str, ...] = (), *, mapped: bool = Fals
     """What a .safetensors or PyTorch file holds: tensors on the CPU, in dictionaries.
 
     `inert` are beginnings of further names that the file may hold, and which are read as objects that can do
-    nothing: classes of the program that trained it. mapped: tensors may stay on the disk until they are read,
-    for who wants them one by one. Raises VoicewrightError in one sentence for a missing, damaged, oversized or
-    hostile file.
+    nothing: classes of the program that trained it. mapped: tensors may stay on the disk until they are
+    read, for who wants them one by one. Raises VoicewrightError in one sentence for a missing, damaged,
+    oversized or hostile file.
     """
     if not path.is_file():
         raise VoicewrightError(f"{path} does not exist; give a model folder or a weights file.")

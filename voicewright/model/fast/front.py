@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from voicewright.model.fast.convolution import Backend, Before, activate
-from voicewright.model.fast.generator import Affine, Spent, keep, plain_weight
+from voicewright.model.fast.generator import Affine, Spent, keep, plain_bias, plain_weight
 from voicewright.model.fast.library import LEAKY
 from voicewright.model.fast.statistics import Statistics
 from voicewright.model.layers import HALF, AdaINConvBlock
@@ -28,6 +28,8 @@ class FastBlock:
         self._sites = affine.add(block.norm1), affine.add(block.norm2)
         self.upsample = block.upsample
         assert isinstance(block.conv1, nn.Conv1d) and isinstance(block.conv2, nn.Conv1d)
+        bias = plain_bias(block.conv2)
+        assert bias is not None
         self.outputs, inputs = block.conv2.out_channels, block.conv1.in_channels
         skip = (
             torch.eye(inputs)[:, :, None]
@@ -36,7 +38,7 @@ class FastBlock:
         )
         # the block's factor is folded into both branches' last weights
         self._conv1 = backend.conv(plain_weight(block.conv1), block.conv1.bias, minimal=False)
-        self._conv2 = backend.conv(plain_weight(block.conv2) * HALF, block.conv2.bias * HALF, minimal=False)
+        self._conv2 = backend.conv(plain_weight(block.conv2) * HALF, bias * HALF, minimal=False)
         self._skip = backend.conv(skip * HALF, None, minimal=False)
         self._pool: tuple[Tensor, Tensor] | None = None
         if block.upsample:

@@ -38,8 +38,9 @@ def keep(module: nn.Module) -> None:
 def plain_weight(module: nn.Module) -> Tensor:
     """A convolution's weight with its norm folded in, in fp32 (a copy where it was not)."""
     if parametrize.is_parametrized(module, "weight"):
-        norm = module.parametrizations.weight  # type: ignore[union-attr]
-        gain, direction = (part.detach().float() for part in (norm.original0, norm.original1))
+        given = dict(module.named_parameters())
+        base = "parametrizations.weight.original"
+        gain, direction = (given[f"{base}{number}"].detach().float() for number in (0, 1))
         return torch._weight_norm(direction, gain, 0)
     weight = module.weight
     assert isinstance(weight, Tensor)

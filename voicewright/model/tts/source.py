@@ -50,7 +50,7 @@ def sines(f0: Tensor, overtones: int) -> Tensor:
 
 
 def _phases(f0: Tensor, overtones: int) -> tuple[Tensor, Tensor]:
-    """Turns at the end of each frame before and of each frame, and what follows per frame: [B,T+1,1+overtones]."""
+    """Turns at the centres of frames, and how many follow in a frame: [B,T+1,1+overtones] each."""
     ranks = torch.arange(1, overtones + 2, device=f0.device, dtype=torch.float64)
     cycles = (f0.double()[:, :, None] * ranks / SAMPLE_RATE) % 1
     centres = (torch.cumsum(cycles, dim=1) * HOP) % 1
@@ -131,9 +131,9 @@ class Source(nn.Module):
 
     @torch.no_grad()
     def pieces(self, f0: Tensor, rng: Rng = None, frames: int = 160) -> Iterator[Tensor]:
-        """What `forward` gives for f0 [1,T], piece by piece, as its sines take memory: [1,300·frames] and the rest.
+        """What `forward` gives for f0 [1,T], piece by piece, as its sines take memory: [1,300·frames] each.
 
-        `frames` are even, so that pieces of noise are drawn as the whole is.
+        `frames` are a multiple of 4, so that pieces of noise are drawn as the whole is.
         """
         if self.excitation == "pulse" or f0.shape[1] <= frames:
             yield self(f0, rng)
