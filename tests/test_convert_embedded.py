@@ -17,7 +17,7 @@ from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0
 from voicewright.config import SAMPLE_RATE
 from voicewright.convert.embedded import EmbeddedConverter, voiced_pitch
-from voicewright.convert.flow import Cutter, Resampler, joined
+from voicewright.convert.flow import Cutter, Resampler, as_long, joined
 from voicewright.convert.protocol import Chunks, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import save_model
@@ -252,6 +252,23 @@ def test_a_conversion_is_as_long_as_its_source(converter: EmbeddedConverter, rat
     assert np.isfinite(made.samples).all() and np.abs(made.samples).max() <= 1
     again = converter.convert(wave, rate, ConvertOptions(sample_rate=rate))
     assert np.array_equal(made.samples, again.samples)
+
+
+def test_a_stream_is_as_long_as_its_source() -> None:
+    def pieces(*lengths: int) -> list[np.ndarray]:
+        return [np.full(length, length, np.float32) for length in lengths]
+
+    for lengths, due in (
+        ((5, 3), 8),
+        ((5, 3), 7),
+        ((5, 3), 10),
+        ((5, 0), 6),
+        ((), 2),
+        ((), 0),
+        ((4, 0, 2, 0), 5),
+    ):
+        made = [*as_long(pieces(*lengths), lambda due=due: due)]
+        assert sum(map(len, made)) == due and all(map(len, made))
 
 
 def test_pitch_is_moved_to_the_target_or_by_what_is_asked(converter: EmbeddedConverter) -> None:

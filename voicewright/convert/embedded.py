@@ -24,7 +24,7 @@ from voicewright.audio.loudness import TARGET, lufs
 from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0 as track
 from voicewright.config import FRAME, HOP, SAMPLE_RATE
-from voicewright.convert.flow import Cutter, Piece, Resampler, joined
+from voicewright.convert.flow import Cutter, Piece, Resampler, as_long, joined
 from voicewright.convert.pipeline import Heard
 from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
 from voicewright.convert.source import check_recording
@@ -113,7 +113,8 @@ class EmbeddedConverter:
                 count += len(block)
 
         made = self._stream(Resampler(rate, SAMPLE_RATE).all(checked()), options, cancel, note or Heard())
-        yield from self._finished(made, options.sample_rate or SAMPLE_RATE)
+        wanted = options.sample_rate or SAMPLE_RATE
+        yield from as_long(self._finished(made, wanted), lambda: round(count * wanted / rate))
 
     def _finished(self, made: Iterator[Samples], rate: int) -> Iterator[Samples]:
         """At the wanted rate, and without peaks beyond full scale."""

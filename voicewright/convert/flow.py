@@ -43,6 +43,21 @@ class Resampler:
         yield self._stream.resample_chunk(np.zeros(0, np.float32), last=True)
 
 
+def as_long(pieces: Iterable[Samples], due: Callable[[], int]) -> Iterator[Samples]:
+    """Pieces that are `due()` samples together, asked at the end: rounding is mended in the last of them."""
+    given, waiting = 0, np.zeros(0, np.float32)
+    for piece in pieces:
+        if not len(piece):
+            continue
+        if len(waiting):
+            given += len(waiting)
+            yield waiting
+        waiting = piece
+    rest = max(0, due() - given)
+    if rest:
+        yield np.pad(waiting, (0, max(0, rest - len(waiting))))[:rest]
+
+
 class Cutter:
     """Cuts a stream at quiet places; every cut falls on a multiple of `grid` samples."""
 
