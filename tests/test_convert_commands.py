@@ -112,7 +112,7 @@ def test_folders_keep_their_shape_and_a_bad_recording_stops_nothing(
 
 
 BAD = [
-    ([], 2, "name recordings and a voice"),
+    ([], 2, "nothing to convert"),
     (["nothing.wav"], 2, "there is no recording nothing.wav"),
     (["IN", "--to", "none.pth"], 2, "there is no voice none.pth"),
     (["IN", "--to", "INDEX"], 2, "is an index, not a voice"),
