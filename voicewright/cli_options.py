@@ -1,0 +1,54 @@
+"""Options that several commands have, as Typer reads them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
+Language = Annotated[
+    str | None,
+    typer.Option(
+        "--language",
+        "--lang",
+        help="en-us, fr-fr, ja, German, …; the voice's own when not given.",
+        metavar="CODE",
+    ),
+]
+ModelOption = Annotated[
+    str | None,
+    typer.Option(
+        "--model",
+        "-m",
+        help="Model folder, run, weights file, or a name: tiny, kokoro-v1.0, …",
+        metavar="MODEL",
+    ),
+]
+Lexicon = Annotated[
+    Path | None, typer.Option("--lexicon", help="Pronunciations of your own.", metavar="FILE")
+]
+Embedder = Annotated[
+    str | None,
+    typer.Option("--embedder", help="Content model in place of the voice's own.", metavar="NAME|FILE"),
+]
+Speaker = Annotated[int, typer.Option("--speaker", help="Of a voice with several.")]
+Unvoiced = Annotated[
+    Literal["zero", "interpolate"], typer.Option("--unvoiced", help="Pitch between voiced sounds.")
+]
+RvcIndex = Annotated[
+    Path | None, typer.Option("--index", help="The voice's added_….index, of RVC.", metavar="FILE")
+]
+Pitch = Annotated[
+    str, typer.Option("--pitch", help="auto, or semitones to transpose by, such as +4.", metavar="auto|N")
+]
+TargetPitch = Annotated[
+    float | None,
+    typer.Option("--target-pitch", help="The voice's median pitch in Hz, for auto.", metavar="HZ"),
+]
+Recogniser = Annotated[
+    str, typer.Option("--recogniser", help="auto, pocketsphinx or whisper:MODEL.", metavar="NAME")
+]
+Transcribe = Literal["auto", "always", "never"]
+Transcriber = Literal["pocketsphinx", "faster-whisper"]
