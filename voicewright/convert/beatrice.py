@@ -10,10 +10,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
 
 from voicewright.audio.limit import CEILING, Limiter
+from voicewright.convert.flow import Resampler, as_long
 from voicewright.convert.pipeline import Heard as Kept
 from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
 from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
@@ -76,25 +76,11 @@ class BeatriceConverter:
             raise UsageError(f"Beatrice shifts formants by 2 semitones at most, not {options.formant:g}.")
         run = _Run(self._model, self._speaker(options.speaker), options, note)
         out_rate = options.sample_rate or self.sample_rate
-        limiter = Limiter(out_rate, CEILING)
-        resampler = (
-            soxr.ResampleStream(self.sample_rate, out_rate, 1, "float32")
-            if out_rate != self.sample_rate
-            else None
-        )
-        counted = _Counted(blocks)
-        given = 0
-        for piece, last in _with_end(run.pieces(_at_content_rate(counted, rate), cancel)):
-            if resampler is not None:
-                piece = resampler.resample_chunk(piece, last)
-            ready = limiter.feed(piece, last)
-            if last:
-                # As long as the source, whatever rounding to frames and resampling made of it.
-                due = round(counted.samples * out_rate / rate) - given
-                ready = np.pad(ready[:due], (0, max(0, due - len(ready))))
-            given += len(ready)
-            if len(ready):
-                yield ready
+        limiter, counted = Limiter(out_rate, CEILING), _Counted(blocks)
+        heard = Resampler(rate, CONTENT_RATE).all(counted)
+        made = Resampler(self.sample_rate, out_rate).all(run.pieces(heard, cancel))
+        limited = (limiter.feed(piece, last) for piece, last in _with_end(made))
+        yield from as_long(limited, lambda: round(counted.samples * out_rate / rate))
 
     def _speaker(self, wanted: int | str) -> int:
         names = [voice.name for voice in self._model.voices]
@@ -189,15 +175,6 @@ class _Counted:
         for block in self._blocks:
             self.samples += len(block)
             yield np.nan_to_num(np.asarray(block, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
-
-
-def _at_content_rate(blocks: Iterable[Samples], rate: int) -> Iterator[Samples]:
-    if rate == CONTENT_RATE:
-        yield from blocks
-        return
-    resampler = soxr.ResampleStream(rate, CONTENT_RATE, 1, "float32")
-    for block, last in _with_end(blocks):
-        yield resampler.resample_chunk(block, last)
 
 
 def _with_end(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, bool]]:
