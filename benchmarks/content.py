@@ -68,18 +68,13 @@ def rmvpe(samples: torch.Tensor, checkout: Path | None) -> Runs:
     runs: Runs = {"RMVPE fp32": lambda: exact.f0(samples), "RMVPE bf16": lambda: near.f0(samples)}
     if checkout is None:
         return runs
-    upstream = upstream_rmvpe(checkout)
-    whole = object.__new__(upstream.RMVPE)
-    whole.is_half, whole.device = False, "cpu"
-    whole.model = upstream.E2E(4, 1, (2, 2)).eval()
-    whole.model.load_state_dict(state)
-    whole.mel_extractor = upstream.MelSpectrogram(False, 128, 16_000, 1024, 160, None, 30, 8000)
-    whole.cents_mapping = np.pad(20 * np.arange(360) + 1997.3794084376191, (4, 4))
+    whole = upstream_rmvpe(checkout, state)
     return {"RMVPE upstream": lambda: whole.infer_from_audio(samples, 0.03), **runs}
 
 
-def upstream_rmvpe(checkout: Path) -> Any:
-    """Upstream's module, with its packages named but not run, and our mel filters for librosa's."""
+def upstream_rmvpe(checkout: Path, state: dict[str, torch.Tensor]) -> Any:
+    """Upstream's estimator with these weights; its packages are named but not run, and our mel filters stand
+    in for librosa's."""
     from voicewright.audio.melbank import slaney_filters
 
     def mel(*, sr: int, n_fft: int, n_mels: int, fmin: float, fmax: float, htk: bool = False) -> Any:
@@ -94,7 +89,14 @@ def upstream_rmvpe(checkout: Path) -> Any:
     sys.modules["infer.lib"].__path__ = [str(checkout / "infer" / "lib")]
     import importlib
 
-    return importlib.import_module("infer.lib.rmvpe")
+    upstream = importlib.import_module("infer.lib.rmvpe")
+    whole = object.__new__(upstream.RMVPE)
+    whole.is_half, whole.device = False, "cpu"
+    whole.model = upstream.E2E(4, 1, (2, 2)).eval()
+    whole.model.load_state_dict(state)
+    whole.mel_extractor = upstream.MelSpectrogram(False, 128, 16_000, 1024, 160, None, 30, 8000)
+    whole.cents_mapping = np.pad(20 * np.arange(360) + 1997.3794084376191, (4, 4))
+    return whole
 
 
 def fcpe(samples: torch.Tensor) -> Runs:

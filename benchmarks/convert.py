@@ -89,7 +89,6 @@ def pitch(contestant: str, options: argparse.Namespace) -> Work:
     """Samples → F0 by RMVPE."""
     sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
     import content as beside
-    import numpy as np
     import rmvpe_reference
 
     from voicewright.model.vc.rmvpe import from_state
@@ -98,13 +97,7 @@ def pitch(contestant: str, options: argparse.Namespace) -> Work:
     if contestant != UPSTREAM:
         ours = from_state(state, options.precision if contestant == FAST else "fp32")
         return lambda seconds: ours.f0(_sound(seconds))
-    upstream = beside.upstream_rmvpe(options.upstream)
-    whole = object.__new__(upstream.RMVPE)
-    whole.is_half, whole.device = False, "cpu"
-    whole.model = upstream.E2E(4, 1, (2, 2)).eval()
-    whole.model.load_state_dict(state)
-    whole.mel_extractor = upstream.MelSpectrogram(False, 128, 16_000, 1024, 160, None, 30, 8000)
-    whole.cents_mapping = np.pad(20 * np.arange(360) + 1997.3794084376191, (4, 4))
+    whole = beside.upstream_rmvpe(options.upstream, state)
     return lambda seconds: whole.infer_from_audio(_sound(seconds), 0.03)
 
 
