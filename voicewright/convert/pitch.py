@@ -136,14 +136,16 @@ def _network(method: str) -> Callable[[Floats, float | None], Floats]:
     import torch
 
     network: Rmvpe | Fcpe
-    if method == "rmvpe":
-        from voicewright.model.vc.rmvpe import open_rmvpe
+    # Layers are filled at random before their weights come; a caller's random numbers are not to be used up.
+    with torch.random.fork_rng(devices=[]):
+        if method == "rmvpe":
+            from voicewright.model.vc.rmvpe import open_rmvpe
 
-        network = open_rmvpe(precision="auto")
-    else:
-        from voicewright.model.vc.fcpe import open_fcpe
+            network = open_rmvpe(precision="auto")
+        else:
+            from voicewright.model.vc.fcpe import open_fcpe
 
-        network = open_fcpe(precision="auto")
+            network = open_fcpe(precision="auto")
 
     def ask(wave: Floats, threshold: float | None) -> Floats:
         samples = torch.from_numpy(wave)
