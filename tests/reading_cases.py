@@ -1,10 +1,10 @@
-"""Written texts with the words that they are read as: the tables in `tests/cases/`, and how a reading is compared.
+"""Written texts with the words that they are read as: the tables in `tests/cases/`, and the comparison.
 
-A table is tab-separated with a header: kind, language, check, written, right. `⏎` is a line end and `\\t` a tab.
+A table is tab-separated with a header: kind, language, check, written, right. `⏎` is a line end, `\\t` a tab.
 Checks, each on the phonemes of the whole text, stress and blanks aside:
 
-- words: they are those of one of the texts under `right` (alternatives stand apart as " / "); marks do not count.
-  "A M (letters)" are letters.
+- words: they are those of one of the texts under `right` (alternatives stand apart as " / "); marks do not
+  count. "A M (letters)" are letters.
 - unbroken: the same, and no mark that pauses stands before the last word.
 - pause: a mark, or a cut, stands between the two words or phrases under `right` ("seven | the").
 - flowing: neither stands between them.

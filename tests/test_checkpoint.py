@@ -263,7 +263,7 @@ def test_a_failed_write_leaves_the_old_file(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint, "save_file", full)
-    with pytest.raises(VoicewrightError, match=r"model\.safetensors cannot be written.*No space left"):
+    with pytest.raises(VoicewrightError, match=r"model\.safetensors could not be written.*disk is full"):
         save_model(folder, TTSModel(small()), small(), styles)
     assert (folder / "model.safetensors").read_bytes() == before
     assert sorted(path.name for path in folder.iterdir()) == ["card.json", "config.json", "model.safetensors"]

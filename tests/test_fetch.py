@@ -129,7 +129,7 @@ def test_a_pulled_model_is_whole_and_speaks_by_its_name(
     assert pull("small") == folder and len(server.asked) == asked
     assert main(["models"]) == 0
     out, err = capsys.readouterr()
-    assert "small\t" in out and "pull kokoro-v1.0`" in err and "pull small`" not in err
+    assert "small\t" in out and "  kokoro-v1.0 " in err and "  small " not in err
 
 
 def test_a_broken_download_goes_on_where_it_stopped(small: Published, server: Server, tmp_path: Path) -> None:

@@ -229,10 +229,10 @@ def test_full_disk_leaves_the_old_file(tmp_path: Path) -> None:
 
 def test_full_disk_on_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(_: int) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
+        raise OSError(errno.ENOSPC, "the disk is full on device")
 
     monkeypatch.setattr(files.os, "fsync", full)
-    with pytest.raises(VoicewrightError, match="No space left"):
+    with pytest.raises(VoicewrightError, match="the disk is full"):
         write(tmp_path / "clip.flac", speech(0.5))
     assert list(tmp_path.iterdir()) == []
 

@@ -61,7 +61,7 @@ def test_a_full_disk_is_told_of_at_once(
             raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer._part, "_file", Full())
-    with pytest.raises(VoicewrightError, match="No space left"):
+    with pytest.raises(VoicewrightError, match="the disk is full"):
         for _ in range(40):
             writer.write(tone(1))
         writer.commit()

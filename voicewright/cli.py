@@ -31,6 +31,7 @@ from voicewright.cli_options import (
 )
 from voicewright.commands_models import ListsByDefault
 from voicewright.console import emit as _emit
+from voicewright.console import mend_streams
 from voicewright.console import note as _note
 from voicewright.console import table as _table
 from voicewright.errors import UsageError, VoicewrightError
@@ -380,7 +381,7 @@ def models_list(
     as_json: Json = False,
 ) -> None:
     """List the models on this machine: embedded, cached, local; and what `pull` can fetch."""
-    from voicewright.commands_models import fetchable, listing, record
+    from voicewright.commands_models import fetchable, fetchable_lines, listing, record
 
     found = listing(folders)
     if as_json:
@@ -389,8 +390,8 @@ def models_list(
     for entry in found:
         voices = ", ".join(entry.voices) or "no voices"
         print(f"{entry.name}\t{entry.bytes / 1e6:.1f} MB\t{voices}\t{entry.folder}")
-    for item in fetchable(found):
-        _note(f"`voicewright models pull {item['name']}` fetches {item['megabytes']} MB: {item['about']}")
+    for line in fetchable_lines(fetchable(found)):
+        _note(line)
 
 
 @models_app.command("pull")
@@ -435,6 +436,8 @@ def doctor(as_json: Json = False) -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code. Every failure is one sentence on standard error."""
+    if arguments is None:  # the process is ours
+        mend_streams()
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in words
@@ -451,7 +454,7 @@ def main(arguments: list[str] | None = None) -> int:
         _note("Interrupted.")
         return 130
     except Exception as error:
-        if debug:
+        if debug and sys.stderr is not None:
             traceback.print_exc()
         _note(f"voicewright: {_sentence(error)}")
         return int(getattr(error, "exit_code", 1))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import decoded
 
 if TYPE_CHECKING:
     import numpy as np
@@ -76,23 +77,28 @@ def read_text(text: str | None, file: Path | None) -> str:
         raise UsageError("give the text either as an argument or with -f, not both.")
     if file is not None and str(file) != "-":
         try:
-            return file.read_bytes().decode("utf-8-sig")
+            data = file.read_bytes()
         except OSError as error:
             raise UsageError(f"{file} cannot be read: {error.strerror or error}.") from error
-        except UnicodeDecodeError as error:
-            raise VoicewrightError(
-                f"{file} is not UTF-8 text (byte {error.start}); convert it first."
-            ) from error
+        return decoded(data, str(file))
     if text is not None and text != "-":
-        return text
-    if text is None and file is None and sys.stdin.isatty():
-        raise UsageError("there is nothing to say: give a text, -f FILE, or text on standard input.")
+        return argument_text(text)
+    asked = text is not None or file is not None
+    if sys.stdin is None or (not asked and sys.stdin.isatty()):
+        closed = ", and standard input is closed" if sys.stdin is None else ""
+        raise UsageError(f"there is nothing to say{closed}: give a text, -f FILE, or text on standard input.")
     try:
-        return sys.stdin.buffer.read().decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise VoicewrightError(
-            f"standard input is not UTF-8 text (byte {error.start}); convert it first."
-        ) from error
+        data = sys.stdin.buffer.read()
+    except OSError as error:
+        raise UsageError(f"standard input cannot be read: {error.strerror or error}.") from error
+    return decoded(data, "standard input")
+
+
+def argument_text(text: str) -> str:
+    """A text of the command line. Where the locale is not UTF-8, Python has kept its bytes as surrogates."""
+    if not any("\udc80" <= character <= "\udcff" for character in text):
+        return text
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def training_judge(

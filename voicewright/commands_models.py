@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -56,3 +57,21 @@ def fetchable(found: Iterable[ModelEntry]) -> list[dict[str, object]]:
         for item in PUBLISHED.values()
         if item.name not in here and not (item.kind == "part" and part_files(item.name))
     ]
+
+
+def fetchable_lines(items: Iterable[Mapping[str, object]]) -> list[str]:
+    """The same for a person: one line for a model, one for all that are alike but for a version or a rate."""
+    groups: dict[str, list[Mapping[str, object]]] = {}
+    for item in items:
+        family = re.sub(r"^(rvc)-.*", r"\1", str(item["name"]))
+        groups.setdefault(family, []).append(item)
+    lines = ["`voicewright models pull NAME` fetches:"] if groups else []
+    for group in groups.values():
+        first = group[0]
+        size = f"{first['megabytes']:>5} MB"
+        if len(group) == 1:
+            lines.append(f"  {first['name']:<22} {size}  {first['about']}")
+        else:
+            names = ", ".join(str(item["name"]) for item in group)
+            lines.append(f"  {f'{len(group)} to train from':<22} {size}  for RVC voices: {names}")
+    return lines

@@ -172,6 +172,8 @@ def convert_all(
         order.to, order.index, embedder=order.embedder, device=order.device, exact=options.exact
     )
     progress = Progress()
+    if language := getattr(converter, "language", ""):
+        progress(f"note: {converter.name} was taught on {language} alone; words of other languages are lost.")
     done: list[Done] = []
     failed: list[dict[str, str]] = []
     with interruptible() as stop:

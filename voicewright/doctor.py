@@ -6,6 +6,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -26,18 +27,24 @@ REQUIRED = (
     "pyloudnorm",
     "pyworld-prebuilt",
 )
-OPTIONAL: Mapping[str, tuple[str, ...]] = {
-    "prepare": ("silero-vad", "pocketsphinx"),
-    "judge": ("jiwer", "matplotlib", "pocketsphinx", "resemblyzer"),
-    "train": ("tensorboard", "matplotlib"),
-    "convert": ("torchfcpe",),
-    "ja": ("fugashi", "jaconv", "mojimoji", "unidic-lite"),
-    "zh": ("cn2an", "jieba", "ordered-set", "pypinyin", "pypinyin-dict"),
-    "onnx": ("onnxruntime",),
-    "export": ("onnx",),
-    "whisper": ("faster-whisper",),
+MEANING: Mapping[str, str] = {
+    "prepare": "long recordings cannot be cut, nor anything be transcribed offline",
+    "judge": "speech cannot be judged, and training chooses no checkpoint by ear",
+    "train": "no TensorBoard, and no pictures of alignments",
+    "ja": "Japanese cannot be read",
+    "zh": "Mandarin cannot be read",
+    "onnx": "ONNX models do not speak",
+    "export": "nothing is exported to ONNX",
+    "whisper": "only English is transcribed and judged by its words",
+    "live": "no conversion from a microphone",
+    "serve": "no server for w-okada's clients",
 }
-"""Package extra → what it brings."""
+"""Package extra → what cannot be done without what it brings."""
+ALONE: Mapping[str, tuple[str, str]] = {
+    "resemblyzer": ("Resemblyzer==0.1.4", "no speaker similarity in judgements"),
+    "torchfcpe": ("torchfcpe==0.0.4", "pitch for RVC voices comes from WORLD, which misses more"),
+}
+"""Packages of which only the weights are used, installed without their dependencies: requirement, meaning."""
 
 
 def examine() -> dict[str, object]:
@@ -52,7 +59,7 @@ def examine() -> dict[str, object]:
     if not models:
         problems.append("no model: this installation lacks the embedded one")
     extras = {
-        extra: {name: _version(name) or "missing" for name in names} for extra, names in OPTIONAL.items()
+        extra: {name: _version(name) or "missing" for name in names} for extra, names in _extras().items()
     }
     recognisers = [name for name in ("pocketsphinx", "faster-whisper") if _version(name)]
     cache = cache_folder()
@@ -65,10 +72,35 @@ def examine() -> dict[str, object]:
         "recognisers": recognisers,
         "packages": {name: version or "missing" for name, version in versions.items()},
         "extras": extras,
+        "lacking": _lacking(extras),
         "models": [entry.name for entry in models],
         "cache": str(cache),
         "cached": sorted(path.name for path in cache.iterdir()) if cache.is_dir() else [],
         "problems": problems,
+    }
+
+
+def _extras() -> dict[str, list[str]]:
+    """The extras that a user may want, as the installed package declares them, with their packages."""
+    found: dict[str, list[str]] = {extra: [] for extra in MEANING}
+    for line in importlib.metadata.requires("voicewright") or ():
+        package, extra = re.match(r"[\w.-]+", line), re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
+        if package and extra and extra[1] in found:
+            found[extra[1]].append(package[0])
+    return found
+
+
+def _lacking(extras: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
+    """What is not installed → what that means and what to do."""
+    told = {
+        f"extra {extra}": f"{MEANING[extra]}; pip install 'voicewright[{extra}]'"
+        for extra, packages in extras.items()
+        if "missing" in packages.values()
+    }
+    return told | {
+        name: f"{meaning}; pip install --no-deps {requirement}"
+        for name, (requirement, meaning) in ALONE.items()
+        if _version(name) is None
     }
 
 

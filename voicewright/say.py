@@ -103,6 +103,8 @@ def check_outputs(output: str, timestamps: Path | None) -> None:
     files = [] if timestamps is None else [timestamps]
     if timestamps is not None:
         check_format(timestamps)
+    if output == "-" and sys.__stdout__ is None:
+        raise UsageError("standard output is closed, and -o - writes to it; name a file with -o.")
     if output != "-":
         if Path(output).suffix.lower().lstrip(".") not in WRITABLE:
             raise UsageError(f"{output}: audio is written as {', '.join(WRITABLE)}; choose one of these.")

@@ -77,12 +77,12 @@ def inspect(
     from voicewright.voice_beatrice import inspect as inspect_beatrice
     from voicewright.voice_beatrice import is_beatrice
     from voicewright.voice_rvc import inspect as inspect_rvc
-    from voicewright.voice_rvc import is_rvc
+    from voicewright.voice_rvc import rvc_path
 
-    if (rvc := is_rvc(voice)) or is_beatrice(voice):
+    if (rvc := rvc_path(voice)) is not None or is_beatrice(voice):
         if plot is not None or packs is not None:
             raise UsageError("--plot and --packs are for voicepacks; this voice has no length curve.")
-        found = inspect_rvc(Path(voice)) if rvc else inspect_beatrice(Path(voice))
+        found = inspect_beatrice(Path(voice)) if rvc is None else inspect_rvc(rvc)
         _emit(found) if as_json else _table(found)
         return
     from voicewright.voices.blend import parse, read_mix
@@ -273,9 +273,9 @@ def convert(
     from voicewright.voice_beatrice import convert as convert_beatrice
     from voicewright.voice_beatrice import is_beatrice
     from voicewright.voice_rvc import convert as convert_rvc
-    from voicewright.voice_rvc import is_rvc
+    from voicewright.voice_rvc import rvc_path
 
-    if any(is_rvc(words) for words in inputs):
+    if any(rvc_path(words) is not None for words in inputs):
         if names is not None or form is not None or rows != 510:
             raise UsageError("--names, --format and --rows are for voicepacks; an RVC voice needs none.")
         made, notes = convert_rvc(inputs, output)

@@ -15,22 +15,19 @@ LICENCE_KEYS = ("license", "licence", "terms", "terms_of_use")
 NO_INDEX = "an .index of features is not merged; use one of a single singer, or none (--index-rate 0)"
 
 
-def is_rvc(words: str | Path) -> bool:
-    """Whether a word of the command line is a file of an RVC voice, by suffix, or by its description."""
+def rvc_path(words: str | Path) -> Path | None:
+    """The file of an RVC voice that a word of the command line means, or the folder that its trainer left.
+
+    `convert --to` is of the same opinion. None where it is none. Raises UsageError where several are meant,
+    or a file that only training needs.
+    """
+    from voicewright.convert.open import rvc_file
+    from voicewright.model.vc.peek import rvc_content
+
     path = Path(words)
-    if path.suffix.lower() == ".pth":
-        return True
-    if path.suffix != ".safetensors" or not path.is_file():
-        return False
-    from safetensors import SafetensorError, safe_open
-
-    from voicewright.model.vc.recognise import METADATA
-
-    try:
-        with safe_open(path, "pt") as file:
-            return METADATA in (file.metadata() or {})
-    except (SafetensorError, OSError, ValueError):
-        return False  # whoever reads it says what is wrong with it
+    if path.suffix.lower() == ".pth" or path.is_dir():
+        return rvc_file(path) if path.exists() else path
+    return rvc_file(path) if path.is_file() and rvc_content(path) is not None else None
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -88,22 +85,25 @@ def convert(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[str]]
     """
     from voicewright.model.vc.checkpoint import SUFFIXES, open_voice, save_voice
 
-    strangers = [words for words in inputs if not is_rvc(words)]
-    if strangers:
-        raise UsageError(f"{strangers[0]} is no RVC voice, and others here are; convert them apart.")
+    paths = [rvc_path(words) for words in inputs]
+    found = [path for path in paths if path is not None]
+    if len(found) < len(paths):
+        raise UsageError(
+            f"{inputs[paths.index(None)]} is no RVC voice, and others here are; convert them apart."
+        )
     if output.is_dir():
-        targets = [output / f"{Path(words).stem}.safetensors" for words in inputs]
+        targets = [output / f"{path.stem}.safetensors" for path in found]
     elif len(inputs) > 1:
         raise UsageError(f"{output} is no folder, which several voices need; make it first.")
     else:
         targets = [output]
-    _check(targets, SUFFIXES, inputs)
+    _check(targets, SUFFIXES, found)
     if len(set(targets)) < len(targets):
         raise UsageError("two voices have one name; convert them one after the other.")
     notes: list[str] = []
-    for words, target in zip(inputs, targets, strict=True):
-        voice = open_voice(Path(words))
-        notes += [f"{words}: {note}" for note in voice.notes]
+    for path, target in zip(found, targets, strict=True):
+        voice = open_voice(path)
+        notes += [f"{path}: {note}" for note in voice.notes]
         save_voice(target, voice.synthesizer, voice.info)
     return targets, notes
 
@@ -113,7 +113,7 @@ def merge(inputs: Sequence[Path], output: Path, shares: str | None) -> tuple[Con
     from voicewright.model.vc.checkpoint import SUFFIXES, merge, open_voice, save_voice
 
     _check([output], SUFFIXES, inputs)
-    voices = [open_voice(path) for path in inputs]
+    voices = [open_voice(rvc_path(path) or path) for path in inputs]
     try:
         given = None if shares is None else [float(share) for share in shares.split(",")]
     except ValueError as error:

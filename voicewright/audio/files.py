@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from voicewright.audio.writer import OPUS_RATES, WRITABLE
 from voicewright.config import SAMPLE_RATE
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import write_atomically as write_atomically
 
 Samples = NDArray[np.float32]
 
@@ -309,29 +310,6 @@ def encode(samples: Samples, rate: int, extension: str, subtype: str | None = No
         for start in range(0, len(values), _BLOCK):
             file.write(values[start : start + _BLOCK])
     return buffer.getvalue()
-
-
-def write_atomically(path: Path, data: bytes, sync: bool = True) -> None:
-    """Write beside `path`, sync, rename: readers see the old file or the new one, nothing between.
-
-    Raises VoicewrightError naming the cause (full disk, no permission); nothing is left behind then.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            if sync:
-                os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        raise VoicewrightError(
-            f"{path} could not be written: {error.strerror or error}. "
-            "Free some space or choose another folder."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
 
 
 def write(path: Path, samples: Samples, rate: int = SAMPLE_RATE, subtype: str | None = None) -> None:

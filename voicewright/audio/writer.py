@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from voicewright.config import SAMPLE_RATE
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import destination, refused, temporary_beside
 
 WRITABLE = MappingProxyType(
     {
@@ -50,15 +51,16 @@ class PartFile:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error: OSError | None = None
-        self._temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
+        self._target = destination(path)
+        self._temporary = temporary_beside(self._target)
         try:
             self._file: IO[bytes] = self._temporary.open("w+b")
         except OSError as error:
-            raise self._failure(error) from error
+            raise refused(path, error) from error
 
     def write(self, data: Any) -> int:
         """Bytes written: 0 when the disk refuses, see `check`."""
-        if self.error is None:
+        if self.error is None and not self._file.closed:
             try:
                 return self._file.write(data)
             except OSError as error:
@@ -69,10 +71,16 @@ class PartFile:
         return self._file.read(size)
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        if self._file.closed:  # an encoder that failed looks again when it is let go
+            return 0
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:  # what waits in the buffer is written first
+            self.error = self.error or error
+            return 0
 
     def tell(self) -> int:
-        return self._file.tell()
+        return 0 if self._file.closed else self._file.tell()
 
     def flush(self) -> None:
         """Nothing: `commit` flushes."""
@@ -80,7 +88,7 @@ class PartFile:
     def check(self) -> None:
         """Raises VoicewrightError when something could not be written."""
         if self.error is not None:
-            raise self._failure(self.error) from self.error
+            raise refused(self.path, self.error) from self.error
 
     def prepare(self) -> None:
         """Everything to the disk; afterwards only the renaming is left. Raises VoicewrightError."""
@@ -90,16 +98,16 @@ class PartFile:
             os.fsync(self._file.fileno())
             self._file.close()
         except OSError as error:
-            raise self._failure(error) from error
+            raise refused(self.path, error) from error
 
     def commit(self) -> None:
         """`prepare`, then rename into place. Raises VoicewrightError, and leaves nothing then."""
         try:
             if not self._file.closed:
                 self.prepare()
-            self._temporary.replace(self.path)
+            self._temporary.replace(self._target)
         except OSError as error:
-            raise self._failure(error) from error
+            raise refused(self.path, error) from error
         finally:
             self.discard()
 
@@ -109,12 +117,6 @@ class PartFile:
             self._file.close()
         with contextlib.suppress(OSError):
             self._temporary.unlink(missing_ok=True)
-
-    def _failure(self, error: OSError) -> VoicewrightError:
-        return VoicewrightError(
-            f"{self.path} could not be written: {error.strerror or error}. "
-            "Free some space or choose another folder."
-        )
 
 
 class AudioWriter:

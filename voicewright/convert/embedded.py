@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voicewright.artifacts import embedded_model, resolve_model, voice_files
+from voicewright.artifacts import embedded_model, read_card, resolve_model, voice_files
 from voicewright.audio.files import resample
 from voicewright.audio.limit import CEILING, Limiter
 from voicewright.audio.loudness import TARGET, lufs
@@ -81,6 +81,8 @@ class EmbeddedConverter:
         self._content, self._style, self.pitch = conversion.net, conversion.style, conversion.pitch
         self._mel = LogMel(MEL)
         self.name = str(to)
+        self.language = str(read_card(folder).get("language") or "")
+        """The one language that its content network has heard."""
 
     def convert(
         self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None

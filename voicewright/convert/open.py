@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from voicewright.artifacts import CONFIGS
 from voicewright.convert.protocol import Converter
 from voicewright.errors import UsageError
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from voicewright.model.vc.precision import Precision
 
 RVC_SUFFIXES = (".pth", ".pt", ".safetensors")
+"""In small letters; files in capitals are the same."""
 
 
 def open_converter(
@@ -97,28 +99,40 @@ def beatrice_path(to: str | Path) -> Path | None:
 
 
 def rvc_file(to: str | Path) -> Path | None:
-    """The RVC file that is meant; None where it is a model of ours. Raises UsageError."""
+    """The RVC file that is meant; None where it is a model of ours. Raises UsageError.
+
+    A file's content decides what it is, and not what lies beside it: RVC's trainers leave a config.json too.
+    """
+    from voicewright.model.vc.peek import find_voice, rvc_content
+
     path = Path(to)
-    if path.suffix == ".index":
+    suffix = path.suffix.lower()
+    if suffix == ".index":
         raise UsageError(
             f"{path} is an index, not a voice: give the voice's .pth to --to and this to --index."
         )
-    if path.suffix == ".onnx":
+    if suffix == ".onnx":
         raise UsageError(
             f"{path} is an ONNX file; give the voice's .pth, which holds the same and opens everywhere."
         )
     if path.is_file():
-        if path.suffix.lower() not in RVC_SUFFIXES:
+        if suffix not in RVC_SUFFIXES:
             raise UsageError(f"{path} is no voice: one of RVC is a .pth or .safetensors file.")
-        # Our own weights have their configuration beside them.
-        return None if (path.parent / "config.json").is_file() else path
-    if path.is_dir() and not (path / "config.json").is_file():
-        voices = sorted(file for file in path.glob("*.pth") if not file.name.startswith((".", "G_", "D_")))
-        if len(voices) > 1:
-            names = ", ".join(file.name for file in voices[:5])
-            raise UsageError(f"{path} holds several voices ({names}); name the one that is meant.")
-        if voices:
-            return voices[0]
-    if path.suffix in RVC_SUFFIXES:
+        content = rvc_content(path)
+        if content == "discriminator":
+            raise UsageError(f"{path} is what judged a voice in training, not the voice;{_beside(path)}")
+        ours = content is None and any((path.parent / name).is_file() for name in CONFIGS)
+        return None if ours else path
+    if path.is_dir():
+        return find_voice(path)
+    if suffix in RVC_SUFFIXES:
         raise UsageError(f"there is no voice {path}.")
     return None
+
+
+def _beside(path: Path) -> str:
+    """Which file the voice is, where it lies beside what is none."""
+    from voicewright.model.vc.peek import find_voice
+
+    voice = find_voice(path.parent)
+    return " give the trainer's G_*.pth or the small .pth." if voice is None else f" give {voice}."

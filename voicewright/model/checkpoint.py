@@ -8,8 +8,6 @@ A model folder holds `model.safetensors` (keys of TTSModel, and of the style enc
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +27,7 @@ from voicewright.model.reading import read_content
 from voicewright.model.recognise import configuration
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
+from voicewright.storage import write_with
 
 __all__ = [
     "compare",
@@ -42,23 +41,13 @@ __all__ = [
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, flush it to the disk, then rename it into place."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
-    os.close(handle)
-    temporary = Path(name)
+    """`storage.write_with` for what torch and safetensors write: they wrap a full disk."""
     try:
-        write(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except (OSError, SafetensorError, RuntimeError) as error:  # torch and safetensors wrap a full disk
+        write_with(path, write)
+    except (SafetensorError, RuntimeError) as error:
         raise VoicewrightError(
-            f"{path} cannot be written: {error}; free space or choose another place."
+            f"{path} could not be written: {error}; free space or choose another folder."
         ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def save_model(

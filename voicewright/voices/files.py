@@ -16,7 +16,6 @@ shortest file that both would divide has 266 MB. A file that holds one array nam
 from __future__ import annotations
 
 import io
-import os
 import re
 import warnings
 import zipfile
@@ -28,6 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import replacing, write_atomically
 from voicewright.voices.rows import OLD_ROWS, ROWS, WIDTH, Array
 
 SUFFIXES = (".safetensors", ".pt", ".bin", ".npz", ".npy")
@@ -139,23 +139,13 @@ def write_arrays(path: Path, packs: Mapping[str, Array], form: Format | None = N
         for name in packs:
             check_name(name)
     made = [path]
-    _atomically(path, lambda aside: _save(aside, form, packs))
+    with replacing(path) as aside:
+        _save(aside, form, packs)
     if form == "sherpa-onnx":
         made.append(_names_file(path))
         listed = "".join(f"{name}\n" for name in packs).encode("utf-8")
-        _atomically(made[1], lambda aside: aside.write_bytes(listed))
+        write_atomically(made[1], listed)
     return made
-
-
-def _atomically(path: Path, save: Callable[[Path], object]) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}{path.suffix}")
-    try:
-        save(temporary)
-        temporary.replace(path)
-    except OSError as error:
-        raise VoicewrightError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _save(path: Path, form: Format, packs: Mapping[str, Array]) -> None:
@@ -179,7 +169,8 @@ def _save(path: Path, form: Format, packs: Mapping[str, Array]) -> None:
             path, packs, compress=False
         )  # as its own files are: they are read again for every program start
     elif form == "npy":
-        np.save(path, named[_KEY])
+        with path.open("wb") as file:  # by name, numpy would add a suffix
+            np.save(file, named[_KEY])
     else:
         path.write_bytes(b"".join(rows.astype("<f4").tobytes() for rows in packs.values()))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import replacing
 from voicewright.voices.geometry import HALVES, Geometry
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.repair import curve_basis
@@ -82,14 +82,8 @@ def draw(pack: Voicepack, path: Path, title: str, geometry: Geometry | None = No
             axis.minorticks_off()
             axis.set_xlim(1, ROWS)
             axis.spines[["top", "right"]].set_visible(False)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.png")
-    try:
-        figure.savefig(temporary, dpi=110)
-        temporary.replace(path)
-    except OSError as error:
-        raise VoicewrightError(f"{path} cannot be written: {error.strerror or error}.") from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=110, format="png")
 
 
 def text_plot(pack: Voicepack, geometry: Geometry | None = None, width: int = 60, height: int = 8) -> str:
