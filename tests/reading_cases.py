@@ -60,7 +60,8 @@ def read(language: str, text: str) -> str:
 
 
 def _bare(phonemes: str) -> str:
-    return re.sub(f"[{_PAUSES}]", "", phonemes.translate(_IGNORED))
+    # "the" before letters and before what they spell out sounds either way.
+    return re.sub(f"[{_PAUSES}]", "", phonemes.translate(_IGNORED)).replace("ði", "ðə")
 
 
 def _letters(language: str, names: str) -> str:
