@@ -10,11 +10,10 @@ from types import MappingProxyType
 from typing import Protocol
 
 from voicewright.errors import UsageError
-from voicewright.text import bopomofo, espeak, japanese, locales, mandarin, plain
+from voicewright.text import bopomofo, espeak, japanese, mandarin, plain
 from voicewright.text.english import English
 from voicewright.text.ipa import Ipa
 from voicewright.text.lexicon import Lexicon
-from voicewright.text.locales import Locale
 from voicewright.text.normalise import normaliser
 from voicewright.text.pieces import Piece
 
@@ -46,8 +45,8 @@ def _english(code: str, name: str, kokoro: str, british: bool) -> Language:
     return Language(code, name, kokoro, partial(normaliser, british), partial(English, british))
 
 
-def _espeak(code: str, name: str, kokoro: str, locale: Locale, voice: str = "") -> Language:
-    return Language(code, name, kokoro, partial(plain.normaliser, locale), partial(Ipa, voice or code))
+def _espeak(code: str, name: str, kokoro: str = "") -> Language:
+    return Language(code, name, kokoro, partial(plain.normaliser, code), partial(Ipa, code))
 
 
 LANGUAGES: Mapping[str, Language] = MappingProxyType(
@@ -56,17 +55,17 @@ LANGUAGES: Mapping[str, Language] = MappingProxyType(
         for language in (
             _english("en-us", "American English", "a", british=False),
             _english("en-gb", "British English", "b", british=True),
-            _espeak("es", "Spanish", "e", locales.SPANISH),
-            _espeak("fr-fr", "French", "f", locales.FRENCH),
-            _espeak("hi", "Hindi", "h", locales.HINDI),
-            _espeak("it", "Italian", "i", locales.ITALIAN),
-            _espeak("pt-br", "Brazilian Portuguese", "p", locales.PORTUGUESE),
+            _espeak("es", "Spanish", "e"),
+            _espeak("fr-fr", "French", "f"),
+            _espeak("hi", "Hindi", "h"),
+            _espeak("it", "Italian", "i"),
+            _espeak("pt-br", "Brazilian Portuguese", "p"),
             Language("ja", "Japanese", "j", japanese.normaliser, japanese.Japanese),
             Language("zh", "Mandarin", "z", mandarin.normaliser, mandarin.Mandarin),
-            _espeak("de", "German", "", locales.GERMAN),
-            _espeak("nl", "Dutch", "", locales.DUTCH),
-            _espeak("es-419", "Latin American Spanish", "", locales.SPANISH),
-            _espeak("pt", "European Portuguese", "", locales.PORTUGUESE),
+            _espeak("de", "German"),
+            _espeak("nl", "Dutch"),
+            _espeak("es-419", "Latin American Spanish"),
+            _espeak("pt", "European Portuguese"),
         )
     }
 )
@@ -99,7 +98,7 @@ def find_language(code: str) -> Language:
         if candidate not in others:
             candidate = next((key for key, name in others.items() if name.lower() == candidate), candidate)
         if candidate in others:
-            return _espeak(candidate, others[candidate], "", locales.locale_of(candidate))
+            return _espeak(candidate, others[candidate])
     raise UsageError(f"No front end reads the language '{code[:40]}'; {_nearest(wanted, others)}.")
 
 

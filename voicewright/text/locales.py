@@ -1,343 +1,261 @@
-"""How languages other than English write numbers, dates, money and abbreviations, as tables.
+"""How languages other than English write numbers, dates, money, units and abbreviations: `data/locales/*.toml`.
 
-What is not here is left to espeak-ng, which reads plain numbers, percentages, ordinals of the Romance
-languages and
-common symbols in each of its languages.
+One file for each language; a new language is a new file. What is not in it is left to espeak-ng, which reads
+plain numbers, percentages and common symbols in each of its languages.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import re
+import tomllib
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, ValidationError
+
+from voicewright.config import Strict
+from voicewright.errors import VoicewrightError
+
+_FOLDER = Path(__file__).parent / "data" / "locales"
+
+Words = Annotated[tuple[str, ...], BeforeValidator(lambda words: tuple(words.split()))]
+"""Written in the file as one string, with blanks between."""
+Amount = tuple[str, ...]
+"""What one is ("un euro"), what several are called ("euros"); for money the same of hundredths."""
+Swaps = tuple[tuple[str, str], ...]
+"""Regular expressions, each with what stands in its place."""
 
 
-@dataclass(frozen=True)
-class Locale:
+class Declension(Strict):
+    """How a German ordinal ends, by the word in front of it."""
+
+    n: Words
+    plain: Words
+    dative: Words
+    """Prepositions after which "der" is a dative: "in der dritten"."""
+    accusative: Words
+    neuter: Words
+    feminine: Words
+    """Nouns, for ordinals with no article in front."""
+    ruler: Words
+    """Articles of rulers, masculine and feminine: nominative, dative, accusative, genitive."""
+    starters: Words
+    """Words that begin a sentence after a number with its full stop, and are no noun that the number counts."""
+
+
+class Roman(Strict):
+    """What Roman numerals stand beside."""
+
+    century: Words = ()
+    century_ordinals: int = 0
+    """Up to which number centuries are ordinals; so below."""
+    counted: Words = ()
+    """Words that count: chapter, act, volume."""
+    counted_ordinals: int = 0
+    pages: Words = ()
+    """Words after which small letters are numerals too."""
+    titles: Words = ()
+    names: Words = ()
+    """Names of rulers, who are known without their title."""
+    feminine: Words = ()
+    """Names, titles and counted words whose ordinal is feminine."""
+    ruler: str = "{}"
+    ruler_ordinals: int = 0
+    suffixes: Words = ()
+    """Of `ordinals`, those that stand behind a numeral: XIXe."""
+
+
+class Locale(Strict):
     """One language's habits in writing."""
 
+    like: str = ""
+    """Another file whose values hold where this one has none."""
     num2words: str = ""
     """num2words' code of the language; empty where it knows none."""
     decimal: str = ","
-    group: str = r"[. \u00a0\u202f']"
+    group: str = r"[. \u00a0\u202f'_]"
     """Pattern of what stands between thousands."""
     indian: bool = False
     """Groups of two digits above the thousand: 1,25,000."""
     minus: str = ""
-    months: tuple[str, ...] = ()
+    months: Words = ()
+    short_months: Words = ()
+    """Each with its alternatives, "|" between."""
     date: str = "{day} {month} {year}"
     first: str = "1"
     """How the first of a month is said."""
+    first_unsigned: bool = False
+    """So too where it is written without a sign: "il 1 maggio"."""
     time: str = "{hour} {minute}"
     full_hour: str = "{hour}"
+    one_hour: str = ""
+    """The full hour at one o'clock, where it is another word."""
     hour_marks: str = ":"
     after_time: str = ""
-    """Pattern of a word that a time already says: "15:30 Uhr"."""
-    money: Mapping[str, tuple[str, str]] = field(default_factory=dict)
-    """Currency symbol → what one is ("un euro") and what several are called ("euros")."""
+    """Pattern of a word that a time already says: "15:30 Uhr"; a dot then stands in a time too."""
+    dotted_time: Words = ()
+    """Words in front of a time that is written with a dot: "alle 15.30"."""
+    feminine_hours: bool = False
+    money: dict[str, Amount] = {}
     money_join: str = " "
     """Between the units and the hundredths: "20 euros con 50"."""
-    symbols: Mapping[str, str] = field(default_factory=dict)
-    """Signs that are read as words; those of web addresses too."""
-    abbreviations: Mapping[str, str] = field(default_factory=dict)
-    """With their dots, as written."""
-    ordinals: Mapping[str, str] = field(default_factory=dict)
-    """What follows a number to make it an ordinal → what to add to num2words' ordinal."""
-    dotted_day: bool = False
-    """ "3. Mai": a dot makes an ordinal of a day."""
+    millions: dict[str, tuple[str, str]] = {}
+    """Between a number and its currency: "3 M€"."""
+    to: str = ""
+    """Between the ends of a span: "5–10 km"."""
+    per: str = ""
+    of: Words = ()
+    shared_with_verbs: Words = ()
+    """Units that are words of the language too: only with `of`, or with nothing, behind them."""
+    spelled: bool = False
+    """Numbers with a unit are written out: where espeak-ng says words at least as well as digits."""
+    spelled_times: bool = False
+    feminine: str = ""
+    """The indefinite article of feminine units."""
+    masculine_numbers: Swaps = ()
+    feminine_numbers: Swaps = ()
+    articles: Words = ()
+    feminine_articles: Words = ()
+    ordinals: dict[str, str] = {}
+    """What follows a number to make it an ordinal → which: m, f, short, or the word for the second."""
+    ordinal_words: dict[str, str] = {}
+    """Where num2words has another word than people."""
+    ordinal_feminine: Swaps = ()
+    ordinal_short: Swaps = ()
+    ordinal_spelling: Swaps = ()
+    dotted_ordinals: bool = False
+    """ "3. Mai": a dot makes an ordinal."""
     spoken_years: bool = False
     """Years of the last millennium are counted in hundreds, which espeak-ng does not do."""
+    divides: str = ""
+    """A sign of division besides those of `symbols`."""
+    symbols: dict[str, str] = {}
+    """Signs that are read as words; those of web addresses too."""
+    powers: dict[str, str] = {}
+    fractions: dict[int, tuple[str, str]] = {}
+    """Denominator → one, several."""
+    mixed: str = "{} {}"
+    mixed_fractions: dict[str, str] = {}
+    """Fractions that have another name after a whole number."""
+    abbreviations: dict[str, str] = {}
+    """With their dots, as written."""
+    before_names: dict[str, str] = {}
+    """Abbreviations only where a capital or another title follows."""
+    before_numbers: dict[str, str] = {}
+    closing: Words = ()
+    """Ends of abbreviations that may end a sentence."""
+    prefixes: dict[str, str] = {}
+    units: dict[str, Amount] = {}
+    squares: dict[str, tuple[str, str]] = {}
+    """Square and cubic: of one, of several."""
+    roman: Roman = Roman()
+    numerals: bool = True
+    """False where espeak-ng says better than a plain number what a Roman numeral stands for."""
+    declension: Declension | None = None
     east_asian: bool = False
     """Chinese characters, kana and hangul are letters here."""
     full_stops: str = ""
     """Marks of the script that end a sentence."""
 
+    @cached_property
+    def short_forms(self) -> dict[str, tuple[str, str]]:
+        """Every abbreviation → what is said, and where: always, before names, before numbers.
 
-def _months(text: str) -> tuple[str, ...]:
-    return tuple(text.split())
+        Those with a dot are known in capitals too, and with a capital at their front.
+        """
+        found: dict[str, tuple[str, str]] = {}
+        tables = {"always": self.abbreviations, "names": self.before_names, "numbers": self.before_numbers}
+        for where, table in tables.items():
+            for short, said in table.items():
+                found.setdefault(short, (said, where))
+        for where, table in tables.items():
+            for short, said in table.items():
+                if "." in short and len(short) > 2 and not (where == "always" and short in self.before_numbers):
+                    found.setdefault(short[0].upper() + short[1:], (said, where))
+                    found.setdefault(short.upper(), (said, where))
+        return found
 
-
-_SPANISH_MONTHS = _months(
-    "enero febrero marzo abril mayo junio julio agosto septiembre octubre noviembre diciembre"
-)
-_PORTUGUESE_MONTHS = _months(
-    "janeiro fevereiro março abril maio junho julho agosto setembro outubro novembro dezembro"
-)
-
-SPANISH = Locale(
-    num2words="es",
-    minus="menos",
-    months=_SPANISH_MONTHS,
-    date="{day} de {month} de {year}",
-    first="primero",
-    hour_marks=":h",
-    money={
-        "€": ("un euro", "euros"), "$": ("un dólar", "dólares"), "£": ("una libra", "libras"),
-        "¥": ("un yen", "yenes"), "₹": ("una rupia", "rupias"),
-    },
-    money_join=" con ",
-    symbols={
-        "&": "y", "+": "más", "=": "igual a", "@": "arroba", ".": "punto", "/": "barra", "-": "guion",
-        "_": "guion bajo", "½": "un medio", "¼": "un cuarto", "¾": "tres cuartos", "°": "grados",
-        "×": "por", "÷": "entre", "<": "menor que", ">": "mayor que",
-    },
-    abbreviations={
-        "Sr.": "señor", "Sra.": "señora", "Srta.": "señorita", "Dr.": "doctor", "Dra.": "doctora",
-        "D.": "don",
-        "Ud.": "usted", "Uds.": "ustedes", "EE.UU.": "Estados Unidos", "EE. UU.": "Estados Unidos",
-        "etc.": "etcétera", "p. ej.": "por ejemplo", "p.ej.": "por ejemplo", "pág.": "página",
-        "núm.": "número",
-        "n.º": "número", "av.": "avenida", "Av.": "avenida", "a.C.": "antes de Cristo",
-        "d.C.": "después de Cristo", "aprox.": "aproximadamente", "km": "kilómetros", "kg": "kilos",
-    },
-)  # fmt: skip
-
-FRENCH = Locale(
-    num2words="fr",
-    minus="moins",
-    months=_months("janvier février mars avril mai juin juillet août septembre octobre novembre décembre"),
-    first="premier",
-    time="{hour} heures {minute}",
-    full_hour="{hour} heures",
-    hour_marks=":h",
-    money={
-        "€": ("un euro", "euros"), "$": ("un dollar", "dollars"), "£": ("une livre", "livres"),
-        "¥": ("un yen", "yens"), "₹": ("une roupie", "roupies"),
-    },
-    symbols={
-        "&": "et", "+": "plus", "=": "égale", "@": "arobase", ".": "point", "/": "barre oblique",
-        "-": "tiret",
-        "_": "tiret bas", "½": "un demi", "¼": "un quart", "¾": "trois quarts", "°": "degrés", "×": "fois",
-        "÷": "divisé par", "<": "inférieur à", ">": "supérieur à",
-    },
-    abbreviations={
-        "M.": "monsieur", "Mme": "madame", "Mmes": "mesdames", "Mlle": "mademoiselle", "MM.": "messieurs",
-        "Dr": "docteur", "Pr": "professeur", "Me": "maître", "etc.": "et cetera", "p. ex.": "par exemple",
-        "n°": "numéro", "N°": "numéro", "c.-à-d.": "c'est-à-dire", "av. J.-C.": "avant Jésus-Christ",
-        "apr. J.-C.": "après Jésus-Christ", "env.": "environ", "bd": "boulevard", "km": "kilomètres",
-        "kg": "kilos",
-    },
-    ordinals={"er": "", "re": "", "ère": "", "e": "", "ème": "", "es": ""},
-)  # fmt: skip
-
-ITALIAN = Locale(
-    num2words="it",
-    minus="meno",
-    months=_months(
-        "gennaio febbraio marzo aprile maggio giugno luglio agosto settembre ottobre novembre dicembre"
-    ),
-    first="primo",
-    time="{hour} e {minute}",
-    money={
-        "€": ("un euro", "euro"), "$": ("un dollaro", "dollari"), "£": ("una sterlina", "sterline"),
-        "¥": ("uno yen", "yen"), "₹": ("una rupia", "rupie"),
-    },
-    money_join=" e ",
-    symbols={
-        "&": "e", "+": "più", "=": "uguale a", "@": "chiocciola", ".": "punto", "/": "barra", "-": "trattino",
-        "_": "trattino basso", "½": "un mezzo", "¼": "un quarto", "¾": "tre quarti", "°": "gradi", "×": "per",
-        "÷": "diviso", "<": "minore di", ">": "maggiore di",
-    },
-    abbreviations={
-        "Sig.": "signor", "Sig.ra": "signora", "Dott.": "dottor", "Dott.ssa": "dottoressa",
-        "Prof.": "professor",
-        "ecc.": "eccetera", "es.": "esempio", "pag.": "pagina", "n.": "numero", "Ing.": "ingegner",
-        "Avv.": "avvocato", "a.C.": "avanti Cristo", "d.C.": "dopo Cristo", "km": "chilometri", "kg": "chili",
-    },
-)  # fmt: skip
-
-PORTUGUESE = Locale(
-    num2words="pt_BR",
-    minus="menos",
-    months=_PORTUGUESE_MONTHS,
-    date="{day} de {month} de {year}",
-    first="primeiro",
-    time="{hour} e {minute}",
-    full_hour="{hour} horas",
-    hour_marks=":h",
-    money={
-        "R$": ("um real", "reais"), "€": ("um euro", "euros"), "$": ("um dólar", "dólares"),
-        "US$": ("um dólar", "dólares"), "£": ("uma libra", "libras"), "¥": ("um iene", "ienes"),
-        "₹": ("uma rupia", "rupias"),
-    },
-    money_join=" e ",
-    symbols={
-        "&": "e", "+": "mais", "=": "igual a", "@": "arroba", ".": "ponto", "/": "barra", "-": "hífen",
-        "_": "sublinhado", "½": "meio", "¼": "um quarto", "¾": "três quartos", "°": "graus", "×": "vezes",
-        "÷": "dividido por", "<": "menor que", ">": "maior que",
-    },
-    abbreviations={
-        "Sr.": "senhor", "Sra.": "senhora", "Srta.": "senhorita", "Dr.": "doutor", "Dra.": "doutora",
-        "Prof.": "professor", "Profa.": "professora", "etc.": "etcétera", "p. ex.": "por exemplo",
-        "pág.": "página", "nº": "número", "n.º": "número", "av.": "avenida", "Av.": "avenida",
-        "a.C.": "antes de Cristo", "d.C.": "depois de Cristo", "km": "quilômetros", "kg": "quilos",
-    },
-)  # fmt: skip
-
-HINDI = Locale(
-    decimal=".",
-    group=",",
-    indian=True,
-    minus="माइनस",
-    months=_months("जनवरी फ़रवरी मार्च अप्रैल मई जून जुलाई अगस्त सितंबर अक्टूबर नवंबर दिसंबर"),
-    time="{hour} बजकर {minute} मिनट",
-    full_hour="{hour} बजे",
-    after_time=r"\s?बजे",
-    money={
-        "₹": ("एक रुपया", "रुपये"), "$": ("एक डॉलर", "डॉलर"), "€": ("एक यूरो", "यूरो"), "£": ("एक पाउंड", "पाउंड"),
-        "¥": ("एक येन", "येन"),
-    },
-    symbols={
-        "&": "और", "+": "प्लस", "=": "बराबर", "@": "ऐट", ".": "डॉट", "/": "स्लैश", "-": "डैश", "_": "अंडरस्कोर",
-        "½": "आधा", "¼": "एक चौथाई", "¾": "तीन चौथाई", "°": "डिग्री", "×": "गुणा", "÷": "भाग",
-    },
-    abbreviations={"डॉ.": "डॉक्टर", "श्री.": "श्री", "प्रो.": "प्रोफ़ेसर", "रु.": "रुपये"},
-    full_stops="।॥",
-)  # fmt: skip
-
-GERMAN = Locale(
-    num2words="de",
-    minus="minus",
-    months=_months(
-        "Januar Februar März April Mai Juni Juli August September Oktober November Dezember"
-    ),
-    time="{hour} Uhr {minute}",
-    full_hour="{hour} Uhr",
-    after_time=r"\s?Uhr",
-    money={
-        "€": ("ein Euro", "Euro"), "$": ("ein Dollar", "Dollar"), "£": ("ein Pfund", "Pfund"),
-        "¥": ("ein Yen", "Yen"), "₹": ("eine Rupie", "Rupien"),
-    },
-    symbols={
-        "&": "und", "+": "plus", "=": "gleich", "@": "ät", ".": "Punkt", "/": "Schrägstrich",
-        "-": "Bindestrich",
-        "_": "Unterstrich", "½": "einhalb", "¼": "einviertel", "¾": "dreiviertel", "°": "Grad", "×": "mal",
-        "÷": "geteilt durch", "<": "kleiner als", ">": "größer als",
-    },
-    abbreviations={
-        "z.B.": "zum Beispiel", "z. B.": "zum Beispiel", "d.h.": "das heißt", "d. h.": "das heißt",
-        "u.a.": "unter anderem", "u. a.": "unter anderem", "usw.": "und so weiter", "bzw.": "beziehungsweise",
-        "Dr.": "Doktor", "Prof.": "Professor", "Hr.": "Herr", "Fr.": "Frau", "Nr.": "Nummer", "ca.": "zirka",
-        "evtl.": "eventuell", "ggf.": "gegebenenfalls", "inkl.": "inklusive", "Str.": "Straße",
-        "St.": "Sankt",
-        "Mio.": "Millionen", "Mrd.": "Milliarden", "vgl.": "vergleiche", "S.": "Seite",
-        "n. Chr.": "nach Christus",
-        "v. Chr.": "vor Christus", "km": "Kilometer", "kg": "Kilogramm", "cm": "Zentimeter",
-    },
-    dotted_day=True,
-    spoken_years=True,
-)  # fmt: skip
-
-DUTCH = Locale(
-    num2words="nl",
-    minus="min",
-    months=_months(
-        "januari februari maart april mei juni juli augustus september oktober november december"
-    ),
-    time="{hour} uur {minute}",
-    full_hour="{hour} uur",
-    hour_marks=":.",
-    after_time=r"\s?uur",
-    money={
-        "€": ("één euro", "euro"), "$": ("één dollar", "dollar"), "£": ("één pond", "pond"),
-        "¥": ("één yen", "yen"), "₹": ("één roepie", "roepies"),
-    },
-    symbols={
-        "&": "en", "+": "plus", "=": "is gelijk aan", "@": "apenstaartje", ".": "punt", "/": "schuine streep",
-        "-": "streepje", "_": "laag streepje", "½": "een half", "¼": "een kwart", "¾": "driekwart",
-        "°": "graden",
-        "×": "keer", "÷": "gedeeld door", "<": "kleiner dan", ">": "groter dan",
-    },
-    abbreviations={
-        "dhr.": "de heer", "mevr.": "mevrouw", "dr.": "doctor", "prof.": "professor", "bijv.": "bijvoorbeeld",
-        "bv.": "bijvoorbeeld", "d.w.z.": "dat wil zeggen", "enz.": "enzovoort", "nr.": "nummer",
-        "blz.": "bladzijde",
-        "ca.": "circa", "o.a.": "onder andere", "m.a.w.": "met andere woorden", "km": "kilometer",
-        "kg": "kilo",
-    },
-    ordinals={"e": "", "ste": "", "de": ""},
-)  # fmt: skip
-
-_NUM2WORDS = frozenset(
-    [
-        "ar",
-        "az",
-        "be",
-        "bn",
-        "ca",
-        "cs",
-        "cy",
-        "da",
-        "eo",
-        "fa",
-        "fi",
-        "he",
-        "hu",
-        "id",
-        "is",
-        "ja",
-        "kn",
-        "ko",
-        "lt",
-        "lv",
-        "no",
-        "pl",
-        "ro",
-        "ru",
-        "sk",
-        "sl",
-        "sr",
-        "sv",
-        "te",
-        "th",
-        "tr",
-        "uk",
-        "vi",
-    ]
-)
-_POINT = frozenset(
-    [
-        "bn",
-        "th",
-        "ko",
-        "yue",
-        "hak",
-        "ur",
-        "pa",
-        "gu",
-        "mr",
-        "ta",
-        "te",
-        "kn",
-        "ml",
-        "si",
-        "ne",
-        "as",
-        "or",
-        "he",
-        "am",
-        "sw",
-        "my",
-    ]
-)
-"""Languages whose decimals have a point."""
-
-_MINUS = {
-    "miinus": "fi et", "mínusz": "hu", "минус": "ru bg mk sr kk ky", "мінус": "uk be", "eksi": "tr",
-    "μείον": "el", "mínus": "is", "menys": "ca",
-    "minus": "pl cs sk da sv nb no ro hr bs sl lv lt id ms af lb sq",
-    "ناقص": "ar", "منفی": "fa", "マイナス": "ja", "마이너스": "ko", "âm": "vi", "ลบ": "th",
-}  # fmt: skip
+    @cached_property
+    def every_unit(self) -> dict[str, Amount]:
+        """`units`, with prefixes, squares and cubes."""
+        found = dict(self.units)
+        for unit, prefixes in _common().prefixed.items():
+            article, _, one = self.units.get(unit, ("",))[0].partition(" ")
+            for prefix in prefixes if one else ():
+                lead, many = self.prefixes.get(prefix, ""), self.units[unit][1]
+                if lead:
+                    names = (f"{article} {lead}{_small(lead, one)}", lead + _small(lead, many))
+                    found.setdefault(prefix + unit, names)
+        for unit in ("m", "km", "dm", "cm", "mm"):
+            for power, (square, squares) in self.squares.items() if unit in found else ():
+                article, _, one = found[unit][0].partition(" ")
+                said = f"{article} {_put(square, one)}", _put(squares, found[unit][1])
+                found.update({unit + sign: said for sign in (power, "^" + power, "²³"[int(power) - 2])})
+        found.update({sign + unit[1]: found[unit] for unit in ("°C", "°F") if unit in found for sign in ("° ", "º", "º ")})
+        found.update({"L" if unit == "l" else unit[:-1] + "L": found[unit] for unit in list(found) if unit in _LITRES})
+        return {unit: names for unit, names in found.items() if unit not in _common().only_prefixed}
 
 
+_LITRES = ("l", "ml", "cl", "dl")
+
+
+def _small(lead: str, noun: str) -> str:
+    """German nouns lose their capital after a prefix."""
+    return noun.lower() if lead[0].isupper() else noun
+
+
+def _put(template: str, noun: str) -> str:
+    return template.format(_small(template, noun) if template[0].isupper() else noun)
+
+
+class _Common(Strict):
+    num2words: Words
+    decimal_point: Words
+    east_asian: Words
+    ordinal_numerals: Words
+    danda: str
+    full_stops: dict[str, str]
+    minus: dict[str, str]
+    prefixed: dict[str, Words]
+    only_prefixed: Words
+
+
+def _read(name: str) -> dict[str, Any]:
+    return tomllib.loads((_FOLDER / f"{name}.toml").read_text(encoding="utf-8"))
+
+
+@cache
+def _common() -> _Common:
+    return _Common.model_validate(_read("_common"))
+
+
+@cache
 def locale_of(code: str) -> Locale:
-    """What is known of a language of espeak-ng that has no table of its own."""
+    """What is known of a language of espeak-ng: from its own file, its language's, or the common one.
+
+    Raises VoicewrightError that names the file and the key where one is wrong.
+    """
     base = code.split("-")[0]
-    point = base in _POINT
+    for name in (code, base):
+        if re.fullmatch(r"[a-z][a-z-]*", name) and (_FOLDER / f"{name}.toml").is_file():
+            values = _read(name)
+            if "like" in values:
+                values = _read(values["like"]) | values
+            try:
+                return Locale.model_validate(values)
+            except ValidationError as error:
+                first = error.errors()[0]
+                where = ".".join(map(str, first["loc"]))
+                raise VoicewrightError(f"{name}.toml: {where}: {first['msg']}. Mend that key.") from error
+    common = _common()
+    point = base in common.decimal_point
     return Locale(
-        num2words=base if base in _NUM2WORDS else "",
-        minus=next((word for word, codes in _MINUS.items() if base in codes.split()), ""),
+        num2words=base if base in common.num2words else "",
+        minus=next((word for word, codes in common.minus.items() if base in codes.split()), ""),
         decimal="." if point else ",",
-        group="," if point else r"[. \u00a0\u202f']",
-        east_asian=base in ("ko", "yue", "hak", "cmn", "ja"),
-        full_stops={"hy": "։", "ur": "۔", "am": "።", "ti": "።"}.get(base, "।॥" if base in _POINT else ""),
+        group="," if point else r"[. \u00a0\u202f'_]",
+        numerals=base not in common.ordinal_numerals,
+        east_asian=base in common.east_asian,
+        full_stops=common.full_stops.get(base, common.danda if point else ""),
     )

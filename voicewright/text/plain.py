@@ -1,4 +1,4 @@
-"""Written text of any language that espeak-ng reads → pieces: numbers, dates, money, abbreviations.
+"""Written text of any language that espeak-ng reads → pieces: numbers, dates, money, units, abbreviations.
 
 One pattern, one pass; every repetition is bounded or possessive, so the time is linear in the text.
 """
@@ -8,44 +8,40 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
+from fractions import Fraction
 
 from voicewright.text.clean import clean, cluster_end
+from voicewright.text.counting import Counting
 from voicewright.text.lexicon import Lexicon
-from voicewright.text.locales import Locale
+from voicewright.text.locales import locale_of
+from voicewright.text.numerals import Numerals
 from voicewright.text.pieces import Kind, Piece
+from voicewright.text.plain_pattern import COMPARED, HELD, PRIMES, SHOWN, pattern
 
-# Letters, digits, and the vowel signs and joiners of the scripts that write with them.
-_LETTER = (
-    r"(?:[^\W_]|[\u0300-\u036f\u0483-\u0487\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed\u0711-\u074a"
-    r"\u08d3-\u0903\u093a-\u094f\u0951-\u0963\u0981-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ecd\u0f71-\u0f84\u102b-\u109d"
-    r"\u135d-\u135f\u17b4-\u17d3\u200c\u200d·])"
-)
-_END = r"(?![^\W_])"
 _MARKS = {
     ";": ";", ":": ":", ",": ",", ".": ".", "!": "!", "?": "?", "—": "—", "–": "—", "…": "…", "“": "“",
-    "”": "”",
-    '"': '"', "(": "(", ")": ")", "[": "(", "]": ")", "{": "(", "}": ")", "¿": "", "¡": "", "،": ",",
-    "؛": ";",
-    "؟": "?", "՞": "?", "՝": ",", "\u037e": "?",
+    "”": "”", '"': '"', "(": "(", ")": ")", "[": "(", "]": ")", "{": "(", "}": ")", "¿": "", "¡": "",
+    "،": ",", "؛": ";", "؟": "?", "՞": "?", "՝": ",", "\u037e": "?",
 }  # fmt: skip
 _SILENT = frozenset("*_~^|\\'-<>•·‣▪●○′″⁃")
 _EAST_ASIAN = re.compile(
     r"[\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af]"
 )
-_LONGEST_NUMBER = 15
-_DATIVE = re.compile(r"(?:am|vom|zum|dem|den|ab|bis|im|beim|seit)\s$", re.IGNORECASE)
-_ARTICLE = re.compile(r"(?:der|die|das)\s$", re.IGNORECASE)
+_OPENS = re.compile(r"\s*(?:$|\n)|\s+(?=[“\"(¿¡]?[A-ZÀ-ÖØ-ÞŒ])")
+"""What follows the end of a sentence."""
 
 
-def normaliser(locale: Locale, lexicon: Lexicon | None = None) -> Callable[[str], list[Piece]]:
-    """A function from text to pieces that follow one another in order; its time is linear in the text."""
-    source = _pattern(locale)
-    special = lexicon.special if lexicon is not None else None
-    pattern = re.compile(f"(?P<special>{special})|{source}" if special else source, re.VERBOSE | re.DOTALL)
+def normaliser(code: str, lexicon: Lexicon | None = None) -> Callable[[str], list[Piece]]:
+    """A function from text to pieces that follow one another in order; its time is linear in the text.
+
+    code: of a language, which `locales.locale_of` knows.
+    """
+    counting = Counting(locale_of(code))
+    tokens = pattern(counting.locale, lexicon.special if lexicon is not None else None)
 
     def normalise(text: str) -> list[Piece]:
-        plain, origin = clean(text, marks=True)
-        pieces = _Reader(plain, locale).read(pattern.finditer(plain))
+        plain, origin = clean(PRIMES.sub("'", text).translate(HELD), marks=True)
+        pieces = _Reader(plain, counting).read(tokens.finditer(plain))
         if isinstance(origin, range):
             return pieces
         return [
@@ -56,65 +52,37 @@ def normaliser(locale: Locale, lexicon: Lexicon | None = None) -> Callable[[str]
     return normalise
 
 
-def _pattern(locale: Locale) -> str:
-    """Source of the pattern of tokens, for re.VERBOSE."""
-    whole = rf"\d{{1,3}}(?:{locale.group}\d{{3}}){{1,6}}(?!\d)|\d{{1,400}}+"
-    if locale.indian:
-        whole = rf"\d{{1,2}}(?:,\d{{2}}){{1,6}},\d{{3}}(?!\d)|{whole}"
-    number = rf"(?:(?:{whole})(?:{re.escape(locale.decimal)}\d{{1,40}}+)?)"
-    minus = r"(?:(?<![\w)\].%])[-−](?=\d))?"
-    signs = _either(locale.money) or r"(?!)"
-    marks = "".join(mark for mark in locale.hour_marks if mark != ".")
-    clock = rf"(?:[01]?\d|2[0-4])[{marks}][0-5]\d(?::[0-5]\d)?(?!\d)"
-    if locale.after_time:
-        dotted = rf"|(?:[01]?\d|2[0-4])\.[0-5]\d(?={locale.after_time})" if "." in locale.hour_marks else ""
-        clock = rf"(?:{clock}{dotted})(?:{locale.after_time}{_END})?"
-    day = rf"\d{{1,2}}\.(?=\s?(?:{_either(locale.months)}){_END})" if locale.dotted_day else r"(?!)"
-    return rf"""
-  (?P<given>\[(?P<alias>[^\[\]\n]{{1,200}})\]\(/(?P<phonemes>[^()/\n]{{0,2000}})/\))
-| (?P<link>\[(?=[^\[\]\n]{{1,200}}\]\([^()\s]{{1,500}}\))|\]\([^()\s]{{1,500}}\))
-| (?P<address>(?:https?://|www\.)[^\s<>"“”]{{0,2000}}[\w/]|[\w.+-]{{1,64}}+@[^\W_][\w-]{{0,62}}+(?:\.[\w-]{{1,63}}+){{1,5}})
-| (?P<abbreviation>(?<![\w.])(?:{_either(locale.abbreviations) or "(?!)"}){_END})
-| (?P<iso>\d{{4}}-\d\d-\d\d(?![\w-]))
-| (?P<date>\d{{1,2}}(?P<between>[/.-])\d{{1,2}}(?P=between)\d{{4}}(?![\w/]))
-| (?P<time>(?<![\d:.,]){clock})
-| (?P<money>{minus}(?:(?P<before>{signs})\ ?(?P<low>{number})|(?P<high>{number})\ ?(?P<after>{signs}){_END}))
-| (?P<ordinal>(?P<place>\d{{1,9}})(?P<suffix>{_either(locale.ordinals) or "(?!)"}){_END})
-| (?P<day>{day})
-| (?P<number>{minus}{number}(?:[\ \u00a0\u202f]?[%‰]|[ºª]|\ ?°[CF]?)?{_END})
-| (?P<word>{_LETTER}{{1,64}}+(?:['-]{_LETTER}{{1,64}}+){{0,11}}+'?)
-| (?P<dots>\.(?:\ ?\.){{1,20}})
-| (?P<dash>-{{2,20}}|(?<=\ )-(?=\ )|[—–])
-| (?P<blank>\s{{1,1000}}+)
-| (?P<other>.)
-"""
-
-
-def _either(words: Iterable[str]) -> str:
-    # A verbose pattern drops blanks and what follows "#"; re.escape has escaped both.
-    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
-
-
 class _Reader:
     """One method for each kind of token."""
 
-    def __init__(self, text: str, locale: Locale) -> None:
+    def __init__(self, text: str, counting: Counting) -> None:
         self.text = text
-        self.locale = locale
+        self.counting = counting
+        self.locale = counting.locale
+        self.numerals = Numerals(counting)
         self.pieces: list[Piece] = []
+        self.elision = ""
 
     def read(self, tokens: Iterable[re.Match[str]]) -> list[Piece]:
         for token in tokens:
             getattr(self, f"_{token.lastgroup}")(token)
         return self.pieces
 
-    def _say(self, token: re.Match[str], spoken: str, phonemes: str | None = None) -> None:
-        self.pieces.append(Piece(Kind.WORD, token.start(), token.end(), spoken, phonemes))
+    def _say(self, token: re.Match[str], spoken: str, phonemes: str | None = None, stop: int = 0) -> None:
+        start, lead = token.start() - len(self.elision), self.elision
+        self.elision = ""
+        self.pieces.append(Piece(Kind.WORD, start, stop or token.end(), lead + spoken, phonemes))
 
-    def _mark(self, token: re.Match[str], symbol: str) -> None:
+    def _mark(self, token: re.Match[str], symbol: str, start: int = -1) -> None:
         last = self.pieces[-1] if self.pieces else None
         if last is None or last.kind is not Kind.MARK or last.phonemes != symbol or symbol in "()“”":
-            self.pieces.append(Piece(Kind.MARK, token.start(), token.end(), phonemes=symbol))
+            begin = token.start() if start < 0 else start
+            self.pieces.append(Piece(Kind.MARK, begin, token.end(), phonemes=symbol))
+
+    def _symbol(self, sign: str) -> str:
+        return self.locale.symbols.get(sign, "")
+
+    # What the writer said how to read.
 
     def _given(self, token: re.Match[str]) -> None:
         self._say(token, token["alias"], token["phonemes"])
@@ -127,73 +95,255 @@ class _Reader:
 
     def _address(self, token: re.Match[str]) -> None:
         parts = re.findall(r"[^\W_]+|.", re.sub(r"^https?://", "", token[0]), re.DOTALL)
-        self._say(token, " ".join(self.locale.symbols.get(part, part) for part in parts))
+        self._say(token, " ".join(self._symbol(part) or part for part in parts))
+
+    # Abbreviations and numerals.
 
     def _abbreviation(self, token: re.Match[str]) -> None:
-        self._say(token, self.locale.abbreviations[token[0]])
+        written = token[0].translate(SHOWN)
+        self._say(token, self.locale.short_forms[written][0])
+        if written.endswith(self.locale.closing) and self._ends(token.end()):
+            self._mark(token, ".", token.end() - 1)
+
+    def _ends(self, stop: int) -> bool:
+        """May a sentence end at `stop`, behind a dot?"""
+        opens = _OPENS.match(self.text, stop)
+        if opens is None or self.locale.declension is None or not self.text[opens.end() :][:1].isalpha():
+            return opens is not None
+        following = re.compile(r"\w{1,30}").match(self.text, opens.end())
+        return following is not None and following[0] in self.locale.declension.starters
+
+    def _elided(self, token: re.Match[str]) -> None:
+        """An article that is one word with the numeral or abbreviation behind it: "l'XI", "l'Ing."."""
+        self.elision = token[0]
+
+    def _roman(self, token: re.Match[str]) -> None:
+        start, stop = token.span("numeral")
+        suffix, dot = token["tail"] or "", bool(token["point"])
+        reading = self.numerals.read(self.text, start, stop, suffix, dot)
+        end = token.end() - dot
+        if reading is None:
+            word = self.text[start:end]
+            # As a word of small letters espeak-ng does not take it for a number.
+            self._say(token, word.lower() if len(word) > 2 and word.isupper() and "I" in word else word, stop=end)
+        else:
+            self._say(token, reading.said, stop=token.end() if reading.dotted else end)
+        if dot and (reading is None or not reading.dotted or self._ends(token.end())):
+            self._mark(token, ".", end)
+
+    def _ordinal(self, token: re.Match[str]) -> None:
+        value, suffix = int(token["place"]), token["suffix"]
+        form = self.locale.ordinals[suffix]
+        self._say(token, self.counting.ordinal(value, form) or token["place"])
+
+    def _degree(self, token: re.Match[str]) -> None:
+        """ "il 2° piano", but "un angolo di 90° è retto"."""
+        value = int(token["figure"])
+        before = re.findall(r"[^\W\d_]+'?", self.text[max(0, token.start() - 12) : token.start()])[-1:]
+        following = re.findall(r"[^\W\d_]+", self.text[token.end() : token.end() + 20])[:1]
+        article = [*self.locale.articles, *self.locale.feminine_articles]
+        if before and before[0].lower() in article and following and following[0] not in self.locale.of:
+            feminine = before[0].lower() in self.locale.feminine_articles
+            said = self.counting.ordinal(value, "f" if feminine else "m")
+            if said:
+                self._say(token, said)
+                return
+        self._say(token, f"{value} {self._symbol('°')}")
+
+    def _day(self, token: re.Match[str]) -> None:
+        reading = self.numerals.german(self.text, token.start(), token.end())
+        if reading is None:
+            self._say(token, self.counting.plain(token[0][:-1]), stop=token.end() - 1)
+        else:
+            self._say(token, reading.said, stop=token.end() - (not reading.dotted))
+        if reading is None or not reading.dotted:
+            self._mark(token, ".", token.end() - 1)
+
+    # Dates and times.
+
+    def _first(self, token: re.Match[str]) -> None:
+        self._say(token, self.locale.first)
 
     def _iso(self, token: re.Match[str]) -> None:
-        year, month, day = token[0].split("-")
+        year, month, day = re.findall(r"\d+", token[0])
         self._calendar(token, day, month, year)
 
     def _date(self, token: re.Match[str]) -> None:
         day, month, year = token[0].split(token["between"])
+        if int(month) > 12 >= int(day):  # only one order makes a date of it
+            day, month = month, day
+        if len(year) == 2:
+            year = ("20" if int(year) < 50 else "19") + year
         self._calendar(token, day, month, year)
+
+    def _textual(self, token: re.Match[str]) -> None:
+        name = token["short"].lower()
+        month = next(n for n, shorts in enumerate(self.locale.short_months, 1) if name in shorts.lower().split("|"))
+        self._calendar(token, token["number_of_day"], str(month), token["year"] or "")
+
+    def _short_date(self, token: re.Match[str]) -> None:
+        """ "am 24.12.", but "Kapitel 3.2."."""
+        day, month = token[0].split(".")[:2]
+        before = re.findall(r"\w+|[^\w\s]", self.text[max(0, token.start() - 12) : token.start()])[-1:]
+        if not before or before[0].lower() in (*self.locale.declension.n, "der", "die", "das", ",", "("):  # type: ignore[union-attr]
+            self._calendar(token, day, month, "")
+            if self._ends(token.end()):
+                self._mark(token, ".", token.end() - 1)
+            return
+        self._say(token, f"{day} {self._symbol('.')} {month}", stop=token.end() - 1)
+        self._mark(token, ".", token.end() - 1)
 
     def _calendar(self, token: re.Match[str], day: str, month: str, year: str) -> None:
         if not 1 <= int(month) <= 12 or not 1 <= int(day) <= 31 or not self.locale.months:
-            self._say(token, " ".join(self._digits(part) for part in (day, month, year)))
+            self._serial(token)
             return
-        if self.locale.dotted_day:
-            said = self._dotted(int(day), token.start())
+        if self.locale.declension is not None:
+            before = re.findall(r"\w+", self.text[max(0, token.start() - 16) : token.start()])[-2:]
+            said = self.counting.in_words(int(day), "ordinal") + self.numerals.ending(before, "")
         else:
             said = self.locale.first if int(day) == 1 else str(int(day))
         name = self.locale.months[int(month) - 1]
-        self._say(token, self.locale.date.format(day=said, month=name, year=self._plain_number(year)))
+        form = self.locale.date if year else self.locale.date.partition("{month}")[0] + "{month}"
+        self._say(token, form.format(day=said, month=name, year=self.counting.plain(year or "0")))
+
+    def _season(self, token: re.Match[str]) -> None:
+        """ "2019/20" and "1990-2000"."""
+        first, sign, last = re.split(r"([/–-])", token[0])
+        to = f" {self.locale.to} " if sign != "/" and self.locale.to else " "
+        self._say(token, self.counting.plain(first) + to + self.counting.plain(last))
 
     def _time(self, token: re.Match[str]) -> None:
-        hour, minute, *second = re.findall(r"\d+", token[0])
-        form = self.locale.time if int(minute) else self.locale.full_hour
-        said = form.format(hour=int(hour), minute=int(minute))
-        self._say(token, " ".join([said, *(str(int(part)) for part in second)]))
+        hour, *rest = (int(part) for part in re.findall(r"\d+", token[0]))
+        minute = rest[0] if rest else 0
+        if not minute and hour == 1 and self.locale.one_hour:
+            said = self.locale.one_hour
+        else:
+            form = self.locale.time if minute else self.locale.full_hour
+            hours = self.counting.agreeing(str(hour), self.locale.feminine_hours, self.locale.spelled_times)
+            minutes = self.counting.spelled(minute) if self.locale.spelled_times else minute
+            said = form.format(hour=hours, minute=minutes)
+        self._say(token, " ".join([said, *(str(part) for part in rest[1:])]))
+
+    def _duration(self, token: re.Match[str]) -> None:
+        """ "2h 30m", "3m 20s"."""
+        parts = re.findall(r"(\d+)\ ?([^\W\d_])", token[0])
+        units = {"h": "h", "u": "h", "m": "min", "s": "s"}
+        self._say(token, " ".join(self._counted(number, units[sign]) for number, sign in parts))
+
+    # Amounts.
+
+    def _counted(self, number: str, unit: str) -> str:
+        return self.counting.amount(number, self.locale.every_unit[unit], self.locale.spelled)
+
+    def _spanned(self, low: str, top: str | None) -> str:
+        """The words in front of the last number of a span."""
+        if not top:
+            return ""
+        low = self.counting.agreeing(low, False, self.locale.spelled) if self.locale.spelled else self.counting.plain(low)
+        return f"{low} {self.locale.to or self._symbol('-')} "
+
+    def _measure(self, token: re.Match[str]) -> None:
+        unit, rate = token["unit"].translate(SHOWN), token["over_unit"]
+        minus = f"{self.locale.minus} " if token[0][0] in "-−" else ""
+        said = self._spanned(token["low"], token["top"]) + self._counted(token["top"] or token["low"], unit)
+        self._say(token, minus + said + (self._rate(rate) if rate else ""))
+
+    def _rate(self, unit: str) -> str:
+        """ "por hora", "par jour"."""
+        names = self.locale.every_unit.get(unit.translate(SHOWN))
+        return f" {self.locale.per} {names[0].partition(' ')[2] or names[0] if names else unit}"
 
     def _money(self, token: re.Match[str]) -> None:
-        one, many = self.locale.money[token["before"] or token["after"]]
-        amount = token["low"] or token["high"]
-        whole, _, part = self._ungrouped(amount).partition(self.locale.decimal)
-        if len(part) not in (0, 2) or len(whole) > _LONGEST_NUMBER:
-            said = f"{self._plain_number(amount)} {many}"
+        names = self.locale.money[token["before"] or token["after"]]
+        low, top = token["lead"] or token["sum"], token["lead_top"] or token["sum_top"]
+        scale, rate = token["lead_scale"] or token["scale"], token["over_money"]
+        if scale:
+            one, many = self.locale.millions[scale]
+            lead = one if low == "1" and not top else f"{self.counting.plain(top or low)} {many}"
+            said = lead + ("" if lead.endswith("'") else " ") + names[1]
         else:
-            said = one if int(whole) == 1 else f"{self._plain_number(whole)} {many}"
-            if part and int(part):
-                said += f"{self.locale.money_join}{int(part)}"
-        minus = f"{self.locale.minus} " if token[0][0] in "-−" else ""
-        self._say(token, minus + said)
+            said = self.counting.money(top or low, names)
+        minus = f"{self.locale.minus} " if token[0][0] in "-−" or token["less"] else ""
+        self._say(token, minus + self._spanned(low, top) + said + (self._rate(rate) if rate else ""))
 
-    def _ordinal(self, token: re.Match[str]) -> None:
-        said = self._in_words(int(token["place"]), "ordinal")
-        feminine = {"re": "première", "ère": "première"}
-        if token["place"] == "1" and token["suffix"] in feminine:
-            said = feminine[token["suffix"]]
-        self._say(token, said or token["place"])
+    def _fraction(self, token: re.Match[str]) -> None:
+        entire = token["entire"] or ""
+        if token["vulgar"]:
+            value = Fraction(unicodedata.numeric(token["vulgar"].translate(SHOWN))).limit_denominator(10)
+            over, under = value.numerator, value.denominator
+        else:
+            over, under = int(token["over"]), int(token["under"])
+        said = self.counting.fraction(over, under, entire)
+        if not said:
+            said = " ".join(filter(None, (entire, str(over), self._symbol("/") if token["vulgar"] else "", str(under))))
+        unit = token["part_of"]
+        if unit:
+            names = self.locale.every_unit[unit.translate(SHOWN)]
+            said += " " + (names[1] if entire else names[0].partition(" ")[2] or names[0])
+        self._say(token, said)
 
-    def _day(self, token: re.Match[str]) -> None:
-        self._say(token, self._dotted(int(token[0][:-1]), token.start()))
+    def _power(self, token: re.Match[str]) -> None:
+        """A power after a number or a letter; behind a word or a year it is a footnote's mark, and silent."""
+        before = re.findall(r"[^\W_]+|[^\w\s]", self.text[max(0, token.start() - 12) : token.start()])[-1:]
+        word = before[0] if before and self.text[token.start() - 1 : token.start()].isalnum() else ""
+        exponent = "".join("0123456789+-"[ord(sign) - 0xE000] for sign in token[0])
+        year = len(word) == 4 and word.isdecimal() and 1100 <= int(word) <= 2100
+        power = word.isdecimal() and not year or len(word) == 1 or before == [")"]
+        if power and re.fullmatch(r"[+-]?\d{1,6}", exponent) and self.locale.powers:
+            self._say(token, self.counting.power(exponent))
+        elif power:
+            self._say(token, re.sub("^-", self.locale.minus + " ", exponent))
 
-    def _dotted(self, day: int, start: int) -> str:
-        """A German day: "am dritten", "der dritte", "dritter"."""
-        said = self._in_words(day, "ordinal")
-        before = self.text[max(0, start - 8) : start]
-        return said + ("n" if _DATIVE.search(before) else "" if _ARTICLE.search(before) else "r")
+    def _circled(self, token: re.Match[str]) -> None:
+        self._say(token, str(int(unicodedata.numeric(token[0]))))
+
+    def _serial(self, token: re.Match[str]) -> None:
+        """Numbers in a row: short ones as numbers, longer ones digit by digit."""
+        dotted = self._symbol(".") if token[0].count(".") > 1 else ""
+        parts = re.findall(r"\d+|\+|\.", token[0])
+        said = [self._symbol("+") if p == "+" else dotted if p == "." else p for p in parts]
+        if not dotted:
+            said = [" ".join(p) if p.isdecimal() and (len(p) > 2 or p[0] == "0") else p for p in said]
+        self._say(token, " ".join(filter(None, said)))
+
+    def _formula(self, token: re.Match[str]) -> None:
+        self._say(token, " ".join(re.findall(r"\d+|\D", token[0])))
+
+    def _note(self, token: re.Match[str]) -> None:
+        self._say(token, f"{token[0][0]} {self._symbol(token[0][1]) or token[0][1]}")
+
+    def _minus(self, token: re.Match[str]) -> None:
+        self._sign(token, self.locale.minus)
+
+    def _to(self, token: re.Match[str]) -> None:
+        self._sign(token, self.locale.to)
+
+    def _times(self, token: re.Match[str]) -> None:
+        self._sign(token, self._symbol("×"))
+
+    def _divided(self, token: re.Match[str]) -> None:
+        self._sign(token, self._symbol("÷"))
+
+    def _compared(self, token: re.Match[str]) -> None:
+        self._sign(token, self._symbol(COMPARED[token[0]]))
+
+    def _sign(self, token: re.Match[str], word: str) -> None:
+        if word:
+            self._say(token, word)
+        else:
+            self._other(token)
+
+    def _point_word(self, token: re.Match[str]) -> None:
+        self._sign(token, self._symbol("."))
 
     def _number(self, token: re.Match[str]) -> None:
         minus = token[0][0] in "-−"
         written = token[0][1:] if minus else token[0]
-        digits = written.rstrip("%‰ºª°CF \u00a0\u202f")
+        digits = written.rstrip("%‰ºª°CF ")
         sign = written[len(digits) :].strip()
-        said = self._plain_number(digits)
+        said = self.counting.plain(digits)
         if sign:
-            word = self.locale.symbols.get(sign)
+            word = self._symbol(sign)
             said = f"{said} {word}" if word else said + sign
         if minus and not self.locale.minus:
             self.pieces.append(Piece(Kind.UNKNOWN, token.start(), token.start() + 1))
@@ -201,35 +351,7 @@ class _Reader:
         else:
             self._say(token, f"{self.locale.minus} {said}" if minus else said)
 
-    def _plain_number(self, written: str) -> str:
-        """A number as espeak-ng reads it best."""
-        number = self._ungrouped(written)
-        whole, point, part = number.partition(self.locale.decimal)
-        if len(whole) > _LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
-            whole = self._digits(whole)
-        elif (
-            self.locale.spoken_years and number == written and len(whole) == 4 and 1100 <= int(whole) <= 1999
-        ):
-            whole = self._in_words(int(whole), "year") or whole
-        return f"{whole}{point}{part[:12]}" if point else whole
-
-    def _ungrouped(self, written: str) -> str:
-        whole, point, part = written.partition(self.locale.decimal)
-        return re.sub(r"\D", "", whole) + point + part
-
-    def _digits(self, text: str) -> str:
-        return " ".join(text) if len(text) > 4 or text.startswith("0") else text
-
-    def _in_words(self, value: int, form: str) -> str:
-        """num2words' reading, or nothing where it has none."""
-        if not self.locale.num2words:
-            return ""
-        from num2words import num2words
-
-        try:
-            return str(num2words(value, to=form, lang=self.locale.num2words))
-        except (NotImplementedError, OverflowError, TypeError, ValueError):
-            return ""
+    # Words and marks.
 
     def _word(self, token: re.Match[str]) -> None:
         if self.locale.east_asian or _EAST_ASIAN.search(token[0]) is None:
@@ -263,7 +385,7 @@ class _Reader:
             self._mark(token, ".")
         elif symbol in _MARKS:
             self._mark(token, _MARKS[symbol])
-        elif symbol in _SILENT:
+        elif symbol in _SILENT and not (symbol in "<>" and symbol in self.locale.symbols):
             around = self.text[max(0, token.start() - 1) : token.end() + 1]
             if len(around) == 3 and around[0].isalnum() and around[2].isalnum():
                 self.pieces.append(Piece(Kind.SPACE, token.start(), token.end()))

@@ -1,0 +1,187 @@
+"""Roman numerals, and German ordinals with a dot: what they are is decided by the words beside them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from voicewright.text.counting import Counting
+
+SOURCE = r"[IVXLCDM]{1,15}|[ivxlcdm]{2,12}|[vx]"
+"""Of what may be a numeral."""
+_ROMAN = re.compile(r"(M{0,3})(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
+_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*['.]?|[–—,;:!?()-]|\d+")
+_SURE = re.compile(r"[IVX]{2,}|[IVXLCDM]{4,}|(?=.*X)[IVXLCDM]*[LCDM][IVXLCDM]*(?<!IX)(?<!XX)(?<!..X)|[LCD]X{2}")
+"""Numerals that need no word beside them: no words and no names of sizes look so."""
+_COUNTS = re.compile(r"[IVX]|(?!(?:[LCDM]I|[MD]IX)\b)[IVXLCDM]{2,}|[ivx]{2,}")
+"""Behind a word that counts: no lone C, no "di"."""
+_JOIN = re.compile(r"\s?[–—-]\s?|,?\s(?:y|e|et|und|en|a|al|à|bis|tot|o|ou|oder|of)\s|,\s")
+_VIEW = 60
+
+
+def value_of(numeral: str) -> int:
+    """1 to 3,999; 0 for what is no numeral."""
+    letters = numeral.upper()
+    if not letters or _ROMAN.fullmatch(letters) is None:
+        return 0
+    values = [_VALUES[letter] for letter in letters]
+    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What is said, and whether a dot behind it belongs to it."""
+
+    said: str
+    dotted: bool = False
+
+
+class Numerals:
+    """Decides in one language. Words are compared without regard to capitals."""
+
+    def __init__(self, counting: Counting) -> None:
+        self.counting = counting
+        self.locale = locale = counting.locale
+        self.roman = locale.roman
+        sets = ("century", "counted", "pages", "titles", "names", "feminine")
+        self._known = {name: {word.casefold() for word in getattr(locale.roman, name)} for name in sets}
+        self._articles = {word.casefold() for word in (*locale.articles, *locale.feminine_articles)}
+        self._last = (-1, "", False)
+
+    def read(self, text: str, start: int, stop: int, suffix: str = "", dot: bool = False) -> Reading | None:
+        """The reading of text[start:stop] as a numeral, or nothing where it is a word or letters.
+
+        suffix: what makes an ordinal of it ("e" in XIXe); it stands behind `stop`, as the dot does.
+        """
+        numeral = text[start:stop]
+        value = value_of(numeral)
+        if not value or not self.locale.numerals:
+            return None
+        before = _WORD.findall(text[max(0, start - _VIEW) : start].rpartition("\n")[2])[-5:]
+        end = stop + len(suffix) + dot
+        after = _WORD.findall(text[end : end + _VIEW].partition("\n")[0])[:4]
+        if suffix:
+            if not re.fullmatch("[IVX]|[IVXLCDM]{2,}", numeral):
+                return None
+            return Reading(self.counting.ordinal(value, self.locale.ordinals[suffix]))
+        style, feminine = self._style(text, start, numeral, before, after, dot)
+        if not style:
+            return None
+        self._last = stop + dot, style, feminine
+        return self._said(value, style, feminine, before, after, dot)
+
+    def _style(
+        self, text: str, start: int, numeral: str, before: list[str], after: list[str], dot: bool
+    ) -> tuple[str, bool]:
+        """century, counted, ruler, noun or bare, and whether it is feminine; nothing where it is no numeral."""
+        known = self._known
+        end, style, feminine = self._last
+        if 0 <= end <= start and start - end <= 6 and _JOIN.fullmatch(text, end, start):
+            return style, feminine
+        last = _bare(before[-1]) if before else ""
+        if last in known["century"]:
+            return "century", False
+        if last in known["pages"] or (last in known["counted"] and _COUNTS.fullmatch(numeral)):
+            return "counted", last in known["feminine"]
+        if numeral.islower():
+            return "", False
+        rest = [word for word in after if value_of(word) == 0 and not _JOIN.fullmatch(f" {word} ")]
+        if rest and _bare(rest[0]) in known["century"]:
+            return "century", False
+        name, titled = self._ruler(before)
+        if name and re.fullmatch("[IVX]+", numeral) and (titled or name in known["names"] or _genitive(name, known["names"])):
+            return "ruler", bool(known["feminine"] & {_bare(word) for word in before[-4:]})
+        if len(numeral) < 2 or _shouted(before[-1:]) or _shouted(after[:1]):
+            return "", False
+        following = bool(after) and after[0][0].isalpha() and _JOIN.fullmatch(f" {after[0]} ") is None
+        if following and _SURE.fullmatch(numeral) and (dot or (last in self._articles and not self.locale.declension)):
+            return "noun", last in {word.casefold() for word in self.locale.feminine_articles}
+        return ("bare", False) if _SURE.fullmatch(numeral) else ("", False)
+
+    def _ruler(self, before: list[str]) -> tuple[str, bool]:
+        """The name in front, and whether a title stands before it."""
+        if not before or not before[-1][0].isupper() or before[-1].endswith("."):
+            return "", False
+        for word in reversed(before[:-1]):
+            if _bare(word) in self._known["titles"]:
+                return _bare(before[-1]), True
+            if not word[0].isupper():
+                break
+        return _bare(before[-1]), False
+
+    def _said(
+        self, value: int, style: str, feminine: bool, before: list[str], after: list[str], dot: bool
+    ) -> Reading:
+        counting, roman = self.counting, self.roman
+        most = {
+            "century": roman.century_ordinals, "counted": roman.counted_ordinals,
+            "ruler": roman.ruler_ordinals, "noun": 3999 if counting.in_words(1, "ordinal") else 0, "bare": 0,
+        }[style]  # fmt: skip
+        if value > most:
+            return Reading(counting.in_words(value) or str(value))
+        if self.locale.declension:
+            if style == "ruler":
+                return Reading(self._german_ruler(value, feminine, before), True)
+            noun = after[0] if after else ""
+            return Reading(counting.in_words(value, "ordinal") + self.ending(before, noun), True)
+        said = counting.ordinal(value, "f" if feminine else "short" if style == "noun" else "m")
+        return Reading(roman.ruler.format(said) if style == "ruler" else said)
+
+    def _german_ruler(self, value: int, feminine: bool, before: list[str]) -> str:
+        """ "der Zweite" in the case that a preposition, or the name's own s, asks for."""
+        grammar = self.locale.declension
+        assert grammar is not None
+        case = 0
+        for word in reversed(before[:-1]):
+            if word[0].islower():
+                case = 1 if word in (*grammar.dative, "vom", "zum", "zur", "dem") else 2 if word in grammar.accusative else 0
+                break
+        if _genitive(_bare(before[-1]), self._known["names"]):
+            case = 3
+        article = grammar.ruler[2 * case + feminine]
+        weak = "n" if case in (1, 3) or article == "den" else ""
+        return f"{article} {self.counting.in_words(value, 'ordinal')}{weak}"
+
+    def german(self, text: str, start: int, stop: int) -> Reading | None:
+        """The ordinal text[start:stop], which ends in a dot; nothing where the dot ends a sentence."""
+        grammar = self.locale.declension
+        if grammar is None:
+            return None
+        before = _WORD.findall(text[max(0, start - _VIEW) : start].rpartition("\n")[2])[-2:]
+        after = _WORD.findall(text[stop : stop + _VIEW].partition("\n")[0])[:2]
+        last, noun = before[-1] if before else "", after[0] if after else ""
+        called = {_bare(word) for word in (*grammar.n, *grammar.plain, "ein", "eine", "als", "mein", "sein", "unser")}
+        counts = {*grammar.neuter, *grammar.feminine, *self.locale.roman.counted, *self.locale.months}
+        months = {short for shorts in self.locale.short_months for short in shorts.split("|")}
+        ends = noun in grammar.starters or not noun or not noun[0].isalpha()
+        fits = noun in counts or noun.rstrip(".") in months or (noun[:1].islower() and noun[0].isalpha())
+        if not (fits or (_bare(last) in called and (not ends or last in ("als", "im", "am", "zum", "der", "die", "das")))):
+            return None
+        if ends and not text[stop:].strip() and last != "als":
+            return None
+        said = self.counting.in_words(int(text[start : stop - 1]), "ordinal")
+        return Reading(said + self.ending(before, noun), not ends) if said else None
+
+    def ending(self, before: list[str], noun: str) -> str:
+        """A German ordinal: "am dritten", "der dritte", "dritter", "drittes"."""
+        grammar = self.locale.declension
+        assert grammar is not None
+        last = _bare(before[-1]) if before else ""
+        if last in grammar.n or (last == "der" and len(before) > 1 and _bare(before[-2]) in grammar.dative):
+            return "n"
+        if last in grammar.plain or last == "eine" or (noun in grammar.feminine and last != "als"):
+            return ""
+        return "s" if noun in grammar.neuter else "r"
+
+
+def _bare(word: str) -> str:
+    return word.rstrip(".").casefold()
+
+
+def _genitive(name: str, names: set[str]) -> bool:
+    return name.endswith("s") and name[:-1] in names and name not in names
+
+
+def _shouted(words: list[str]) -> bool:
+    return any(len(word) > 1 and word.isupper() and not value_of(word) for word in words)
