@@ -44,6 +44,10 @@ class Counting:
 
     def plain(self, written: str) -> str:
         """A number as espeak-ng reads it best."""
+        if self._pointed(written):
+            return (
+                f"{written.partition('.')[0]} {self.locale.symbols.get('.', '')} {written.partition('.')[2]}"
+            )
         number = self.ungrouped(written)
         whole, point, part = number.partition(self.locale.decimal)
         if len(whole) > _LONGEST_NUMBER or (len(whole) > 1 and whole[0] == "0"):
@@ -52,7 +56,14 @@ class Counting:
             whole = self.in_words(int(whole), "year") or whole
         return f"{whole}{point}{part[:12]}" if point else whole
 
+    def _pointed(self, written: str) -> bool:
+        """Is it a decimal written the English way, "98.6"?"""
+        return self.locale.decimal == "," and re.fullmatch(r"\d{1,9}\.\d\d?", written) is not None
+
     def ungrouped(self, written: str) -> str:
+        """The digits, with the language's decimal mark."""
+        if self._pointed(written):
+            written = written.replace(".", ",")
         whole, point, part = written.partition(self.locale.decimal)
         return re.sub(r"\D", "", whole) + point + part
 
@@ -93,12 +104,14 @@ class Counting:
         return f"{said}{self.locale.money_join}{int(part)}" if part and int(part) else said
 
     def fraction(self, over: int, under: int, after: str = "") -> str:
-        """ "tres cuartos"; `after` a whole number "dos y medio". Empty where the language has no word for it."""
+        """ "tres cuartos"; `after` a whole number "dos y medio". Empty where there is no word for it."""
         if under not in self.locale.fractions or not 0 < over < under:
             return ""
         one, many = self.locale.fractions[under]
         said = one if over == 1 else f"{self.in_words(over) or over} {many}"
         if after:
+            if f"{after} {over}/{under}" in self.locale.mixed_fractions:
+                return self.locale.mixed_fractions[f"{after} {over}/{under}"]
             said = self.locale.mixed_fractions.get(f"{over}/{under}", said)
             return self.locale.mixed.format(self.in_words(int(after)) if len(after) < 4 else after, said)
         return said

@@ -1,4 +1,4 @@
-"""How languages other than English write numbers, dates, money, units and abbreviations: `data/locales/*.toml`.
+"""How languages other than English write numbers, dates, units, abbreviations: `data/locales/*.toml`.
 
 One file for each language; a new language is a new file. What is not in it is left to espeak-ng, which reads
 plain numbers, percentages and common symbols in each of its languages.
@@ -12,7 +12,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, ValidationError
+from pydantic import BeforeValidator, Field, ValidationError
 
 from voicewright.config import Strict
 from voicewright.errors import VoicewrightError
@@ -27,6 +27,9 @@ Swaps = tuple[tuple[str, str], ...]
 """Regular expressions, each with what stands in its place."""
 
 
+_EMPTY: Any = Field(default_factory=dict)
+
+
 class Declension(Strict):
     """How a German ordinal ends, by the word in front of it."""
 
@@ -35,13 +38,14 @@ class Declension(Strict):
     dative: Words
     """Prepositions after which "der" is a dative: "in der dritten"."""
     accusative: Words
+    masculine: Words
     neuter: Words
     feminine: Words
     """Nouns, for ordinals with no article in front."""
     ruler: Words
     """Articles of rulers, masculine and feminine: nominative, dative, accusative, genitive."""
     starters: Words
-    """Words that begin a sentence after a number with its full stop, and are no noun that the number counts."""
+    """Words that begin a sentence after a number with its full stop; the number does not count them."""
 
 
 class Roman(Strict):
@@ -62,6 +66,10 @@ class Roman(Strict):
     """Names, titles and counted words whose ordinal is feminine."""
     ruler: str = "{}"
     ruler_ordinals: int = 0
+    heads: bool = False
+    """A numeral that begins a sentence in front of a noun is an ordinal: "XV Congreso"."""
+    words: Words = ()
+    """Words that look like numerals, in small letters."""
     suffixes: Words = ()
     """Of `ordinals`, those that stand behind a numeral: XIXe."""
 
@@ -97,10 +105,10 @@ class Locale(Strict):
     dotted_time: Words = ()
     """Words in front of a time that is written with a dot: "alle 15.30"."""
     feminine_hours: bool = False
-    money: dict[str, Amount] = {}
+    money: dict[str, Amount] = _EMPTY
     money_join: str = " "
     """Between the units and the hundredths: "20 euros con 50"."""
-    millions: dict[str, tuple[str, str]] = {}
+    millions: dict[str, tuple[str, str]] = _EMPTY
     """Between a number and its currency: "3 M€"."""
     to: str = ""
     """Between the ends of a span: "5–10 km"."""
@@ -117,9 +125,9 @@ class Locale(Strict):
     feminine_numbers: Swaps = ()
     articles: Words = ()
     feminine_articles: Words = ()
-    ordinals: dict[str, str] = {}
+    ordinals: dict[str, str] = _EMPTY
     """What follows a number to make it an ordinal → which: m, f, short, or the word for the second."""
-    ordinal_words: dict[str, str] = {}
+    ordinal_words: dict[str, str] = _EMPTY
     """Where num2words has another word than people."""
     ordinal_feminine: Swaps = ()
     ordinal_short: Swaps = ()
@@ -130,24 +138,24 @@ class Locale(Strict):
     """Years of the last millennium are counted in hundreds, which espeak-ng does not do."""
     divides: str = ""
     """A sign of division besides those of `symbols`."""
-    symbols: dict[str, str] = {}
+    symbols: dict[str, str] = _EMPTY
     """Signs that are read as words; those of web addresses too."""
-    powers: dict[str, str] = {}
-    fractions: dict[int, tuple[str, str]] = {}
+    powers: dict[str, str] = _EMPTY
+    fractions: dict[int, tuple[str, str]] = _EMPTY
     """Denominator → one, several."""
     mixed: str = "{} {}"
-    mixed_fractions: dict[str, str] = {}
+    mixed_fractions: dict[str, str] = _EMPTY
     """Fractions that have another name after a whole number."""
-    abbreviations: dict[str, str] = {}
+    abbreviations: dict[str, str] = _EMPTY
     """With their dots, as written."""
-    before_names: dict[str, str] = {}
+    before_names: dict[str, str] = _EMPTY
     """Abbreviations only where a capital or another title follows."""
-    before_numbers: dict[str, str] = {}
+    before_numbers: dict[str, str] = _EMPTY
     closing: Words = ()
     """Ends of abbreviations that may end a sentence."""
-    prefixes: dict[str, str] = {}
-    units: dict[str, Amount] = {}
-    squares: dict[str, tuple[str, str]] = {}
+    prefixes: dict[str, str] = _EMPTY
+    units: dict[str, Amount] = _EMPTY
+    squares: dict[str, tuple[str, str]] = _EMPTY
     """Square and cubic: of one, of several."""
     roman: Roman = Roman()
     numerals: bool = True
@@ -164,14 +172,18 @@ class Locale(Strict):
 
         Those with a dot are known in capitals too, and with a capital at their front.
         """
-        found: dict[str, tuple[str, str]] = {}
+        found: dict[str, tuple[str, str]] = _EMPTY
         tables = {"always": self.abbreviations, "names": self.before_names, "numbers": self.before_numbers}
         for where, table in tables.items():
             for short, said in table.items():
                 found.setdefault(short, (said, where))
         for where, table in tables.items():
             for short, said in table.items():
-                if "." in short and len(short) > 2 and not (where == "always" and short in self.before_numbers):
+                if (
+                    "." in short
+                    and len(short) > 2
+                    and not (where == "always" and short in self.before_numbers)
+                ):
                     found.setdefault(short[0].upper() + short[1:], (said, where))
                     found.setdefault(short.upper(), (said, where))
         return found
@@ -192,8 +204,17 @@ class Locale(Strict):
                 article, _, one = found[unit][0].partition(" ")
                 said = f"{article} {_put(square, one)}", _put(squares, found[unit][1])
                 found.update({unit + sign: said for sign in (power, "^" + power, "²³"[int(power) - 2])})
-        found.update({sign + unit[1]: found[unit] for unit in ("°C", "°F") if unit in found for sign in ("° ", "º", "º ")})
-        found.update({"L" if unit == "l" else unit[:-1] + "L": found[unit] for unit in list(found) if unit in _LITRES})
+        found.update(
+            {
+                sign + unit[1]: found[unit]
+                for unit in ("°C", "°F")
+                if unit in found
+                for sign in ("° ", "º", "º ")
+            }
+        )
+        found.update(
+            {"L" if unit == "l" else unit[:-1] + "L": found[unit] for unit in list(found) if unit in _LITRES}
+        )
         return {unit: names for unit, names in found.items() if unit not in _common().only_prefixed}
 
 

@@ -12,11 +12,13 @@ SOURCE = r"[IVXLCDM]{1,15}|[ivxlcdm]{2,12}|[vx]"
 _ROMAN = re.compile(r"(M{0,3})(CM|CD|D?C{0,3})(XC|XL|L?X{0,3})(IX|IV|V?I{0,3})")
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _WORD = re.compile(r"[^\W\d_]+(?:['-][^\W\d_]+)*['.]?|[–—,;:!?()-]|\d+")
-_SURE = re.compile(r"[IVX]{2,}|[IVXLCDM]{4,}|(?=.*X)[IVXLCDM]*[LCDM][IVXLCDM]*(?<!IX)(?<!XX)(?<!..X)|[LCD]X{2}")
+_SURE = re.compile(
+    r"[IVX]{2,}|[IVXLCDM]{4,}|(?=.*X)[IVXLCDM]*[LCDM][IVXLCDM]*(?<!IX)(?<!XX)(?<!..X)|[LCD]X{2}"
+)
 """Numerals that need no word beside them: no words and no names of sizes look so."""
 _COUNTS = re.compile(r"[IVX]|(?!(?:[LCDM]I|[MD]IX)\b)[IVXLCDM]{2,}|[ivx]{2,}")
 """Behind a word that counts: no lone C, no "di"."""
-_JOIN = re.compile(r"\s?[–—-]\s?|,?\s(?:y|e|et|und|en|a|al|à|bis|tot|o|ou|oder|of)\s|,\s")
+_JOIN = re.compile(r"\s?[–—-]\s?|,?\s(?:y|e|et|und|en|o|ou|oder|of)\s|\s(?:a|al|à|au|bis|tot)\s|,\s")
 _VIEW = 60
 
 
@@ -44,10 +46,13 @@ class Numerals:
         self.counting = counting
         self.locale = locale = counting.locale
         self.roman = locale.roman
-        sets = ("century", "counted", "pages", "titles", "names", "feminine")
+        sets = ("century", "counted", "pages", "titles", "names", "feminine", "words")
         self._known = {name: {word.casefold() for word in getattr(locale.roman, name)} for name in sets}
-        self._articles = {word.casefold() for word in (*locale.articles, *locale.feminine_articles)}
-        self._last = (-1, "", False)
+        self._feminine_articles = {word.casefold() for word in locale.feminine_articles}
+        self._articles = self._feminine_articles | {word.casefold() for word in locale.articles}
+        self.ended = -1
+        """Where the last numeral ended, its dot included."""
+        self._last = ("", False)
 
     def read(self, text: str, start: int, stop: int, suffix: str = "", dot: bool = False) -> Reading | None:
         """The reading of text[start:stop] as a numeral, or nothing where it is a word or letters.
@@ -64,51 +69,78 @@ class Numerals:
         if suffix:
             if not re.fullmatch("[IVX]|[IVXLCDM]{2,}", numeral):
                 return None
-            return Reading(self.counting.ordinal(value, self.locale.ordinals[suffix]))
+            self.ended, self._last = end, ("", False)
+            return Reading(self.counting.ordinal(value, self.locale.ordinals[suffix.lower()]))
         style, feminine = self._style(text, start, numeral, before, after, dot)
         if not style:
             return None
-        self._last = stop + dot, style, feminine
+        self.ended, self._last = stop + dot, (style, feminine)
         return self._said(value, style, feminine, before, after, dot)
 
     def _style(
         self, text: str, start: int, numeral: str, before: list[str], after: list[str], dot: bool
     ) -> tuple[str, bool]:
-        """century, counted, ruler, noun or bare, and whether it is feminine; nothing where it is no numeral."""
+        """century, counted, ruler, noun or bare, and is it feminine? Nothing where it is no numeral."""
         known = self._known
-        end, style, feminine = self._last
-        if 0 <= end <= start and start - end <= 6 and _JOIN.fullmatch(text, end, start):
+        style, feminine = self._last
+        chained = style and start - self.ended <= 6 and _JOIN.fullmatch(text, self.ended, start)
+        if chained and _COUNTS.fullmatch(numeral):
             return style, feminine
         last = _bare(before[-1]) if before else ""
-        if last in known["century"]:
+        if (
+            last in known["century"]
+            and (len(last) > 1 or before[-1].islower())
+            and _COUNTS.fullmatch(numeral)
+        ):
             return "century", False
         if last in known["pages"] or (last in known["counted"] and _COUNTS.fullmatch(numeral)):
             return "counted", last in known["feminine"]
-        if numeral.islower():
+        if numeral.lower() in known["words"] and (
+            numeral.islower() or _shouted(before[-1:]) or _shouted(after[:1])
+        ):
             return "", False
+        if numeral.islower():
+            return ("bare", False) if _SURE.fullmatch(numeral.upper()) and numeral.strip("x") else ("", False)
         rest = [word for word in after if value_of(word) == 0 and not _JOIN.fullmatch(f" {word} ")]
         if rest and _bare(rest[0]) in known["century"]:
             return "century", False
-        name, titled = self._ruler(before)
-        if name and re.fullmatch("[IVX]+", numeral) and (titled or name in known["names"] or _genitive(name, known["names"])):
-            return "ruler", bool(known["feminine"] & {_bare(word) for word in before[-4:]})
-        if len(numeral) < 2 or _shouted(before[-1:]) or _shouted(after[:1]):
+        called, titled = self._ruler(before)
+        names = known["names"]
+        if (
+            called
+            and re.fullmatch("[IVX]+", numeral)
+            and (titled or called[0] in names or _genitive(called[0], names))
+        ):
+            return "ruler", bool(known["feminine"].intersection(called))
+        if len(numeral) < 2:
             return "", False
         following = bool(after) and after[0][0].isalpha() and _JOIN.fullmatch(f" {after[0]} ") is None
-        if following and _SURE.fullmatch(numeral) and (dot or (last in self._articles and not self.locale.declension)):
-            return "noun", last in {word.casefold() for word in self.locale.feminine_articles}
+        if (
+            following
+            and _SURE.fullmatch(numeral)
+            and (dot or (last in self._articles and not self.locale.declension))
+        ):
+            return "noun", last in self._feminine_articles
+        if (
+            following
+            and _SURE.fullmatch(numeral)
+            and self.roman.heads
+            and not last.isalnum()
+            and after[0].istitle()
+        ):
+            return "noun", after[0].endswith("a")
         return ("bare", False) if _SURE.fullmatch(numeral) else ("", False)
 
-    def _ruler(self, before: list[str]) -> tuple[str, bool]:
-        """The name in front, and whether a title stands before it."""
-        if not before or not before[-1][0].isupper() or before[-1].endswith("."):
-            return "", False
-        for word in reversed(before[:-1]):
+    def _ruler(self, before: list[str]) -> tuple[list[str], bool]:
+        """The names in front, the last first, and whether a title stands before them."""
+        called: list[str] = []
+        for word in reversed(before):
             if _bare(word) in self._known["titles"]:
-                return _bare(before[-1]), True
-            if not word[0].isupper():
+                return [*called, _bare(word)] if called else [], bool(called)
+            if not word[0].isupper() or (word.endswith(".") and not called):
                 break
-        return _bare(before[-1]), False
+            called.append(_bare(word))
+        return called, False
 
     def _said(
         self, value: int, style: str, feminine: bool, before: list[str], after: list[str], dot: bool
@@ -134,8 +166,14 @@ class Numerals:
         assert grammar is not None
         case = 0
         for word in reversed(before[:-1]):
-            if word[0].islower():
-                case = 1 if word in (*grammar.dative, "vom", "zum", "zur", "dem") else 2 if word in grammar.accusative else 0
+            if not word[0].isupper():
+                case = (
+                    1
+                    if word in (*grammar.dative, "vom", "zum", "zur", "dem")
+                    else 2
+                    if word in grammar.accusative
+                    else 0
+                )
                 break
         if _genitive(_bare(before[-1]), self._known["names"]):
             case = 3
@@ -151,12 +189,28 @@ class Numerals:
         before = _WORD.findall(text[max(0, start - _VIEW) : start].rpartition("\n")[2])[-2:]
         after = _WORD.findall(text[stop : stop + _VIEW].partition("\n")[0])[:2]
         last, noun = before[-1] if before else "", after[0] if after else ""
-        called = {_bare(word) for word in (*grammar.n, *grammar.plain, "ein", "eine", "als", "mein", "sein", "unser")}
-        counts = {*grammar.neuter, *grammar.feminine, *self.locale.roman.counted, *self.locale.months}
+        called = {
+            _bare(word)
+            for word in (*grammar.n, *grammar.plain, "ein", "eine", "als", "mein", "sein", "unser")
+        }
+        counts = {
+            *grammar.masculine,
+            *grammar.neuter,
+            *grammar.feminine,
+            *self.roman.counted,
+            *self.roman.century,
+        }
+        counts |= {*self.locale.months}
         months = {short for shorts in self.locale.short_months for short in shorts.split("|")}
-        ends = noun in grammar.starters or not noun or not noun[0].isalpha()
+        ends = noun in grammar.starters or not noun or noun[0].isdecimal()
         fits = noun in counts or noun.rstrip(".") in months or (noun[:1].islower() and noun[0].isalpha())
-        if not (fits or (_bare(last) in called and (not ends or last in ("als", "im", "am", "zum", "der", "die", "das")))):
+        if not (
+            fits
+            or (
+                _bare(last) in called
+                and (not ends or last in ("als", "im", "am", "zum", "der", "die", "das"))
+            )
+        ):
             return None
         if ends and not text[stop:].strip() and last != "als":
             return None
@@ -176,7 +230,8 @@ class Numerals:
 
 
 def _bare(word: str) -> str:
-    return word.rstrip(".").casefold()
+    """Without a dot, and without the article that is one word with it: "l'Acte"."""
+    return word.rstrip(".").rpartition("'")[2].casefold() or word
 
 
 def _genitive(name: str, names: set[str]) -> bool:

@@ -27,6 +27,8 @@ _SILENT = frozenset("*_~^|\\'-<>•·‣▪●○′″⁃")
 _EAST_ASIAN = re.compile(
     r"[\u1100-\u11ff\u3005-\u3007\u3040-\u30ff\u3130-\u318f\u31f0-\u31ff\u3400-\u9fff\uac00-\ud7af]"
 )
+_SIGNS = {"times": "×", "divided": "÷", "point_word": ".", "compared": ""}
+"""Kinds of tokens that are one of the language's symbols; which comparison it is depends on the token."""
 _OPENS = re.compile(r"\s*(?:$|\n)|\s+(?=[“\"(¿¡]?[A-ZÀ-ÖØ-ÞŒ])")
 """What follows the end of a sentence."""
 
@@ -65,7 +67,13 @@ class _Reader:
 
     def read(self, tokens: Iterable[re.Match[str]]) -> list[Piece]:
         for token in tokens:
-            getattr(self, f"_{token.lastgroup}")(token)
+            kind = str(token.lastgroup)
+            if kind in _SIGNS:
+                self._sign(token, self._symbol(_SIGNS[kind] or COMPARED[token[0]]))
+            elif kind in ("minus", "to"):
+                self._sign(token, self.locale.minus if kind == "minus" else self.locale.to)
+            else:
+                getattr(self, f"_{kind}")(token)
         return self.pieces
 
     def _say(self, token: re.Match[str], spoken: str, phonemes: str | None = None, stop: int = 0) -> None:
@@ -124,8 +132,9 @@ class _Reader:
         end = token.end() - dot
         if reading is None:
             word = self.text[start:end]
-            # As a word of small letters espeak-ng does not take it for a number.
-            self._say(token, word.lower() if len(word) > 2 and word.isupper() and "I" in word else word, stop=end)
+            if len(word) > 1 and not word.istitle():  # espeak-ng would take it for a number
+                word = word.lower() if "i" in word.lower() else " ".join(word)
+            self._say(token, word, stop=end)
         else:
             self._say(token, reading.said, stop=token.end() if reading.dotted else end)
         if dot and (reading is None or not reading.dotted or self._ends(token.end())):
@@ -178,7 +187,9 @@ class _Reader:
 
     def _textual(self, token: re.Match[str]) -> None:
         name = token["short"].lower()
-        month = next(n for n, shorts in enumerate(self.locale.short_months, 1) if name in shorts.lower().split("|"))
+        month = next(
+            n for n, shorts in enumerate(self.locale.short_months, 1) if name in shorts.lower().split("|")
+        )
         self._calendar(token, token["number_of_day"], str(month), token["year"] or "")
 
     def _short_date(self, token: re.Match[str]) -> None:
@@ -195,7 +206,7 @@ class _Reader:
 
     def _calendar(self, token: re.Match[str], day: str, month: str, year: str) -> None:
         if not 1 <= int(month) <= 12 or not 1 <= int(day) <= 31 or not self.locale.months:
-            self._serial(token)
+            self._say(token, " ".join(self.counting.digits(part) for part in re.findall(r"\d+", token[0])))
             return
         if self.locale.declension is not None:
             before = re.findall(r"\w+", self.text[max(0, token.start() - 16) : token.start()])[-2:]
@@ -239,7 +250,11 @@ class _Reader:
         """The words in front of the last number of a span."""
         if not top:
             return ""
-        low = self.counting.agreeing(low, False, self.locale.spelled) if self.locale.spelled else self.counting.plain(low)
+        low = (
+            self.counting.agreeing(low, False, self.locale.spelled)
+            if self.locale.spelled
+            else self.counting.plain(low)
+        )
         return f"{low} {self.locale.to or self._symbol('-')} "
 
     def _measure(self, token: re.Match[str]) -> None:
@@ -251,6 +266,9 @@ class _Reader:
     def _rate(self, unit: str) -> str:
         """ "por hora", "par jour"."""
         names = self.locale.every_unit.get(unit.translate(SHOWN))
+        if unit[0].isdecimal():  # "7 l/100 km"
+            figure, sign = re.fullmatch(r"(\d+) ?(.+)", unit).groups()  # type: ignore[union-attr]
+            return f" {self.locale.per} {self._counted(figure, sign.translate(SHOWN))}"
         return f" {self.locale.per} {names[0].partition(' ')[2] or names[0] if names else unit}"
 
     def _money(self, token: re.Match[str]) -> None:
@@ -275,7 +293,9 @@ class _Reader:
             over, under = int(token["over"]), int(token["under"])
         said = self.counting.fraction(over, under, entire)
         if not said:
-            said = " ".join(filter(None, (entire, str(over), self._symbol("/") if token["vulgar"] else "", str(under))))
+            said = " ".join(
+                filter(None, (entire, str(over), self._symbol("/") if token["vulgar"] else "", str(under)))
+            )
         unit = token["part_of"]
         if unit:
             names = self.locale.every_unit[unit.translate(SHOWN)]
@@ -288,7 +308,7 @@ class _Reader:
         word = before[0] if before and self.text[token.start() - 1 : token.start()].isalnum() else ""
         exponent = "".join("0123456789+-"[ord(sign) - 0xE000] for sign in token[0])
         year = len(word) == 4 and word.isdecimal() and 1100 <= int(word) <= 2100
-        power = word.isdecimal() and not year or len(word) == 1 or before == [")"]
+        power = (word.isdecimal() and not year) or len(word) == 1 or before == [")"]
         if power and re.fullmatch(r"[+-]?\d{1,6}", exponent) and self.locale.powers:
             self._say(token, self.counting.power(exponent))
         elif power:
@@ -299,7 +319,7 @@ class _Reader:
 
     def _serial(self, token: re.Match[str]) -> None:
         """Numbers in a row: short ones as numbers, longer ones digit by digit."""
-        dotted = self._symbol(".") if token[0].count(".") > 1 else ""
+        dotted = self._symbol(".") if token[0].count(".") > 1 and token[0][0] not in "0+" else ""
         parts = re.findall(r"\d+|\+|\.", token[0])
         said = [self._symbol("+") if p == "+" else dotted if p == "." else p for p in parts]
         if not dotted:
@@ -312,29 +332,11 @@ class _Reader:
     def _note(self, token: re.Match[str]) -> None:
         self._say(token, f"{token[0][0]} {self._symbol(token[0][1]) or token[0][1]}")
 
-    def _minus(self, token: re.Match[str]) -> None:
-        self._sign(token, self.locale.minus)
-
-    def _to(self, token: re.Match[str]) -> None:
-        self._sign(token, self.locale.to)
-
-    def _times(self, token: re.Match[str]) -> None:
-        self._sign(token, self._symbol("×"))
-
-    def _divided(self, token: re.Match[str]) -> None:
-        self._sign(token, self._symbol("÷"))
-
-    def _compared(self, token: re.Match[str]) -> None:
-        self._sign(token, self._symbol(COMPARED[token[0]]))
-
     def _sign(self, token: re.Match[str], word: str) -> None:
         if word:
             self._say(token, word)
         else:
             self._other(token)
-
-    def _point_word(self, token: re.Match[str]) -> None:
-        self._sign(token, self._symbol("."))
 
     def _number(self, token: re.Match[str]) -> None:
         minus = token[0][0] in "-−"
@@ -342,6 +344,12 @@ class _Reader:
         digits = written.rstrip("%‰ºª°CF ")
         sign = written[len(digits) :].strip()
         said = self.counting.plain(digits)
+        if (
+            digits.isdecimal()
+            and len(digits) < 7
+            and "\ue000" <= self.text[token.end() : token.end() + 1] < "\ue00c"
+        ):
+            said = self.counting.spelled(int(digits))
         if sign:
             word = self._symbol(sign)
             said = f"{said} {word}" if word else said + sign
@@ -372,16 +380,29 @@ class _Reader:
         before = (
             self.text[: token.start()].rstrip(" ")[-1:] if token.start() < 8 else self.text[token.start() - 2]
         )
-        if before not in ("", "\n"):  # otherwise a list item's bullet
+        if self._between_numerals(token):
+            self._say(token, self.locale.to)
+        elif before not in ("", "\n"):  # otherwise a list item's bullet
             self._mark(token, "—")
 
     def _blank(self, token: re.Match[str]) -> None:
         kind = Kind.BREAK if token[0].count("\n") > 1 else Kind.SPACE
         self.pieces.append(Piece(kind, token.start(), token.end()))
 
+    def _between_numerals(self, token: re.Match[str]) -> bool:
+        """Is it the dash of "pages iv–ix"?"""
+        if token[0] not in "–—-" or self.numerals.ended != token.start() or not self.locale.to:
+            return False
+        following = re.compile("[IVXLCivxlc]{1,10}").match(self.text, token.end())
+        return following is not None
+
     def _other(self, token: re.Match[str]) -> None:
-        symbol = token[0]
-        if symbol in self.locale.full_stops:
+        symbol = token[0].translate(SHOWN)
+        if self._between_numerals(token):
+            self._say(token, self.locale.to)
+        elif symbol != token[0]:
+            self._say(token, unicodedata.normalize("NFKC", symbol))
+        elif symbol in self.locale.full_stops:
             self._mark(token, ".")
         elif symbol in _MARKS:
             self._mark(token, _MARKS[symbol])
