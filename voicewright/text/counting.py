@@ -79,6 +79,7 @@ class Counting:
         words = self.in_words(int(number))
         swaps = self.locale.feminine_numbers if feminine else self.locale.masculine_numbers
         agreed = swapped(words, swaps)
+        spelled = spelled and not (self.locale.better_digits and re.search(self.locale.better_digits, words))
         return agreed if agreed and (spelled or agreed != words) else number
 
     def spelled(self, value: int) -> str:

@@ -27,9 +27,6 @@ Swaps = tuple[tuple[str, str], ...]
 """Regular expressions, each with what stands in its place."""
 
 
-_EMPTY: Any = Field(default_factory=dict)
-
-
 class Declension(Strict):
     """How a German ordinal ends, by the word in front of it."""
 
@@ -105,10 +102,10 @@ class Locale(Strict):
     dotted_time: Words = ()
     """Words in front of a time that is written with a dot: "alle 15.30"."""
     feminine_hours: bool = False
-    money: dict[str, Amount] = _EMPTY
+    money: dict[str, Amount] = Field(default_factory=dict)
     money_join: str = " "
     """Between the units and the hundredths: "20 euros con 50"."""
-    millions: dict[str, tuple[str, str]] = _EMPTY
+    millions: dict[str, tuple[str, str]] = Field(default_factory=dict)
     """Between a number and its currency: "3 M€"."""
     to: str = ""
     """Between the ends of a span: "5–10 km"."""
@@ -118,6 +115,8 @@ class Locale(Strict):
     """Units that are words of the language too: only with `of`, or with nothing, behind them."""
     spelled: bool = False
     """Numbers with a unit are written out: where espeak-ng says words at least as well as digits."""
+    better_digits: str = ""
+    """Pattern of words that espeak-ng says worse than the digits."""
     spelled_times: bool = False
     feminine: str = ""
     """The indefinite article of feminine units."""
@@ -125,9 +124,9 @@ class Locale(Strict):
     feminine_numbers: Swaps = ()
     articles: Words = ()
     feminine_articles: Words = ()
-    ordinals: dict[str, str] = _EMPTY
+    ordinals: dict[str, str] = Field(default_factory=dict)
     """What follows a number to make it an ordinal → which: m, f, short, or the word for the second."""
-    ordinal_words: dict[str, str] = _EMPTY
+    ordinal_words: dict[str, str] = Field(default_factory=dict)
     """Where num2words has another word than people."""
     ordinal_feminine: Swaps = ()
     ordinal_short: Swaps = ()
@@ -138,24 +137,24 @@ class Locale(Strict):
     """Years of the last millennium are counted in hundreds, which espeak-ng does not do."""
     divides: str = ""
     """A sign of division besides those of `symbols`."""
-    symbols: dict[str, str] = _EMPTY
+    symbols: dict[str, str] = Field(default_factory=dict)
     """Signs that are read as words; those of web addresses too."""
-    powers: dict[str, str] = _EMPTY
-    fractions: dict[int, tuple[str, str]] = _EMPTY
+    powers: dict[str, str] = Field(default_factory=dict)
+    fractions: dict[int, tuple[str, str]] = Field(default_factory=dict)
     """Denominator → one, several."""
     mixed: str = "{} {}"
-    mixed_fractions: dict[str, str] = _EMPTY
+    mixed_fractions: dict[str, str] = Field(default_factory=dict)
     """Fractions that have another name after a whole number."""
-    abbreviations: dict[str, str] = _EMPTY
+    abbreviations: dict[str, str] = Field(default_factory=dict)
     """With their dots, as written."""
-    before_names: dict[str, str] = _EMPTY
+    before_names: dict[str, str] = Field(default_factory=dict)
     """Abbreviations only where a capital or another title follows."""
-    before_numbers: dict[str, str] = _EMPTY
+    before_numbers: dict[str, str] = Field(default_factory=dict)
     closing: Words = ()
     """Ends of abbreviations that may end a sentence."""
-    prefixes: dict[str, str] = _EMPTY
-    units: dict[str, Amount] = _EMPTY
-    squares: dict[str, tuple[str, str]] = _EMPTY
+    prefixes: dict[str, str] = Field(default_factory=dict)
+    units: dict[str, Amount] = Field(default_factory=dict)
+    squares: dict[str, tuple[str, str]] = Field(default_factory=dict)
     """Square and cubic: of one, of several."""
     roman: Roman = Roman()
     numerals: bool = True
@@ -172,7 +171,7 @@ class Locale(Strict):
 
         Those with a dot are known in capitals too, and with a capital at their front.
         """
-        found: dict[str, tuple[str, str]] = _EMPTY
+        found: dict[str, tuple[str, str]] = {}
         tables = {"always": self.abbreviations, "names": self.before_names, "numbers": self.before_numbers}
         for where, table in tables.items():
             for short, said in table.items():

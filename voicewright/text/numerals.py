@@ -1,4 +1,4 @@
-"""Roman numerals, and German ordinals with a dot: what they are is decided by the words beside them."""
+"""Roman numerals: whether letters are one, and of what kind, is decided by the words beside them."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from voicewright.text.counting import Counting
+from voicewright.text.german import German, bare, genitive
 
 SOURCE = r"[IVXLCDM]{1,15}|[ivxlcdm]{2,12}|[vx]"
 """Of what may be a numeral."""
@@ -50,6 +51,7 @@ class Numerals:
         self._known = {name: {word.casefold() for word in getattr(locale.roman, name)} for name in sets}
         self._feminine_articles = {word.casefold() for word in locale.feminine_articles}
         self._articles = self._feminine_articles | {word.casefold() for word in locale.articles}
+        self.german = German(counting, locale.declension) if locale.declension else None
         self.ended = -1
         """Where the last numeral ended, its dot included."""
         self._last = ("", False)
@@ -86,7 +88,7 @@ class Numerals:
         chained = style and start - self.ended <= 6 and _JOIN.fullmatch(text, self.ended, start)
         if chained and _COUNTS.fullmatch(numeral):
             return style, feminine
-        last = _bare(before[-1]) if before else ""
+        last = bare(before[-1]) if before else ""
         if (
             last in known["century"]
             and (len(last) > 1 or before[-1].islower())
@@ -102,14 +104,14 @@ class Numerals:
         if numeral.islower():
             return ("bare", False) if _SURE.fullmatch(numeral.upper()) and numeral.strip("x") else ("", False)
         rest = [word for word in after if value_of(word) == 0 and not _JOIN.fullmatch(f" {word} ")]
-        if rest and _bare(rest[0]) in known["century"]:
+        if rest and bare(rest[0]) in known["century"]:
             return "century", False
         called, titled = self._ruler(before)
         names = known["names"]
         if (
             called
             and re.fullmatch("[IVX]+", numeral)
-            and (titled or called[0] in names or _genitive(called[0], names))
+            and (titled or called[0] in names or genitive(called[0], names))
         ):
             return "ruler", bool(known["feminine"].intersection(called))
         if len(numeral) < 2:
@@ -135,11 +137,11 @@ class Numerals:
         """The names in front, the last first, and whether a title stands before them."""
         called: list[str] = []
         for word in reversed(before):
-            if _bare(word) in self._known["titles"]:
-                return [*called, _bare(word)] if called else [], bool(called)
+            if bare(word) in self._known["titles"]:
+                return [*called, bare(word)] if called else [], bool(called)
             if not word[0].isupper() or (word.endswith(".") and not called):
                 break
-            called.append(_bare(word))
+            called.append(bare(word))
         return called, False
 
     def _said(
@@ -152,90 +154,12 @@ class Numerals:
         }[style]  # fmt: skip
         if value > most:
             return Reading(counting.in_words(value) or str(value))
-        if self.locale.declension:
+        if self.german is not None:
             if style == "ruler":
-                return Reading(self._german_ruler(value, feminine, before), True)
-            noun = after[0] if after else ""
-            return Reading(counting.in_words(value, "ordinal") + self.ending(before, noun), True)
+                return Reading(self.german.ruler(value, feminine, before), True)
+            return Reading(self.german.ordinal(value, before, after[0] if after else ""), True)
         said = counting.ordinal(value, "f" if feminine else "short" if style == "noun" else "m")
         return Reading(roman.ruler.format(said) if style == "ruler" else said)
-
-    def _german_ruler(self, value: int, feminine: bool, before: list[str]) -> str:
-        """ "der Zweite" in the case that a preposition, or the name's own s, asks for."""
-        grammar = self.locale.declension
-        assert grammar is not None
-        case = 0
-        for word in reversed(before[:-1]):
-            if not word[0].isupper():
-                case = (
-                    1
-                    if word in (*grammar.dative, "vom", "zum", "zur", "dem")
-                    else 2
-                    if word in grammar.accusative
-                    else 0
-                )
-                break
-        if _genitive(_bare(before[-1]), self._known["names"]):
-            case = 3
-        article = grammar.ruler[2 * case + feminine]
-        weak = "n" if case in (1, 3) or article == "den" else ""
-        return f"{article} {self.counting.in_words(value, 'ordinal')}{weak}"
-
-    def german(self, text: str, start: int, stop: int) -> Reading | None:
-        """The ordinal text[start:stop], which ends in a dot; nothing where the dot ends a sentence."""
-        grammar = self.locale.declension
-        if grammar is None:
-            return None
-        before = _WORD.findall(text[max(0, start - _VIEW) : start].rpartition("\n")[2])[-2:]
-        after = _WORD.findall(text[stop : stop + _VIEW].partition("\n")[0])[:2]
-        last, noun = before[-1] if before else "", after[0] if after else ""
-        called = {
-            _bare(word)
-            for word in (*grammar.n, *grammar.plain, "ein", "eine", "als", "mein", "sein", "unser")
-        }
-        counts = {
-            *grammar.masculine,
-            *grammar.neuter,
-            *grammar.feminine,
-            *self.roman.counted,
-            *self.roman.century,
-        }
-        counts |= {*self.locale.months}
-        months = {short for shorts in self.locale.short_months for short in shorts.split("|")}
-        ends = noun in grammar.starters or not noun or noun[0].isdecimal()
-        fits = noun in counts or noun.rstrip(".") in months or (noun[:1].islower() and noun[0].isalpha())
-        if not (
-            fits
-            or (
-                _bare(last) in called
-                and (not ends or last in ("als", "im", "am", "zum", "der", "die", "das"))
-            )
-        ):
-            return None
-        if ends and not text[stop:].strip() and last != "als":
-            return None
-        said = self.counting.in_words(int(text[start : stop - 1]), "ordinal")
-        return Reading(said + self.ending(before, noun), not ends) if said else None
-
-    def ending(self, before: list[str], noun: str) -> str:
-        """A German ordinal: "am dritten", "der dritte", "dritter", "drittes"."""
-        grammar = self.locale.declension
-        assert grammar is not None
-        last = _bare(before[-1]) if before else ""
-        if last in grammar.n or (last == "der" and len(before) > 1 and _bare(before[-2]) in grammar.dative):
-            return "n"
-        if last in grammar.plain or last == "eine" or (noun in grammar.feminine and last != "als"):
-            return ""
-        return "s" if noun in grammar.neuter else "r"
-
-
-def _bare(word: str) -> str:
-    """Without a dot, and without the article that is one word with it: "l'Acte"."""
-    return word.rstrip(".").rpartition("'")[2].casefold() or word
-
-
-def _genitive(name: str, names: set[str]) -> bool:
-    return name.endswith("s") and name[:-1] in names and name not in names
 
 
 def _shouted(words: list[str]) -> bool:

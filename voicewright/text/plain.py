@@ -160,12 +160,21 @@ class _Reader:
         self._say(token, f"{value} {self._symbol('°')}")
 
     def _day(self, token: re.Match[str]) -> None:
-        reading = self.numerals.german(self.text, token.start(), token.end())
-        if reading is None:
-            self._say(token, self.counting.plain(token[0][:-1]), stop=token.end() - 1)
+        """ "der 3. Mann", but "Es waren 3. Dann ging er."."""
+        german = self.numerals.german
+        assert german is not None
+        before = re.findall(
+            r"\w+", self.text[max(0, token.start() - 24) : token.start()].rpartition("\n")[2]
+        )[-2:]
+        noun = re.compile(r"\s*(\w{1,30}\.?|[^\w\s]|)").match(self.text, token.end())
+        ends = self._ends(token.end())
+        value = int(token[0][:-1])
+        if noun is not None and german.is_ordinal(before, noun[1], ends):
+            said = german.ordinal(value, before, noun[1])
         else:
-            self._say(token, reading.said, stop=token.end() - (not reading.dotted))
-        if reading is None or not reading.dotted:
+            said, ends = self.counting.plain(token[0][:-1]), True
+        self._say(token, said, stop=token.end() - ends)
+        if ends:
             self._mark(token, ".", token.end() - 1)
 
     # Dates and times.
@@ -208,9 +217,9 @@ class _Reader:
         if not 1 <= int(month) <= 12 or not 1 <= int(day) <= 31 or not self.locale.months:
             self._say(token, " ".join(self.counting.digits(part) for part in re.findall(r"\d+", token[0])))
             return
-        if self.locale.declension is not None:
+        if self.numerals.german is not None:
             before = re.findall(r"\w+", self.text[max(0, token.start() - 16) : token.start()])[-2:]
-            said = self.counting.in_words(int(day), "ordinal") + self.numerals.ending(before, "")
+            said = self.numerals.german.ordinal(int(day), before, "")
         else:
             said = self.locale.first if int(day) == 1 else str(int(day))
         name = self.locale.months[int(month) - 1]
@@ -335,8 +344,10 @@ class _Reader:
     def _sign(self, token: re.Match[str], word: str) -> None:
         if word:
             self._say(token, word)
-        else:
+        elif len(token[0]) == 1:
             self._other(token)
+        else:
+            self._say(token, token[0])
 
     def _number(self, token: re.Match[str]) -> None:
         minus = token[0][0] in "-−"

@@ -66,7 +66,8 @@ def _clock(locale: Locale) -> str:
         forms.append(rf"(?:{behind}){hour}\.[0-5]\d(?!\d)")
     if locale.after_time:
         word = locale.full_hour.rpartition(" ")[2]
-        forms.append(rf"{hour}\.[0-5]\d(?=(?:\ ?[-–]\ ?\d\d?(?:[.:]\d\d)?)?{locale.after_time}{_END})")
+        until = r"(?:\ ?(?:[-–]|bis|und|tot|en)\ ?\d\d?(?:[.:]\d\d)?)?"
+        forms.append(rf"{hour}\.[0-5]\d(?={until}{locale.after_time}{_END})")
         if re.fullmatch(locale.after_time, " " + word):
             forms.append(rf"{hour}(?=\s{re.escape(word)}{_END})")
         return f"(?:{'|'.join(forms)})(?:{locale.after_time}{_END})?"
@@ -111,6 +112,7 @@ def _source(locale: Locale) -> str:
 | (?P<link>\[(?=[^\[\]\n]{{1,200}}\]\([^()\s]{{1,500}}\))|\]\([^()\s]{{1,500}}\))
 | (?P<address>(?:https?://|www\.)[^\s<>"“”]{{0,2000}}[\w/]|[\w.+-]{{1,64}}+@[^\W_][\w-]{{0,62}}+(?:\.[\w-]{{1,63}}+){{1,5}})
 | (?P<abbreviation>{abbreviations})
+| (?=[-−+\d]|{vulgar}|{signs})(?:(?!)
 | (?P<iso>{alone}\d{{4}}(?P<hyphen>[-/.])\d{{1,2}}(?P=hyphen)\d{{1,2}}(?![\w/-]))
 | (?P<date>{alone}\d{{1,2}}(?P<between>[/.-])\d{{1,2}}(?P=between)(?:\d{{4}}|\d\d)(?![\w/-]|[.,]\d))
 | (?P<textual>{alone}(?P<number_of_day>\d{{1,2}})\.?[-\ /]{{1,2}}(?P<short>{shorts})
@@ -126,7 +128,8 @@ def _source(locale: Locale) -> str:
   |(?P<sum>{number})(?:{span}(?P<sum_top>{number}))?(?:,[-–—]{{1,2}})?
     (?:\ ?(?P<scale>{scales}))?\ ?(?P<after>{signs}){_END})(?:/(?P<over_money>{rate}))?)
 | (?P<fraction>{alone}(?:(?P<entire>\d{{1,4}})(?:\ (?=\d)|\ ?(?={vulgar})))?
-  (?:(?P<vulgar>{vulgar})|(?P<over>\d{{1,2}})[/⁄](?P<under>\d{{1,3}})(?![\w/]|[.,-]\d))(?:\ ?(?P<part_of>{unit}))?)
+  (?:(?P<vulgar>{vulgar})|(?P<over>\d{{1,2}})[/⁄](?P<under>\d{{1,3}})(?![\w/]|[.,-]\d))
+  (?:\ ?(?P<part_of>{unit}))?)
 | (?P<measure>{minus}(?P<low>{number})(?:{span}(?P<top>{number}))?
   \ ?(?P<unit>{unit})(?:/(?P<over_unit>{rate}))?)
 | (?P<serial>(?<![\w.,])(?:\+\d{{4,20}}|(?:\+\d{{1,3}}|0\d{{1,4}})(?:[\ ./-]\d{{1,8}}){{2,8}}
@@ -135,6 +138,7 @@ def _source(locale: Locale) -> str:
 | (?P<ordinal>(?<![\w.,])(?P<place>\d{{1,9}})(?P<suffix>{suffixes}){_END})
 | (?P<degree>(?<![\w.,])(?P<figure>\d{{1,3}})°(?=\ [^\W\d_])(?!\ [CF]{_END}){articled})
 | (?P<day>(?<![\w.,])\d{{1,3}}\.(?![\d.]){"" if dotted else "(?!)"})
+)
 | (?P<times>(?<=[\dm]\ )[x×*](?=\ \d)|(?<=\d)[x×*](?=\d))
 | (?P<elided>[^\W\d_]{{1,6}}'(?=[IVX]{{1,8}}(?:{tails})?{_END}|{abbreviations}))
 | (?P<roman>(?<![^\W_])(?P<numeral>{SOURCE})
