@@ -18,6 +18,7 @@ class German:
     def __init__(self, counting: Counting, declension: Declension) -> None:
         self.counting = counting
         self.words = declension
+        self._last = ""
         self._asking = {*declension.dative, *declension.accusative, "vom", "zum", "zur", "dem"}
         roman = counting.locale.roman
         self._counted = {*declension.masculine, *declension.neuter, *declension.feminine}
@@ -26,7 +27,10 @@ class German:
 
     def ordinal(self, value: int, before: list[str], noun: str) -> str:
         """ "am dritten", "der dritte", "dritter", "drittes"."""
-        return self.counting.in_words(value, "ordinal") + self._ending(before, noun)
+        near = before[-2].rstrip(".") if len(before) > 1 and before[-1] in ("und", "oder", "bis") else ""
+        if not (near.isdecimal() or near.isupper()):  # "im 18. und 19. Jahrhundert": both end alike
+            self._last = self._ending(before, noun)
+        return self.counting.in_words(value, "ordinal") + self._last
 
     def is_ordinal(self, before: list[str], noun: str, ends: bool) -> bool:
         """Is a number with a dot one? noun: the next word; ends: the text or a sentence may end here."""

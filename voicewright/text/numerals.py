@@ -103,7 +103,9 @@ class Numerals:
             return "", False
         if numeral.islower():
             return ("bare", False) if _SURE.fullmatch(numeral.upper()) and numeral.strip("x") else ("", False)
-        rest = [word for word in after if value_of(word) == 0 and not _JOIN.fullmatch(f" {word} ")]
+        rest = [
+            word for word in after if value_of(word.rstrip(".")) == 0 and not _JOIN.fullmatch(f" {word} ")
+        ]
         if rest and bare(rest[0]) in known["century"]:
             return "century", False
         called, titled = self._ruler(before)
