@@ -1,0 +1,54 @@
+"""Folders that people bring, from `cases/lists.toml`: which text belongs to which recording, or what is said."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from voicewright.corpus.sources import discover
+from voicewright.errors import VoicewrightError
+
+CASES = tomllib.loads((Path(__file__).parent / "cases/lists.toml").read_text("utf-8"))["case"]
+
+
+def lay_out(case: dict[str, Any], root: Path) -> Path:
+    """The folder of a case."""
+    root.mkdir()
+    for name in case.get("recordings", []):
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"RIFF\x24\x00\x00\x00WAVEfmt ")
+    for name, text in case.get("files", {}).items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.replace("{root}", str(root)).encode(case.get("encoding", "utf-8")))
+    for name, target in case.get("links", {}).items():
+        (root / name).symlink_to(target, target_is_directory=True)
+    return root / case["source"] if "source" in case else root
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case['kind']}: {case['name']}")
+def test_lists(tmp_path: Path, case: dict[str, Any]) -> None:
+    source = lay_out(case, tmp_path / "set")
+    if "stops" in case:
+        with pytest.raises(VoicewrightError, match=case["stops"]):
+            discover(source)
+        return
+    sources = discover(source, **case.get("options", {}))
+    taken = [item for item in sources.items if item.reason is None]
+    assert {item.source: item.text for item in taken} == case.get("right", {})
+    refused = {item.source: item.reason for item in sources.items if item.reason}
+    assert Counter(item.reason for item in sources.items if item.reason) == case.get("refused", {}), refused
+    assert all(item.detail for item in sources.items if item.reason)
+    assert len(sources.untranscribed) == case.get("open", 0)
+    by_source = {item.source: item for item in taken}
+    for name, speaker in case.get("speakers", {}).items():
+        assert (by_source[name].speaker or "") == speaker
+    for name, language in case.get("languages", {}).items():
+        assert by_source[name].language == language
+    assert re.search(case.get("notes", ""), "\n".join(getattr(sources, "notes", [])))
