@@ -71,6 +71,12 @@ def by_header(names: Sequence[str]) -> dict[str, int]:
     return found
 
 
+def no_texts(cells: Sequence[str]) -> bool:
+    """Whether a column holds lengths, sizes or addresses instead of texts."""
+    filled = [cell for cell in cells if cell]
+    return bool(filled) and (all(map(_SECONDS.fullmatch, filled)) or all(map(_ADDRESS.match, filled)))
+
+
 def guess(rows: Sequence[Sequence[str]], place: int) -> dict[str, int] | None:
     """Roles of the columns of rows without a header, all of one width; `place` is the name's.
 
@@ -82,7 +88,9 @@ def guess(rows: Sequence[Sequence[str]], place: int) -> dict[str, int] | None:
     filled = {at: column for at, column in filled.items() if column}
     found = {"id": place}
     for at, column in filled.items():
-        if len(filled) > 2 and "language" not in found and all(map(language_of, column)):
+        others = [filled[other] for other in filled if other != at]
+        spoken = width > 3 or len(filled) > 2 or any(all(" " in cell for cell in other) for other in others)
+        if spoken and others and "language" not in found and all(map(language_of, column)):
             found["language"] = at
     rest = [at for at in filled if at not in found.values()]
     rest = [at for at in rest if not all(map(_ADDRESS.match, filled[at]))]

@@ -15,6 +15,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from voicewright.corpus.columns import by_header
+
 BROKEN = re.compile(r"[\udc80-\udcff]")
 """What stands for a byte that is not UTF-8."""
 _TABLES = ("|", "\t", ";", ",")
@@ -188,7 +190,8 @@ def _needs_quotes(rows: Sequence[Row], literal: Sequence[Row], delimiter: str, q
         return True
     cells = [[cell.strip() for cell in row.cells] for row in literal]
     around = [[len(cell) > 1 and cell[0] == quote == cell[-1] for cell in row] for row in cells]
-    return bool(around) and (all(map(all, around)) or (len(around) > 2 and all(map(any, around))))
+    # The first line may be a header.
+    return bool(around) and (all(map(all, around)) or (len(around) > 2 and all(map(any, around[1:]))))
 
 
 # --- JSON
@@ -222,6 +225,9 @@ def _records(value: Any) -> list[Any]:
     if not isinstance(value, dict):
         return []
     columns = list(value.values())
+    roles = by_header([str(name) for name in value])
+    if any(isinstance(columns[roles[role]], str) for role in ("text", "normalised") if role in roles):
+        return [value]
     if columns and len(columns) > 1 and all(isinstance(column, list) for column in columns):
         return [dict(zip(value, cells, strict=False)) for cells in zip(*columns, strict=False)]
     inner = [column for column in columns if isinstance(column, list) and column]
@@ -233,9 +239,6 @@ def _records(value: Any) -> list[Any]:
             return [{name: value[name][key] for name in value} for key in keys[0]]
         return [{"file": name, **record} for name, record in value.items()]
     if all(isinstance(column, str) for column in columns):
-        known = {name.casefold() for name in value}
-        if known & {"text", "transcript", "sentence"}:
-            return [value]
         return [{"file": name, "text": text} for name, text in value.items()]
     return [value]
 

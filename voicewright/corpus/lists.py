@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from voicewright.corpus.columns import by_header, common_width, guess, is_phonemes, language_of
+from voicewright.corpus.columns import by_header, common_width, guess, is_phonemes, language_of, no_texts
 from voicewright.corpus.dialects import BROKEN, Reading, Row, decode, readings
 from voicewright.corpus.items import Item, plain_words, tables
 from voicewright.corpus.pairing import Recordings, bare
@@ -68,10 +68,13 @@ def read_list(path: Path, recordings: Recordings, force: bool = False) -> List |
         return None
     layout = _best(text, recordings, path)
     if layout is None or (not force and not _is_list(layout, path, recordings)):
-        if force:
+        if force and text.strip():
             raise VoicewrightError(f"{path} holds no list: a line is `name of the recording|its text`.")
         return None
     name = path.relative_to(recordings.folder).as_posix()
+    roles, _ = _columns(layout)
+    if not force and roles is not None and no_texts([_cell(row, roles.get("text", 1)) for row in layout.rows]):
+        return None
     items, claimed = _items(layout, path, name, recordings)
     if not force and not any(item.text or item.reason == "phonemes_given" for item in items if item.path):
         return None
@@ -147,8 +150,6 @@ def _names(row: Row) -> bool:
 def _is_list(layout: _Layout, path: Path, recordings: Recordings) -> bool:
     """Enough lines name recordings that it cannot be chance."""
     paired, rows = layout.paired, len(layout.rows)
-    if layout.header and "text" not in (roles := by_header(layout.header)) and "normalised" not in roles:
-        return False
     if listlike(path):
         return paired > 0 and (paired * 2 >= rows or not layout.reading.loose)
     if layout.reading.loose:
@@ -162,8 +163,20 @@ def _is_list(layout: _Layout, path: Path, recordings: Recordings) -> bool:
 def _columns(layout: _Layout) -> tuple[dict[str, int] | None, int]:
     """Roles and width; with None for the roles, rows of that width cannot be told apart."""
     if layout.header:
-        roles = {role: at for role, at in by_header(layout.header).items() if at != layout.id}
-        return roles | {"id": layout.id}, len(layout.header)
+        width = len(layout.header)
+        filled = {at for row in layout.rows for at, cell in enumerate(row.cells) if cell.strip()}
+        names = [name if at in filled else "" for at, name in enumerate(layout.header)]
+        named = {role: at for role, at in by_header(names).items() if at != layout.id}
+        if not {"text", "normalised"} & set(named):  # a header in words that nobody knows
+            cells = [row.cells for row in layout.rows if len(row.cells) == width]
+            free = width - len(set(named.values()) | {layout.id})
+            guessed = guess(cells, layout.id) if cells and free else None
+            text = layout.id if guessed is None else guessed["text"]
+            numbers = guessed is not None and all(_cell(row, text).isdigit() for row in layout.rows)
+            if guessed is None or numbers or text in named.values():
+                return named | {"id": layout.id, "text": width}, width
+            return guessed | named, width
+        return named | {"id": layout.id}, width
     if layout.reading.splits:
         return {"id": 0, "text": 1}, 2
     cells = [row.cells for row in layout.rows if len(row.cells) > 1]
