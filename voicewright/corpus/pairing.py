@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -20,6 +20,8 @@ _FORMAT = re.compile(
 )
 """A folder whose name says only in which form the recordings are."""
 _LOSSLESS = ("wav", "flac", "wave", "aiff", "aif", "w64", "rf64", "caf")
+_LONGEST = 4096
+"""Characters of a path."""
 _MICROPHONE = re.compile(r"[_-]mic(\d)$", re.IGNORECASE)
 """VCTK 0.92 has each sentence twice, by two microphones."""
 
@@ -33,6 +35,21 @@ class Match:
     detail: str = ""
 
 
+class _File:
+    """A recording's path taken apart once: its folders, its name, its stem, its stem without a microphone."""
+
+    def __init__(self, path: Path, folder: Path) -> None:
+        relative = path.relative_to(folder).as_posix()
+        *folders, name = relative.split("/")
+        stem = PurePosixPath(name).stem
+        self.path, self.relative = path, relative
+        self.folders = tuple(folders)
+        self.names = (name, stem, _MICROPHONE.sub("", stem))
+        self.folded_folders = tuple(map(fold, folders))
+        self.folded_names = tuple(map(fold, self.names))
+        self.clip = (*(part for part in folders if not _FORMAT.fullmatch(part)), self.names[2])
+
+
 class Recordings:
     """The recordings of a folder by what lists may call them.
 
@@ -43,32 +60,33 @@ class Recordings:
     def __init__(self, folder: Path, audio: Sequence[Path]) -> None:
         self.folder = folder
         self.aliases: dict[str, Path] = {}
-        self._parts: dict[Path, tuple[str, ...]] = {}
-        self._by_last: dict[str, list[Path]] = defaultdict(list)
+        self._files = {path: _File(path, folder) for path in audio}
+        self._by_name: dict[str, list[_File]] = defaultdict(list)
         self._numbers: dict[int, list[Path]] = defaultdict(list)
-        self._twins: dict[tuple[str, ...], list[Path]] = defaultdict(list)
-        for path in audio:
-            relative = PurePosixPath(path.relative_to(folder).as_posix())
-            self._parts[path] = relative.parts
-            for key in {fold(relative.name), fold(relative.stem), fold(_without_microphone(relative.stem))}:
-                self._by_last[key].append(path)
-            if relative.stem.isascii() and relative.stem.isdigit():
-                self._numbers[int(relative.stem)].append(path)
-            self._twins[self._clip(path)].append(path)
+        self._clips: dict[tuple[str, ...], list[Path]] = defaultdict(list)
+        for path, file in self._files.items():
+            for key in set(file.folded_names):
+                self._by_name[key].append(file)
+            if _is_number(file.names[1]):
+                self._numbers[int(file.names[1])].append(path)
+            self._clips[file.clip].append(path)
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return len(self._files)
 
     def known(self, cell: str) -> bool:
         """Whether some recording may be meant; quick, and without a look at folders."""
         cell = cell.strip()
-        if not cell or len(cell) > 4096:
+        if not cell or len(cell) > _LONGEST:
             return False
-        last = fold(_parts(cell)[-1]) if _parts(cell) else ""
+        last = fold(cell.replace("\\", "/").rpartition("/")[2])
         return (
-            any(key in self._by_last for key in (last, fold(bare(last)), fold(cell)))
+            last in self._by_name
+            or fold(bare(last)) in self._by_name
             or cell in self.aliases
-            or (cell.isascii() and cell.isdigit() and int(cell[:18]) in self._numbers)
+            or fold(cell) in self._by_name
+            or (cell.startswith("file://") and fold(_parts(cell)[-1:][0]) in self._by_name)
+            or (_is_number(cell) and int(cell) in self._numbers)
         )
 
     def find(self, name: str, base: Path | None = None) -> Match:
@@ -77,13 +95,13 @@ class Recordings:
             return Match(self.aliases[name])
         below = base.relative_to(self.folder).parts if base is not None and base != self.folder else ()
         for parts in dict.fromkeys(((name,), _parts(name))):
-            found = self._by_parts(parts, below)
+            found = self._by_parts(parts, below) if len(name) <= _LONGEST else []
             if len(found) == 1:
-                return Match(found[0])
+                return Match(found[0].path)
             if found:
-                shown = ", ".join("/".join(self._parts[path]) for path in found[:3])
+                shown = ", ".join(file.relative for file in found[:3])
                 return Match(None, "no_audio", f"several recordings may be meant by {name[:80]!r}: {shown}")
-        if name.isascii() and name.isdigit() and len(numbered := self._numbers[int(name[:18])]) == 1:
+        if _is_number(name) and len(numbered := self._numbers.get(int(name), [])) == 1:
             return Match(numbered[0])  # a spreadsheet takes the zeros off 0001
         if _leaves(name, below):
             return Match(None, "unsafe_id", f"{name[:80]!r} leaves the folder")
@@ -91,45 +109,50 @@ class Recordings:
 
     def twins(self, path: Path) -> Iterable[Path]:
         """The other forms of the same clip: another format, another microphone."""
-        return (other for other in self._twins[self._clip(path)] if other != path)
+        return (other for other in self._clips[self._files[path].clip] if other != path)
 
-    def _clip(self, path: Path) -> tuple[str, ...]:
-        *folders, name = self._parts[path]
-        stem = _without_microphone(PurePosixPath(name).stem)
-        return (*(part for part in folders if not _FORMAT.fullmatch(part)), stem)
-
-    def _by_parts(self, parts: tuple[str, ...], below: tuple[str, ...]) -> list[Path]:
+    def _by_parts(self, parts: tuple[str, ...], below: tuple[str, ...]) -> list[_File]:
         if not parts:
             return []
-        last = parts[-1]
-        near = [
-            path
-            for key in dict.fromkeys((fold(last), fold(bare(last)), fold(_shortened(last))))
-            for path in self._by_last.get(key, [])
-        ]
-        near = list(dict.fromkeys(near))
-        for count in range(min(len(parts), 32), 0, -1):
-            tail = parts[-count:]
-            for same in (_same, _same_folded):
-                for stem in (_name, _stem, _no_microphone):
-                    found = [path for path in near if _ends(self._parts[path], tail, stem, same)]
-                    if found:
-                        return self._narrowed(found, parts, below)
+        # By stem as well: lists often name the .wav of recordings since turned into .flac.
+        wanted = ((parts[-1],), (parts[-1], _shortened(parts[-1])), (bare(parts[-1]),))
+        folded = tuple(tuple(map(fold, names)) for names in wanted)
+        keys = dict.fromkeys(name for names in folded for name in names)
+        near = list({file.path: file for key in keys for file in self._by_name.get(key, [])}.values())
+        folders = parts[:-1]
+        folded_folders = tuple(map(fold, folders))
+        for start in range(len(folders) + 1):
+            tail = folded_folders[start:]
+            here = [file for file in near if file.folded_folders[len(file.folders) - len(tail) :] == tail]
+            here = [file for file in here if len(file.folders) >= len(tail)]
+            same = [file for file in here if file.folders[len(file.folders) - len(tail) :] == folders[start:]]
+            for level in range(len(wanted)):
+                found = [file for file in same if file.names[level] in wanted[level]]
+                if found:
+                    return _narrowed(found, folders, below)
+            for level in range(len(wanted)):
+                found = [file for file in here if file.folded_names[level] in folded[level]]
+                if found:
+                    return _narrowed(found, folders, below)
         return []
 
-    def _narrowed(self, found: list[Path], parts: tuple[str, ...], below: tuple[str, ...]) -> list[Path]:
-        """Of several that fit: the one at the very place, those near the list, one form of one clip."""
-        for start in (below, ()):
-            here = [path for path in found if _ends(self._parts[path], (*start, *parts), _stem, _same)]
-            here = [path for path in here if len(self._parts[path]) == len(start) + len(parts)]
-            if here:
-                found = here
-                break
-        else:
-            found = [path for path in found if self._parts[path][: len(below)] == below] or found
-        if len(found) > 1 and len({self._clip(path) for path in found}) == 1:
-            return [min(found, key=lambda path: (_lossless(path), self._parts[path]))]
-        return found
+
+def _narrowed(found: list[_File], folders: tuple[str, ...], below: tuple[str, ...]) -> list[_File]:
+    """Of several that fit: the one at the very place, those near the list, one form of one clip."""
+    for place in ((*below, *folders), folders):
+        here = [file for file in found if file.folders == place]
+        if here:
+            found = here
+            break
+    else:
+        found = [file for file in found if file.folders[: len(below)] == below] or found
+    if len(found) > 1 and len({file.clip for file in found}) == 1:
+        return [min(found, key=lambda file: (_lossless(file.path), file.relative))]
+    return found
+
+
+def _is_number(name: str) -> bool:
+    return name.isascii() and name.isdigit() and len(name) < 18
 
 
 def bare(name: str) -> str:
@@ -161,47 +184,9 @@ def _leaves(name: str, below: tuple[str, ...]) -> bool:
     return plain.startswith(("/", "~")) or re.match(r"[A-Za-z][A-Za-z+.-]{0,16}:", plain) is not None
 
 
-def _without_microphone(stem: str) -> str:
-    return _MICROPHONE.sub("", stem)
-
-
 def _lossless(path: Path) -> int:
     ending = path.suffix.lower().lstrip(".")
     return _LOSSLESS.index(ending) if ending in _LOSSLESS else len(_LOSSLESS)
-
-
-def _name(file: str, wanted: str) -> tuple[str, str]:
-    return file, wanted
-
-
-def _stem(file: str, wanted: str) -> tuple[str, str]:
-    # By stem as well: lists often name the .wav of recordings since turned into .flac.
-    stem = PurePosixPath(file).stem
-    return stem, wanted if wanted == stem or fold(wanted) == fold(stem) else _shortened(wanted)
-
-
-def _no_microphone(file: str, wanted: str) -> tuple[str, str]:
-    return _without_microphone(PurePosixPath(file).stem), bare(wanted)
-
-
-def _same(a: str, b: str) -> bool:
-    return a == b
-
-
-def _same_folded(a: str, b: str) -> bool:
-    return a == b or fold(a) == fold(b)
-
-
-def _ends(
-    whole: tuple[str, ...],
-    tail: tuple[str, ...],
-    last: Callable[[str, str], tuple[str, str]],
-    same: Callable[[str, str], bool],
-) -> bool:
-    """Whether a path ends in these parts; `last` gives what of the two file names is compared."""
-    if len(tail) > len(whole) or not same(*last(whole[-1], tail[-1])):
-        return False
-    return all(map(same, whole[len(whole) - len(tail) : -1], tail[:-1]))
 
 
 def composed(text: str) -> str:

@@ -275,8 +275,8 @@ def _merged(
             at, earlier = first[item.path]
             items[at] = _one_of(items[at], item, earlier, found)
     claimed = set(first)
-    beside_only = [path for path in own if path not in claimed]
-    items += [own[path] for path in beside_only]
+    beside_only = {path for path in own if path not in claimed}
+    items += [own[path] for path in own if path in beside_only]
     for path in texts:
         extra = [
             text
@@ -296,7 +296,7 @@ def _merged(
         notes.append(
             f"{len(other)} texts beside recordings differ from {lists[0].name}, which was followed: {names}."
         )
-    return items, claimed | set(beside_only)
+    return items, claimed | beside_only
 
 
 def _agree(some: str, other: str) -> bool:
