@@ -1,7 +1,8 @@
-"""Folders that people bring, from `cases/lists.toml`: which text belongs to which recording, or what is said."""
+"""Folders that people bring, from `cases/lists.toml`: which text belongs to which recording."""
 
 from __future__ import annotations
 
+import random
 import re
 import tomllib
 from collections import Counter
@@ -52,3 +53,64 @@ def test_lists(tmp_path: Path, case: dict[str, Any]) -> None:
     for name, language in case.get("languages", {}).items():
         assert by_source[name].language == language
     assert re.search(case.get("notes", ""), "\n".join(getattr(sources, "notes", [])))
+
+
+def test_no_bytes_stop_a_list_with_anything_but_a_sentence(tmp_path: Path) -> None:
+    """Broken lists: each recording has one outcome, and whatever is raised is a sentence."""
+    rng = random.Random(19)
+    pieces = [
+        "a1",
+        "A2.wav",
+        "wavs/a3.wav",
+        "|",
+        ",",
+        ";",
+        "\t",
+        '"',
+        "'",
+        "\\",
+        "\n",
+        "\r\n",
+        "{",
+        "}",
+        "[",
+        "]",
+    ]
+    pieces += [
+        "file",
+        "text",
+        "speaker",
+        "Some words.",
+        " ",
+        ":",
+        "é",
+        "ˈ",
+        "\x00",
+        "\ud800",
+        "..",
+        "/",
+        "0",
+        "en",
+        "(",
+        ")",
+    ]
+    for round_ in range(300):
+        root = tmp_path / str(round_)
+        (root / "wavs").mkdir(parents=True)
+        for name in ("a1.wav", "a2.wav", "wavs/a3.wav"):
+            (root / name).write_bytes(b"RIFF")
+        text = "".join(rng.choices(pieces, k=rng.randrange(60)))
+        name = rng.choice(["metadata.csv", "list.txt", "data.json", "a1.txt", "x.list", "train"])
+        data = text.encode(rng.choice(["utf-8", "utf-16", "latin-1"]), "replace")
+        (root / name).write_bytes(data + rng.randbytes(rng.choice([0, 0, 3])))
+        try:
+            sources = discover(root)
+        except VoicewrightError:
+            continue
+        paths = [item.path for item in (*sources.items, *sources.untranscribed) if item.reason is None]
+        assert len(paths) == len(set(paths))
+        named = {item.path for item in (*sources.items, *sources.untranscribed)}
+        assert named >= {root / "a1.wav", root / "a2.wav", root / "wavs/a3.wav"}
+        assert len({item.id for item in sources.items if item.reason is None}) == len(
+            [item for item in sources.items if item.reason is None]
+        )

@@ -33,9 +33,9 @@ def language_of(cell: str) -> str | None:
 def _codes() -> frozenset[str]:
     # ISO 639-1 as espeak-ng and Whisper have it, and the few longer ones that lists use.
     codes = (
-        "af am ar as az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu he hi hr ht hu hy id is it "
-        "ja ka kk kn ko ku ky la lb lt lv mi mk ml mn mr ms mt my nb ne nl nn no oc or pa pl ps pt ro ru sd si sk "
-        "sl sq sr sv sw ta te tg th tk tl tr tt ug uk ur uz vi yi zh yue cmn"
+        "af am ar as az be bg bn bs ca cs cy da de el en eo es et eu fa fi fr ga gl gu he hi hr ht hu hy id "
+        "is it ja ka kk kn ko ku ky la lb lt lv mi mk ml mn mr ms mt my nb ne nl nn no oc or pa pl ps pt ro "
+        "ru sd si sk sl sq sr sv sw ta te tg th tk tl tr tt ug uk ur uz vi yi zh yue cmn"
     )
     return frozenset(codes.split())
 

@@ -1,7 +1,7 @@
 """A list's bytes → rows of cells, read in every way that a list may be written in.
 
-No ending and no name decides: each reading is offered, and `lists.py` takes the one in which most lines name a
-recording.
+No ending and no name decides: each reading is offered, and `lists.py` takes the one in which most lines name
+a recording.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Row:
 class Reading:
     """A list read in one way. Lower `rank` wins where two pair the same lines.
 
-    `delimiter` joins cells again that were cut too often; `header` are column names that the format itself has.
+    `delimiter` joins cells again that were cut too often; `header` are column names that the format has.
     `splits` says that the whole line after the first cell is one text, whatever it holds.
     """
 
@@ -59,7 +59,7 @@ class Reading:
 
 
 def decode(data: bytes) -> str | None:
-    """Text of UTF-8, or of UTF-16 or UTF-32 with a mark or plainly so; bytes that are none stay, as surrogates.
+    """Text of UTF-8, or of UTF-16 or UTF-32 with a mark or plainly so; other bytes stay, as surrogates.
 
     None where it is no text. Line ends become `\\n`.
     """
@@ -82,9 +82,9 @@ def decode(data: bytes) -> str | None:
                 except UnicodeDecodeError:
                     return None
     text = _lines(data.removeprefix(codecs.BOM_UTF8).decode("utf-8", "surrogateescape"))
-    head = text[:4096]
-    odd = sum(ord(character) < 32 and character not in "\t\n\f\x1b" for character in head)
-    return None if odd > 0.1 * len(head) else text.replace("\0", "")
+    beginning = text[:4096]
+    odd = sum(ord(character) < 32 and character not in "\t\n\f\x1b" for character in beginning)
+    return None if odd > 0.1 * len(beginning) else text.replace("\0", "")
 
 
 def readings(text: str) -> Iterator[Reading]:
@@ -129,14 +129,14 @@ def _tables(text: str, lines: Sequence[tuple[int, str]], delimiter: str, rank: i
     for quote in ('"', "'"):
         if not re.search(rf"(?:^|{re.escape(delimiter)})[ ]?{quote}", text, re.MULTILINE):
             continue
-        # In lists of | and tabs a quotation mark is mostly the text's own; in those of spreadsheets it never is.
+        # In lists of | and tabs a quotation mark is mostly the text's own; in those of spreadsheets never.
         for escape in (None, "\\") if "\\" + quote in text else (None,):
             read = _reader(delimiter, quote, escape)
-            rows = _whole(text, read, delimiter, quote)
-            first = delimiter in ",;" or _needs_quotes(rows or (), literal.rows, delimiter, quote)
+            whole = _whole(text, read, quote)
+            first = delimiter in ",;" or _needs_quotes(whole or (), literal.rows, delimiter, quote)
             shift = (0 if quote == '"' else 1) if first else 6
-            if rows is not None:
-                yield Reading(rows, rank + shift, delimiter)
+            if whole is not None:
+                yield Reading(whole, rank + shift, delimiter)
             by_line = tuple(Row(n, *_line(line, read, delimiter, quote)) for n, line in lines)
             yield Reading(by_line, rank + shift, delimiter)
     yield literal
@@ -160,8 +160,8 @@ def _reader(delimiter: str, quote: str, escape: str | None) -> _Read:
     return read
 
 
-def _whole(text: str, read: _Read, delimiter: str, quote: str) -> tuple[Row, ...] | None:
-    """The text as one table, in which a quoted text may hold line ends; None where its quotes do not close."""
+def _whole(text: str, read: _Read, quote: str) -> tuple[Row, ...] | None:
+    """The text as one table, whose quoted texts may hold line ends; None where its quotes do not close."""
     source = read(io.StringIO(text, newline=""))
     rows = []
     line = 1
@@ -185,7 +185,7 @@ def _line(line: str, read: _Read, delimiter: str, quote: str) -> tuple[tuple[str
 
 
 def _needs_quotes(rows: Sequence[Row], literal: Sequence[Row], delimiter: str, quote: str) -> bool:
-    """Whether the quotes are the table's: they hold a delimiter, a line end, a quote, or stand round whole columns."""
+    """Whether the quotes are the table's: round a delimiter, a line end, a quote, or round whole columns."""
     if any(quote in cell or delimiter in cell or "\n" in cell for row in rows for cell in row.cells):
         return True
     cells = [[cell.strip() for cell in row.cells] for row in literal]

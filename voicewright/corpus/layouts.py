@@ -37,7 +37,7 @@ class Beside:
 
 
 def beside(recordings: Recordings, audio: Sequence[Path], files: Sequence[Path]) -> Beside:
-    """Pair files of texts with recordings: in the same folder by name, else by the last parts of their paths."""
+    """Pair files of texts with recordings: in the same folder by name, else by the last parts of paths."""
     by_stem: dict[tuple[Path, str], list[Path]] = defaultdict(list)
     for path in audio:
         by_stem[path.parent, fold(path.stem)].append(path)
@@ -50,6 +50,9 @@ def beside(recordings: Recordings, audio: Sequence[Path], files: Sequence[Path])
             rest.append(path)
             continue
         ending = max(fits, key=len)
+        if ending == ".json" and not _json_text(decode(path.read_bytes()) or ""):
+            rest.append(path)
+            continue
         rank, stem = _BESIDE.index(ending), path.name[: -len(ending)]
         near = by_stem.get((path.parent, fold(stem)), [])
         exact = [found for found in near if found.stem == stem or found.name == stem]
@@ -174,17 +177,11 @@ def _folder_of(item: Item) -> str:
 
 
 def _is_plain(folder: str) -> bool:
-    """Whether a folder's name counts or says what is in it: `wavs`, `wav48`, `chapter 2`, `train-clean-100`."""
-    words = [word for word in re.split(r"(\d+)|[\s_.-]+", folder.casefold()) if word]
-    known = tables()["folders"]
-    kinds = [
-        "plain"
-        if word in known["plain"] or word in ("by", "khz", "hz", "bit", "k", "silence")
-        else "number"
-        if word.isdigit() or word in known["numbers"] or re.fullmatch(r"[ivx]{1,5}", word)
-        else ""
-        for word in words
-    ]
+    """Whether a folder's name counts or says what is in it: `wavs`, `wav48`, `chapter 2`."""
     if re.fullmatch(r"\d{4}[-_.]?\d\d[-_.]?\d\d", folder):
-        return True
-    return all(kinds) and "plain" in kinds
+        return True  # a day
+    known = tables()["folders"]
+    words = [word for word in re.split(r"(\d+)|[\s_.-]+", folder.casefold()) if word]
+    plain = [word for word in words if word in known["plain"]]
+    counted = [word for word in words if word in known["numbers"] or re.fullmatch(r"\d+|[ivx]{1,5}", word)]
+    return bool(plain) and len(plain) + len(counted) == len(words)

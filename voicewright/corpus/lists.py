@@ -1,7 +1,7 @@
 """Lists of recordings with their texts, whatever they are called and however they are written.
 
-Of all readings of a file (`dialects.py`) the one counts in which most lines name a recording that is there. A text is
-taken whole or the line is refused: never cut.
+Of all readings of a file (`dialects.py`) the one counts in which most lines name a recording that is there. A
+text is taken whole or the line is refused: never cut.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ def read_list(path: Path, recordings: Recordings, force: bool = False) -> List |
         return None
     name = path.relative_to(recordings.folder).as_posix()
     roles, _ = _columns(layout)
-    if not force and roles is not None and no_texts([_cell(row, roles.get("text", 1)) for row in layout.rows]):
+    if (
+        not force
+        and roles is not None
+        and no_texts([_cell(row, roles.get("text", 1)) for row in layout.rows])
+    ):
         return None
     items, claimed = _items(layout, path, name, recordings)
     if not force and not any(item.text or item.reason == "phonemes_given" for item in items if item.path):
@@ -123,9 +127,9 @@ def _layout(reading: Reading, recordings: Recordings) -> _Layout | None:
     header = reading.header
     if not header and not (counts and recordings.known(_cell(rows[0], place))):
         roles = by_header(rows[0].cells)
-        if ("id" in roles and ("text" in roles or "normalised" in roles)) or (
-            (len(roles) > 1 or "id" in roles) and counts and len(rows) > 1 and _names(rows[0])
-        ):
+        both = "id" in roles and bool({"text", "normalised"} & set(roles))
+        likely = ("id" in roles or len(roles) > 1) and bool(counts) and len(rows) > 1 and _names(rows[0])
+        if both or likely:
             header = rows[0].cells
         rows = rows[1:] if header else rows
     if header and not counts:
@@ -198,7 +202,7 @@ def _columns(layout: _Layout) -> tuple[dict[str, int] | None, int]:
     return roles, width
 
 
-def _without_empty_ends(rows: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+def _without_empty_ends(rows: Sequence[tuple[str, ...]]) -> list[tuple[str, ...]]:
     """Rows without columns at the end that are empty everywhere."""
     keep = max((at + 1 for row in rows for at in range(len(row)) if row[at].strip()), default=0)
     return [row[:keep] for row in rows]
@@ -215,11 +219,8 @@ def _blanks_tell(rows: Sequence[Sequence[str]], place: int) -> bool:
 
 def _items(layout: _Layout, path: Path, name: str, recordings: Recordings) -> tuple[list[Item], set[Path]]:
     roles, width = _columns(layout)
-    last = {}
-    if roles is not None:
-        last = {
-            at: {_cell(row, at) for row in layout.rows if len(row.cells) == width} for at in roles.values()
-        }
+    whole = [row for row in layout.rows if len(row.cells) == width]
+    seen = {at: {_cell(row, at) for row in whole} for at in (roles or {}).values()}
     items: list[Item] = []
     claimed: set[Path] = set()
     for row in layout.rows:
@@ -232,7 +233,7 @@ def _items(layout: _Layout, path: Path, name: str, recordings: Recordings) -> tu
             claimed.add(match.path)
             relative = match.path.relative_to(recordings.folder).as_posix()
             item = replace(item, source=relative, path=match.path)
-        cells = _fitted(row, roles, width, layout.reading.delimiter, last)
+        cells = _fitted(row, roles, width, layout.reading.delimiter, seen)
         broken = next(filter(BROKEN.search, row.cells), None)
         if broken is not None:
             items.append(item.refused("non_utf8", f"{where}: {_broken(broken)}: save the file as UTF-8"))
@@ -272,7 +273,7 @@ def _item(item: Item, where: str, cells: Sequence[str], roles: dict[str, int], m
 def _fitted(
     row: Row, roles: dict[str, int] | None, width: int, delimiter: str, seen: dict[int, set[str]]
 ) -> tuple[str, ...] | None:
-    """The cells of a row, those of a text that was cut by its own separators put together; None if unclear."""
+    """The cells of a row, those of a text that its own separators cut put together; None if unclear."""
     cells = row.cells
     while len(cells) > width and not cells[-1].strip():
         cells = cells[:-1]
@@ -304,7 +305,7 @@ def _unclear(row: Row, roles: dict[str, int] | None, width: int) -> str:
             "has columns that cannot be told apart: say what they are in a first line such as "
             "`file|text|speaker`"
         )
-    return f"has {len(row.cells)} columns where others have {width}: put the text in quotes, or take its separators out"
+    return f"has {len(row.cells)} columns, others have {width}: quote the text, or take its separators out"
 
 
 def _broken(cell: str) -> str:

@@ -1,7 +1,7 @@
 """What there is to prepare: recordings and texts found in a folder and paired. Reads no audio.
 
-Texts come from lists (`lists.py`), from a file for each recording (`layouts.py`), or are left to a recogniser; given
-texts are never passed over without a word.
+Texts come from lists (`lists.py`), from a file for each recording (`layouts.py`), or are left to a
+recogniser; given texts are never passed over without a word.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import mimetypes
 import os
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
@@ -34,6 +34,8 @@ Transcribe = Literal["auto", "always", "never"]
 
 _METADATA = frozenset(["metadata.csv", "metadata.tsv", "metadata.txt"])
 """Lists whatever they hold: lines that name nothing are refused one by one."""
+_LACKING = ("phonemes_given", "no_text")
+"""Refusals of a line for which a text from elsewhere may stand."""
 _MANY = 8
 """Lists that are named one by one where it is said whose texts were taken."""
 
@@ -64,9 +66,9 @@ def discover(
     """Find what there is to prepare in a folder, list or single recording; `out` is left alone.
 
     Recordings without a text are for transcribing when no recording of the folder has one (`auto`), or
-    `always`, or `never`; otherwise they are refused with `no_text`. Where a `speaker` is named, folders name none.
-    Raises VoicewrightError when there is neither a recording nor a text, when lists contradict one another, and when
-    a recogniser's words would take the place of given texts that cannot be read.
+    `always`, or `never`; otherwise they are refused with `no_text`. Where a `speaker` is named, folders name
+    none. Raises VoicewrightError when there is neither a recording nor a text, when lists contradict one
+    another, and when a recogniser's words would take the place of given texts that cannot be read.
     """
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
@@ -193,8 +195,8 @@ def _strangers(found: _Found) -> list[str]:
         if ending in tables()["files"]["sounds"] or kind.startswith(("audio/", "video/")):
             odd[ending].append(path)
     return [
-        f"{len(paths)} .{ending} files look like recordings and are not taken ({_relative(paths[0], found.folder)}"
-        f"{' and others' if len(paths) > 1 else ''}): convert them to WAV or FLAC."
+        f"{len(paths)} .{ending} files look like recordings and are not taken: convert them to WAV or FLAC "
+        f"({_relative(paths[0], found.folder)}{' and others' if len(paths) > 1 else ''})."
         for ending, paths in odd.items()
     ]
 
@@ -255,48 +257,41 @@ def _merged(
 
     Raises VoicewrightError where two lists contradict one another.
     """
-    items: list[Item] = []
-    first: dict[Path, tuple[int, List]] = {}
     own = {path: text_of(_loose(path, recordings.folder), files) for path, files in texts.items()}
     own = dict(zip(own, without_times(list(own.values())), strict=True))
+    items: list[Item] = []
+    first: dict[Path, tuple[int, List]] = {}
     other: list[Path] = []
     for found in lists:
         for item in found.items:
-            if item.path is None or item.path not in first or first[item.path][1] is found:
-                better = own.get(item.path) if item.path is not None else None
-                if item.path is not None and item.path not in first:
-                    first[item.path] = len(items), found
-                if better is not None and better.text and item.reason in ("phonemes_given", "no_text"):
-                    item = better
-                elif better is not None and better.text and item.text and not _agree(better.text, item.text):
-                    other.append(texts[better.path][0] if better.path is not None else found.path)
-                items.append(item)
+            at, earlier = first.get(item.path, (len(items), found)) if item.path is not None else (-1, found)
+            if earlier is not found:
+                items[at] = _one_of(items[at], item, earlier, found)
                 continue
-            at, earlier = first[item.path]
-            items[at] = _one_of(items[at], item, earlier, found)
-    claimed = set(first)
-    beside_only = {path for path in own if path not in claimed}
-    items += [own[path] for path in own if path in beside_only]
-    for path in texts:
-        extra = [
-            text
-            for text in texts[path][1:]
-            if text.suffix.lower() in (".txt", ".lab")
-            and text.suffix.lower() != texts[path][0].suffix.lower()
-        ]
-        if path in beside_only:
-            items += [
-                Item(id=safe_id(text.stem), source=_relative(text, recordings.folder)).refused(
-                    "duplicate_id", "another text lies beside the same recording"
-                )
-                for text in extra
-            ]
+            path = item.path
+            if path is not None:
+                first.setdefault(path, (at, found))
+                near = own.get(path)
+                if near is not None and near.text and item.reason in _LACKING:
+                    item = replace(near, speaker=item.speaker)
+                elif near is not None and near.text and item.text and not _agree(near.text, item.text):
+                    other.append(texts[path][0])
+            items.append(item)
     if other:
-        names = ", ".join(sorted(_relative(path, recordings.folder) for path in other)[:3])
-        notes.append(
-            f"{len(other)} texts beside recordings differ from {lists[0].name}, which was followed: {names}."
-        )
-    return items, claimed | beside_only
+        shown = ", ".join(_relative(path, recordings.folder) for path in sorted(other)[:3])
+        notes.append(f"{len(other)} texts beside differ from {lists[0].name}, which was followed: {shown}.")
+    for path, item in own.items():
+        if path not in first:
+            items += [item, *_second_texts(texts[path], recordings.folder)]
+    return items, set(first) | set(own)
+
+
+def _second_texts(files: Sequence[Path], folder: Path) -> Iterator[Item]:
+    """Refusals for texts of another kind beside a recording that has one: `a.lab` beside `a.txt`."""
+    for path in files[1:]:
+        if path.suffix.lower() in (".txt", ".lab") and path.suffix.lower() != files[0].suffix.lower():
+            item = Item(id=safe_id(path.stem), source=_relative(path, folder))
+            yield item.refused("duplicate_id", "another text lies beside the same recording")
 
 
 def _agree(some: str, other: str) -> bool:
@@ -316,7 +311,7 @@ def _one_of(item: Item, other: Item, earlier: List, later: List) -> Item:
             f"{earlier.name} and {later.name} give other {said} for {item.source}: name the one to follow, "
             f"as in `prepare {later.path}`."
         )
-    if other.text and item.reason in ("phonemes_given", "no_text"):
+    if other.text and item.reason in _LACKING:
         return other
     return item
 
