@@ -185,12 +185,12 @@ def _columns(layout: _Layout) -> tuple[dict[str, int] | None, int]:
         return {"id": 0, "text": 1}, 2
     cells = [row.cells for row in layout.rows if len(row.cells) > 1]
     if not cells:
-        return {"id": layout.id, "text": 1 - min(layout.id, 1)}, 2
+        return {"id": layout.id, "text": 1 - min(layout.id, 1)}, max(2, layout.id + 1)
     cells = _without_empty_ends(cells)
     width, share = common_width(cells)
     whole = {"id": layout.id, "text": layout.id + 1}
     if width <= 2:
-        return {"id": layout.id, "text": 1 - min(layout.id, 1)}, 2
+        return {"id": layout.id, "text": 1 - min(layout.id, 1)}, max(2, layout.id + 1)
     wide = [row for row in cells if len(row) == width][:_SAMPLE]
     separator = layout.reading.delimiter
     punctuation = separator in ",;" or _blanks_tell(wide, layout.id)
@@ -225,7 +225,10 @@ def _items(layout: _Layout, path: Path, name: str, recordings: Recordings) -> tu
     claimed: set[Path] = set()
     for row in layout.rows:
         where = f"{name}:{row.line}"
-        identity = _cell(row, layout.id)
+        if roles is not None and roles["id"] > roles.get("text", 0) and len(row.cells) > width:
+            seen[roles["id"]].update(filter(recordings.known, map(str.strip, row.cells[-width:])))
+        cells = None if roles is None else _fitted(row, roles, width, layout.reading.delimiter, seen)
+        identity = _cell(row if cells is None else replace(row, cells=cells), layout.id)
         item = Item(id=bare(identity), source=where, origin=name)
         match = recordings.find(identity, path.parent) if identity else None
         if match is not None and match.path is not None:
@@ -233,7 +236,6 @@ def _items(layout: _Layout, path: Path, name: str, recordings: Recordings) -> tu
             claimed.add(match.path)
             relative = match.path.relative_to(recordings.folder).as_posix()
             item = replace(item, source=relative, path=match.path)
-        cells = _fitted(row, roles, width, layout.reading.delimiter, seen)
         broken = next(filter(BROKEN.search, row.cells), None)
         if broken is not None:
             items.append(item.refused("non_utf8", f"{where}: {_broken(broken)}: save the file as UTF-8"))
@@ -271,32 +273,31 @@ def _item(item: Item, where: str, cells: Sequence[str], roles: dict[str, int], m
 
 
 def _fitted(
-    row: Row, roles: dict[str, int] | None, width: int, delimiter: str, seen: dict[int, set[str]]
+    row: Row, roles: dict[str, int], width: int, delimiter: str, seen: dict[int, set[str]]
 ) -> tuple[str, ...] | None:
-    """The cells of a row, those of a text that its own separators cut put together; None if unclear."""
+    """The cells of a row, those of a text that its own separators cut put together; None if unclear.
+
+    `seen` are the values that each column has in rows of the right width.
+    """
     cells = row.cells
     while len(cells) > width and not cells[-1].strip():
         cells = cells[:-1]
     over = len(cells) - width
-    if roles is None or over == 0:
-        return cells
+    text = roles.get("text", roles.get("normalised", 1))
     if over < 0:
         # A last column may be left out, as long as what is there stands where it should.
-        lacking = [role for role, at in roles.items() if at >= len(cells)]
-        return (
-            cells if not {"text", "id"} & set(lacking) and roles["text"] == min(1, len(cells) - 1) else None
-        )
-    text = roles.get("text", roles.get("normalised", 1))
-    if "normalised" in roles and "text" in roles:
+        there = max(text, roles["id"]) < len(cells) and text == min(1, len(cells) - 1)
+        return cells if there else None
+    if over == 0:
+        return cells
+    if ("normalised" in roles and "text" in roles) or text >= width:
         return None
     joined = (*cells[:text], delimiter.join(cells[text : text + over + 1]), *cells[text + over + 1 :])
     # What stands behind the text must be what stands there in other rows.
     behind = [at for at in roles.values() if at > text]
-    if any(joined[at].strip() not in seen.get(at, set()) for at in behind) or (
-        text < width - 1 and not behind
-    ):
+    if text < width - 1 and not behind:
         return None
-    return joined if roles["id"] not in range(text, text + over + 1) else None
+    return joined if all(joined[at].strip() in seen[at] for at in behind) else None
 
 
 def _unclear(row: Row, roles: dict[str, int] | None, width: int) -> str:
