@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import random
 import re
 import tomllib
@@ -53,6 +54,77 @@ def test_lists(tmp_path: Path, case: dict[str, Any]) -> None:
     for name, language in case.get("languages", {}).items():
         assert by_source[name].language == language
     assert re.search(case.get("notes", ""), "\n".join(getattr(sources, "notes", [])))
+
+
+TEXTS = [
+    "Well, yes; and no.",
+    'He said "no, never", twice.',
+    "It's late, isn't it?",
+    "One | two.",
+    "A colon: then words.",
+    "Plain words",
+    '"Quoted," she said.',
+    "Tabs are\trare.",
+    "Fish & chips, $5 = five dollars",
+    "1999",
+]
+DIALECTS = [
+    ({"delimiter": delimiter, "quoting": quoting, **more}, columns, header)
+    for delimiter in ",;\t|"
+    for quoting, more in [
+        (csv.QUOTE_MINIMAL, {}),
+        (csv.QUOTE_ALL, {}),
+        (csv.QUOTE_NONNUMERIC, {}),
+        (csv.QUOTE_ALL, {"quotechar": "'"}),
+        (csv.QUOTE_MINIMAL, {"doublequote": False, "escapechar": "\\"}),
+        (csv.QUOTE_NONE, {"escapechar": "\\", "quotechar": None}),
+    ]
+    for columns in [
+        "id text",
+        "id text speaker",
+        "id speaker text",
+        "id speaker language text",
+        "speaker id text",
+    ]
+    for header in (False, True)
+]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_whatever_a_table_is_written_with_is_read_back(tmp_path: Path, end: str) -> None:
+    """Every way in which Python's csv (and so pandas) writes a table gives the same texts, whole."""
+    names = [f"c{number:02d}" for number in range(len(TEXTS))]
+    for name in names:
+        (tmp_path / f"{name}.wav").write_bytes(b"RIFF")
+    wrong = []
+    for options, columns, header in DIALECTS:
+        rows = [columns.split()] if header else []
+        for number, (name, text) in enumerate(zip(names, TEXTS, strict=True)):
+            cells = {
+                "id": f"{name}.wav",
+                "text": text,
+                "language": "en",
+                "speaker": ["ann", "bo"][number % 2],
+            }
+            rows.append([cells[column] for column in columns.split()])
+        with (tmp_path / "data.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file, lineterminator=end, **options).writerows(rows)
+        try:
+            items = discover(tmp_path).items
+        except VoicewrightError as error:
+            wrong.append((options, columns, header, str(error)))
+            continue
+        read = {item.source: (item.text, item.speaker) for item in items}
+        speakers = "speaker" in columns
+        right = {
+            f"{name}.wav": (text, ["ann", "bo"][number % 2] if speakers else None)
+            for number, (name, text) in enumerate(zip(names, TEXTS, strict=True))
+        }
+        if read != right:
+            wrong.append(
+                (options, columns, header, [(k, read.get(k)) for k in right if read.get(k) != right[k]])
+            )
+    assert not wrong, f"{len(wrong)} of {len(DIALECTS)}: {wrong[:6]}"
 
 
 def test_no_bytes_stop_a_list_with_anything_but_a_sentence(tmp_path: Path) -> None:

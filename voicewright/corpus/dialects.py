@@ -34,11 +34,10 @@ _MARKS = (
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a list: where it stands, its cells, and whether a cell was in quotes."""
+    """One line of a list: where it stands, and its cells."""
 
     line: int
     cells: tuple[str, ...]
-    quoted: bool = False
 
 
 @dataclass(frozen=True)
@@ -125,20 +124,25 @@ def _tables(text: str, lines: Sequence[tuple[int, str]], delimiter: str, rank: i
         cells = (
             (n, [cell.replace("\\" + delimiter, delimiter) for cell in cut.split(line)]) for n, line in lines
         )
-        yield Reading(tuple(Row(n, tuple(row)) for n, row in cells), rank + 3, delimiter)
+        yield Reading(tuple(Row(n, tuple(row)) for n, row in cells), rank - 1, delimiter)
     for quote in ('"', "'"):
         if not re.search(rf"(?:^|{re.escape(delimiter)})[ ]?{quote}", text, re.MULTILINE):
             continue
         # In lists of | and tabs a quotation mark is mostly the text's own; in those of spreadsheets never.
         for escape in (None, "\\") if "\\" + quote in text else (None,):
             read = _reader(delimiter, quote, escape)
-            whole = _whole(text, read, quote)
+            whole = _whole(text, read)
             first = delimiter in ",;" or _needs_quotes(whole or (), literal.rows, delimiter, quote)
             shift = (0 if quote == '"' else 1) if first else 6
             if whole is not None:
                 yield Reading(whole, rank + shift, delimiter)
-            by_line = tuple(Row(n, *_line(line, read, delimiter, quote)) for n, line in lines)
-            yield Reading(by_line, rank + shift, delimiter)
+            by_line = [_line(line, read) for _, line in lines]
+            rows = tuple(
+                Row(n, tuple(line.split(delimiter)) if cells is None else cells)
+                for (n, line), cells in zip(lines, by_line, strict=True)
+            )
+            # Lines whose quotes do not close keep them; a form without such lines is likelier.
+            yield Reading(rows, rank + shift + 2 * any(cells is None for cells in by_line), delimiter)
     yield literal
 
 
@@ -160,7 +164,7 @@ def _reader(delimiter: str, quote: str, escape: str | None) -> _Read:
     return read
 
 
-def _whole(text: str, read: _Read, quote: str) -> tuple[Row, ...] | None:
+def _whole(text: str, read: _Read) -> tuple[Row, ...] | None:
     """The text as one table, whose quoted texts may hold line ends; None where its quotes do not close."""
     source = read(io.StringIO(text, newline=""))
     rows = []
@@ -169,19 +173,19 @@ def _whole(text: str, read: _Read, quote: str) -> tuple[Row, ...] | None:
         for cells in source:
             number = getattr(source, "line_num", line)
             if any(cell.strip() for cell in cells):
-                rows.append(Row(line, tuple(cells), quote in text))
+                rows.append(Row(line, tuple(cells)))
             line = number + 1
     except csv.Error:
         return None
     return tuple(rows)
 
 
-def _line(line: str, read: _Read, delimiter: str, quote: str) -> tuple[tuple[str, ...], bool]:
-    """The cells of one line; where its quotes do not close, they are the text's own."""
+def _line(line: str, read: _Read) -> tuple[str, ...] | None:
+    """The cells of one line; None where its quotes do not close."""
     try:
-        return tuple(next(read([line]))), quote in line
+        return tuple(next(read([line])))
     except (csv.Error, StopIteration):
-        return tuple(line.split(delimiter)), False
+        return None
 
 
 def _needs_quotes(rows: Sequence[Row], literal: Sequence[Row], delimiter: str, quote: str) -> bool:

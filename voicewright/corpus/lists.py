@@ -254,6 +254,7 @@ def _items(layout: _Layout, path: Path, name: str, recordings: Recordings) -> tu
 def _item(item: Item, where: str, cells: Sequence[str], roles: dict[str, int], missing: str) -> Item:
     cell = {role: cells[at].strip() if at < len(cells) else "" for role, at in roles.items()}
     text = " ".join((cell.get("normalised") or cell.get("text") or "").split("\n")).strip()
+    text = re.sub(r"\\([\"'])", r"\1", text)  # nobody says a backslash before a quotation mark
     if not text:
         return item.refused("no_text", f"{where} has an empty text")
     if item.path is None:
