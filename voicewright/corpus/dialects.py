@@ -22,6 +22,7 @@ BROKEN = re.compile(r"[\udc80-\udcff]")
 _TABLES = ("|", "\t", ";", ",")
 _PAIRS = (":", "||", "::", "=>", "->", "=", "~", "^", "#")
 _BLANK = re.compile(r"[ \t\u3000]+")
+_QUOTED = re.compile(r'"([^"]*+)"[ \t]+"(.*)"')
 _FESTIVAL = re.compile(r'\(\s*(\S+)\s+"((?:[^"\\]|\\.)*+)"\s*\)')
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -109,8 +110,13 @@ def readings(text: str) -> Iterator[Reading]:
         if delimiter in text:
             rows = (Row(number, tuple(line.split(delimiter, 1))) for number, line in lines)
             yield Reading(tuple(rows), 60 + place, delimiter, splits=True, loose=True)
-    rows = (Row(number, tuple(_BLANK.split(line.strip(), 1))) for number, line in lines)
+    rows = (Row(number, _at_blank(line.strip())) for number, line in lines)
     yield Reading(tuple(rows), 90, " ", splits=True, loose=True)
+
+
+def _at_blank(line: str) -> tuple[str, ...]:
+    quoted = _QUOTED.fullmatch(line)
+    return quoted.groups() if quoted else tuple(_BLANK.split(line, maxsplit=1))
 
 
 def _lines(text: str) -> str:

@@ -15,7 +15,18 @@ from voicewright.corpus.items import BESIDE, Item, fold, plain_words, tables
 from voicewright.corpus.lists import List
 from voicewright.corpus.pairing import Recordings
 
-_BESIDE = (".normalized.txt", ".normalised.txt", ".txt", ".lab", ".trn", ".json", ".original.txt")
+_BESIDE = (
+    ".normalized.txt",
+    ".normalised.txt",
+    ".txt",
+    ".lab",
+    ".trn",
+    ".text",
+    ".transcript",
+    ".transcription",
+    ".json",
+    ".original.txt",
+)
 """What a recording's own text may be called, the best first."""
 _SPEAKERS = (
     re.compile(r"(?:^|/)by_book/(?:female|male|mix)/([^/]+)/"),  # M-AILABS

@@ -22,6 +22,7 @@ _FORMAT = re.compile(
 _LOSSLESS = ("wav", "flac", "wave", "aiff", "aif", "w64", "rf64", "caf")
 _LONGEST = 4096
 """Characters of a path."""
+_AROUND = " \t\n\r\f\v\xa0\u3000\ufeff\u200b\u200c\u200d\u200e\u200f\"'`“”‘’«»„"
 _MICROPHONE = re.compile(r"[_-]mic(\d)$", re.IGNORECASE)
 """VCTK 0.92 has each sentence twice, by two microphones."""
 
@@ -76,26 +77,23 @@ class Recordings:
 
     def known(self, cell: str) -> bool:
         """Whether some recording may be meant; quick, and without a look at folders."""
-        cell = cell.strip()
-        if not cell or len(cell) > _LONGEST:
-            return False
-        last = fold(cell.replace("\\", "/").rpartition("/")[2])
-        return (
-            last in self._by_name
-            or fold(bare(last)) in self._by_name
-            or cell in self.aliases
-            or fold(cell) in self._by_name
-            or (cell.startswith("file://") and fold(_parts(cell)[-1:][0]) in self._by_name)
-            or (_is_number(cell) and int(cell) in self._numbers)
-        )
+        return any(map(self._known, _spellings(cell)))
+
+    def _known(self, cell: str) -> bool:
+        if cell in self.aliases or fold(cell) in self._by_name:
+            return True
+        last = cell.replace("\\", "/").rpartition("/")[2]
+        names = {fold(name) for name in (last, bare(last), _shortened(last))}
+        return not names.isdisjoint(self._by_name) or (_is_number(cell) and int(cell) in self._numbers)
 
     def find(self, name: str, base: Path | None = None) -> Match:
         """The one recording that `name` means in a list that lies in the folder `base`."""
         if name in self.aliases:
             return Match(self.aliases[name])
         below = base.relative_to(self.folder).parts if base is not None and base != self.folder else ()
-        for parts in dict.fromkeys(((name,), _parts(name))):
-            found = self._by_parts(parts, below) if len(name) <= _LONGEST else []
+        ways = (way for spelt in _spellings(name) for way in ((spelt,), _parts(spelt)))
+        for parts in dict.fromkeys(ways):
+            found = self._by_parts(parts, below)
             if len(found) == 1:
                 return Match(found[0].path)
             if found:
@@ -167,9 +165,16 @@ def _shortened(name: str) -> str:
     return stem if dot and extension.isalpha() and len(extension) <= 5 else name
 
 
+def _spellings(name: str) -> tuple[str, ...]:
+    """A name as it stands, without quotation marks and signs of no width around it, and read as an address."""
+    if not name or len(name) > _LONGEST:
+        return ()
+    plain = name.strip(_AROUND)
+    address = unquote(plain.removeprefix("file://"))
+    return tuple(spelt for spelt in dict.fromkeys((name.strip(), plain, address)) if spelt)
+
+
 def _parts(name: str) -> tuple[str, ...]:
-    if name.startswith("file://"):
-        name = unquote(name[7:])
     parts = [part for part in re.sub(r"^[A-Za-z]:", "", name).replace("\\", "/").split("/") if part]
     return tuple(part for part in parts if part not in (".", ".."))
 

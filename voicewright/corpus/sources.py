@@ -73,8 +73,7 @@ def discover(
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
     if source.is_file() and _is_audio(source):
-        item = Item(id=safe_id(source.stem), source=source.name, path=source)
-        return _sources(source.parent, [], [item], transcribe == "never", "it has no text", [])
+        return _single(source, transcribe)
     found = _look(source if source.is_dir() else source.parent, out)
     recordings = Recordings(found.folder, found.audio)
     notes = _strangers(found)
@@ -116,6 +115,19 @@ def discover(
         both = with_folder_speakers(items + loose, recordings)
         items, loose = both[: len(items)], both[len(items) :]
     return _sources(found.folder, items, loose, refuse, lacking, notes)
+
+
+def _single(source: Path, transcribe: Transcribe) -> Sources:
+    """One recording, with its text where a file beside it or a list in its folder has one."""
+    folder = source.parent
+    recordings = Recordings(folder, [source])
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not _is_audio(path)]
+    own = beside(recordings, [source], [path for path in files if not path.name.startswith(".")])
+    notes: list[str] = []
+    items, _ = _merged(_lists(recordings, own.rest)[0], dict(own.texts), recordings, notes)
+    items = [item for item in items if item.path == source][:1]
+    loose = [] if items else [_loose(source, folder)]
+    return _sources(folder, items, loose, transcribe == "never", "it has no text", notes)
 
 
 def _sources(
