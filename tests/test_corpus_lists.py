@@ -186,3 +186,13 @@ def test_no_bytes_stop_a_list_with_anything_but_a_sentence(tmp_path: Path) -> No
         assert len({item.id for item in sources.items if item.reason is None}) == len(
             [item for item in sources.items if item.reason is None]
         )
+
+
+def test_a_link_that_leads_up_from_a_linked_folder_is_not_followed(tmp_path: Path) -> None:
+    (tmp_path / "far/wavs").mkdir(parents=True)
+    (tmp_path / "set").mkdir()
+    for name in ("far/wavs/a1.wav", "far/other.wav"):
+        (tmp_path / name).write_bytes(b"RIFF")
+    (tmp_path / "far/wavs/up").symlink_to("..")
+    (tmp_path / "set/wavs").symlink_to("../far/wavs")
+    assert [item.source for item in discover(tmp_path / "set").untranscribed] == ["wavs/a1.wav"]

@@ -13,12 +13,15 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from voicewright.corpus.columns import by_header
 
 BROKEN = re.compile(r"[\udc80-\udcff]")
 """What stands for a byte that is not UTF-8."""
+_HEAD = 1 << 16
+_LARGEST = 1 << 30
 _TABLES = ("|", "\t", ";", ",")
 _PAIRS = (":", "||", "::", "=>", "->", "=", "~", "^", "#")
 _BLANK = re.compile(r"[ \t\u3000]+")
@@ -56,6 +59,18 @@ class Reading:
     splits: bool = False
     loose: bool = False
     """Prose may look like it: blanks or colons separate."""
+
+
+def contents(path: Path) -> str | None:
+    """The text of a file; None where it holds none, or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            head = file.read(_HEAD)
+            if decode(head) is None or path.stat().st_size > _LARGEST:
+                return None
+            return decode(head + file.read())
+    except OSError:
+        return None
 
 
 def decode(data: bytes) -> str | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from voicewright.corpus.columns import by_header, is_phonemes
-from voicewright.corpus.dialects import BROKEN, decode
+from voicewright.corpus.dialects import BROKEN, contents, decode
 from voicewright.corpus.items import BESIDE, Item, fold, plain_words, tables
 from voicewright.corpus.lists import List
 from voicewright.corpus.pairing import Recordings
@@ -61,7 +61,7 @@ def beside(recordings: Recordings, audio: Sequence[Path], files: Sequence[Path])
             rest.append(path)
             continue
         ending = max(fits, key=len)
-        if ending == ".json" and not _json_text(decode(path.read_bytes()) or ""):
+        if ending == ".json" and not _json_text(contents(path) or ""):
             rest.append(path)
             continue
         rank, stem = _BESIDE.index(ending), path.name[: -len(ending)]
@@ -135,7 +135,7 @@ def named_by_tables(recordings: Recordings, files: Sequence[Path]) -> dict[str, 
     for path in files:
         if path.name not in ("wav.scp", "utt2spk"):
             continue
-        text = decode(path.read_bytes()) or ""
+        text = contents(path) or ""
         for line in text.split("\n"):
             name, _, value = line.strip().partition(" ")
             if path.name == "utt2spk" and value:

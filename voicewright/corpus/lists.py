@@ -13,12 +13,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voicewright.corpus.columns import by_header, common_width, guess, is_phonemes, language_of, no_texts
-from voicewright.corpus.dialects import BROKEN, Reading, Row, decode, readings
+from voicewright.corpus.dialects import BROKEN, Reading, Row, contents, readings
 from voicewright.corpus.items import Item, plain_words, tables
 from voicewright.corpus.pairing import Recordings, bare
 from voicewright.errors import VoicewrightError
 
-_LARGEST = 1 << 30
 _SAMPLE = 4000
 """Rows that decide how a list is read."""
 
@@ -61,7 +60,7 @@ def read_list(path: Path, recordings: Recordings, force: bool = False) -> List |
 
     Raises VoicewrightError for a list that was forced and cannot be read.
     """
-    text = _text(path)
+    text = contents(path)
     if text is None:
         if force:
             raise VoicewrightError(f"{path} is neither a recording nor a list that can be read (UTF-8 text).")
@@ -83,15 +82,6 @@ def read_list(path: Path, recordings: Recordings, force: bool = False) -> List |
     if not force and not any(item.text or item.reason == "phonemes_given" for item in items if item.path):
         return None
     return List(path, name, tuple(_without_duplicates(items)), frozenset(claimed), layout.header)
-
-
-def _text(path: Path) -> str | None:
-    try:
-        if path.stat().st_size > _LARGEST:
-            return None
-        return decode(path.read_bytes())
-    except OSError as error:
-        raise VoicewrightError(f"{path} cannot be read: {error.strerror or error}.") from error
 
 
 def _best(text: str, recordings: Recordings, path: Path) -> _Layout | None:

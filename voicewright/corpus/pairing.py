@@ -166,7 +166,7 @@ def _shortened(name: str) -> str:
 
 
 def _spellings(name: str) -> tuple[str, ...]:
-    """A name as it stands, without quotation marks and signs of no width around it, and read as an address."""
+    """A name as it stands, without quotation marks and signs of no width, and read as an address."""
     if not name or len(name) > _LONGEST:
         return ()
     plain = name.strip(_AROUND)

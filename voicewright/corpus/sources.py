@@ -153,11 +153,12 @@ def _look(folder: Path, out: Path | None) -> _Found:
     files: list[Path] = []
     seen: set[Path] = set()
     for parent, folders, names in os.walk(folder, followlinks=True):
+        here = Path(parent).resolve()
         kept = []
         for name in sorted(folders):
             real = Path(parent, name).resolve()
-            linked = Path(parent, name).is_symlink()
-            circle = linked and (real == top or real in top.parents or top in real.parents)
+            around = real in (here, top, *here.parents) or top in real.parents
+            circle = around and Path(parent, name).is_symlink()
             if name.startswith((".", "__MACOSX")) or real == skip or real in seen or circle:
                 continue
             seen.add(real)
