@@ -84,7 +84,8 @@ class Recordings:
             return True
         last = cell.replace("\\", "/").rpartition("/")[2]
         names = {fold(name) for name in (last, bare(last), _shortened(last))}
-        return not names.isdisjoint(self._by_name) or (_is_number(cell) and int(cell) in self._numbers)
+        named = any(name in self._by_name for name in names)
+        return named or (_is_number(cell) and int(cell) in self._numbers)
 
     def find(self, name: str, base: Path | None = None) -> Match:
         """The one recording that `name` means in a list that lies in the folder `base`."""
