@@ -22,7 +22,7 @@ META = "corpus.yaml"
 AUDIO = "audio"
 
 REASONS: dict[str, str] = {
-    "bad_row": "the line of the metadata file is not `id|text`",
+    "bad_row": "the line of the list is not `id|text`, or its columns cannot be told apart",
     "clipped": "too many samples stand at full scale",
     "decoder_crash": "decoding the file ended the process that tried",
     "duplicate_id": "another clip has this id",
@@ -31,6 +31,7 @@ REASONS: dict[str, str] = {
     "no_speech": "nothing in the recording sounds like speech",
     "no_text": "no text was found for the recording, or nothing in it can be spoken",
     "non_utf8": "the text is not UTF-8",
+    "phonemes_given": "the text is written in phonetic letters, not in words",
     "silent": "the recording is silent",
     "text_audio_mismatch": "text and recording do not have the same length of speech",
     "too_long": "the clip is longer than training takes",

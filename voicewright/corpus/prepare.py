@@ -25,7 +25,7 @@ from voicewright.corpus.pool import Crashed, spread
 from voicewright.corpus.recordings import PIECES, Cutter
 from voicewright.corpus.segment import Cutting, Detector
 from voicewright.corpus.sources import Item, Transcribe, discover
-from voicewright.corpus.summary import Summary, render
+from voicewright.corpus.summary import Summary, origins, render
 from voicewright.corpus.transcribe import RATE as RECOGNISER_RATE
 from voicewright.corpus.transcribe import RecogniserName, build, choose
 from voicewright.errors import UsageError, VoicewrightError
@@ -83,7 +83,7 @@ def prepare(
     reader: Reader | None = None,
     progress: Progress | None = None,
 ) -> Summary:
-    """Make a corpus in `out` from the recordings in `source` (a folder, a metadata file or one recording).
+    """Make a corpus in `out` from the recordings in `source` (a folder, a list or one recording).
 
     `speaker` names whoever the metadata does not name (default: the folder's name); `licence` and `consent`
     are recorded. `transcribe` and `recogniser`: see `discover` and `transcribe.choose`. An interrupted run,
@@ -94,7 +94,7 @@ def prepare(
     tell = progress or (lambda *_: None)
     front = reader or Frontend(language, lexicon)
     _claim(source, out)
-    sources = discover(source, out, transcribe)
+    sources = discover(source, out, transcribe, speaker)
     settings = ClipSettings(out, language, speaker or sources.folder.resolve().name, limits or Limits())
     workers = workers or os.cpu_count() or 1
     items = list(sources.items)
@@ -123,6 +123,8 @@ def prepare(
         speakers=dict(sorted(speakers.items())),
         resumed=resumed,
         coverage=survey(accepted, language, front),
+        texts=origins(accepted, items),
+        notes=sources.notes,
     )
     _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused)
     if not accepted:

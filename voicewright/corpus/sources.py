@@ -1,142 +1,192 @@
 """What there is to prepare: recordings and texts found in a folder and paired. Reads no audio.
 
-Three layouts are known: a metadata file (`id|text`, `id|raw|normalised`, `id|text|speaker`,
-`id|speaker|text`, or comma- or tab-separated with a header line), a `.txt` or `.lab` beside each recording,
-and recordings alone.
+Texts come from lists (`lists.py`), from a file for each recording (`layouts.py`), or are left to a
+recogniser; given texts are never passed over without a word.
 """
 
 from __future__ import annotations
 
-import csv
-import hashlib
+import mimetypes
 import os
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
 from voicewright.audio.files import EXTENSIONS
-from voicewright.corpus.manifest import Transcript
+from voicewright.corpus.items import Item, fold, plain_words, safe_id, tables
+from voicewright.corpus.layouts import (
+    beside,
+    heard_lists,
+    named_by_tables,
+    text_of,
+    with_folder_speakers,
+    without_times,
+)
+from voicewright.corpus.lists import List, listlike, read_list
+from voicewright.corpus.pairing import Recordings, composed
 from voicewright.errors import VoicewrightError
+
+__all__ = ["Item", "Sources", "Transcribe", "discover", "safe_id"]
 
 Transcribe = Literal["auto", "always", "never"]
 
-METADATA_NAMES = ("metadata.csv", "metadata.tsv", "metadata.txt")
-_TEXTS = (".txt", ".lab")
-_NOT_TEXTS = frozenset(
-    [
-        *("readme", "license", "licence", "copying", "notice", "speakers", "credits"),
-        *("changelog", "authors", "requirements", "metadata"),
-    ]
-)
-_COLUMNS = {
-    "id": ("id", "file", "file_name", "filename", "audio", "audio_file", "path", "clip", "wav"),
-    "text": ("text", "transcription", "transcript", "sentence", "raw", "raw_text"),
-    "normalised": (
-        "normalised",
-        "normalized",
-        "normalised_text",
-        "normalized_text",
-        "normalized_transcription",
-    ),
-    "speaker": ("speaker", "speaker_id", "speaker_name", "client_id"),
-}
-
-
-@dataclass(frozen=True)
-class Item:
-    """One thing found, which becomes one line of the manifest or of the quarantine."""
-
-    id: str
-    source: str
-    """Relative path of the recording, or `metadata.csv:12` where there is none."""
-    path: Path | None = None
-    text: str | None = None
-    speaker: str | None = None
-    reason: str | None = None
-    """Already refused, with this code."""
-    detail: str = ""
-    transcript: Transcript = "given"
-
-    def refused(self, reason: str, detail: str) -> Item:
-        return replace(self, reason=reason, detail=detail)
+_METADATA = frozenset(["metadata.csv", "metadata.tsv", "metadata.txt"])
+"""Lists whatever they hold: lines that name nothing are refused one by one."""
+_LACKING = ("phonemes_given", "no_text")
+"""Refusals of a line for which a text from elsewhere may stand."""
+_MANY = 8
+"""Lists that are named one by one where it is said whose texts were taken."""
 
 
 @dataclass(frozen=True)
 class Sources:
-    """`items` have a text or a reason; `untranscribed` are recordings in a folder without any text."""
+    """`items` have a text or a reason; `untranscribed` are recordings in a folder without any text.
+
+    `notes` are sentences on what was found and not taken.
+    """
 
     folder: Path
     items: tuple[Item, ...]
     untranscribed: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
 
 
-def discover(source: Path, out: Path | None = None, transcribe: Transcribe = "auto") -> Sources:
-    """Find what there is to prepare in a folder, metadata file or single recording; `out` is left alone.
+@dataclass(frozen=True)
+class _Found:
+    folder: Path
+    audio: tuple[Path, ...]
+    files: tuple[Path, ...]
+
+
+def discover(
+    source: Path, out: Path | None = None, transcribe: Transcribe = "auto", speaker: str | None = None
+) -> Sources:
+    """Find what there is to prepare in a folder, list or single recording; `out` is left alone.
 
     Recordings without a text are for transcribing when no recording of the folder has one (`auto`), or
-    `always`, or `never`; otherwise they are refused with `no_text`. Raises VoicewrightError when there is
-    neither a recording nor a text.
+    `always`, or `never`; otherwise they are refused with `no_text`. Where a `speaker` is named, folders name
+    none. Raises VoicewrightError when there is neither a recording nor a text, when lists contradict one
+    another, and when a recogniser's words would take the place of given texts that cannot be read.
     """
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
     if source.is_file() and _is_audio(source):
-        item = Item(id=safe_id(source.stem), source=source.name, path=source)
-        return _sources(source.parent, [], [item], transcribe == "never", "it has no text")
-    folder = source if source.is_dir() else source.parent
-    files = sorted(_walk(folder, out))
-    audio = [path for path in files if _is_audio(path)]
-    metadata = source if source.is_file() else next(filter(Path.is_file, _candidates(folder)), None)
-    if metadata is not None:
-        items, claimed = _from_metadata(metadata, folder, audio)
-        lacking = f"{metadata.name} has no line for it"
-        refuse = transcribe != "always"
+        return _single(source, transcribe)
+    found = _look(source if source.is_dir() else source.parent, out)
+    recordings = Recordings(found.folder, found.audio)
+    notes = _strangers(found)
+    if source.is_file():
+        lists, texts = [_named(source, recordings)], {}
+        rest: list[Path] = []
     else:
-        items, claimed = _from_sidecars(folder, files, audio)
-        lacking = "no .txt or .lab lies beside it"
-        refuse = transcribe == "never" or (transcribe == "auto" and bool(claimed))
-    loose = [_loose(path, folder) for path in audio if path not in claimed]
+        own = beside(recordings, found.audio, found.files)
+        texts = dict(own.texts)
+        lists, rest = _lists(recordings, own.rest)
+        lists, unheard = heard_lists(lists)
+        notes += [f"{found.name} is not taken: its recordings were not confirmed." for found in unheard]
+        rest = [path for path in rest if path not in {found.path for found in unheard}]
+    items, claimed = _merged(lists, texts, recordings, notes)
+    orphans = [path for path in rest if _is_text(path)]
+    if lists and orphans:
+        name = _relative(orphans[0], found.folder)
+        notes.append(
+            f"{len(orphans)} files of texts belong to no recording: {name}{' …' if orphans[1:] else ''}"
+        )
+    refused = [] if lists else [_orphan(path, found.folder) for path in orphans]
+    twins = [_twin(path, recordings, claimed) for path in found.audio if path not in claimed]
+    items += [item for item in refused + twins if item is not None]
+    claimed |= {item.path for item in items if item.path is not None}
+    loose = [_loose(path, found.folder) for path in found.audio if path not in claimed]
     if not items and not loose:
-        raise VoicewrightError(f"{source} holds neither recordings nor texts: name a folder with recordings.")
-    return _sources(folder, items, loose, refuse, lacking)
+        hint = f" {notes[0]}" if notes else ""
+        raise VoicewrightError(
+            f"{source} holds neither recordings nor texts: name a folder with recordings.{hint}"
+        )
+    given = bool(lists) or bool(texts)
+    unread = [path for path in rest if _unreadable(path, found)]
+    if unread and loose and not given and transcribe == "auto":
+        raise VoicewrightError(_cannot_read(unread, found))
+    notes += [f"{_relative(path, found.folder)} may hold texts, and was not read." for path in unread]
+    refuse = transcribe == "never" or (transcribe == "auto" and given)
+    lacking = f"{lists[0].name} has no line for it" if lists else "no .txt or .lab lies beside it"
+    if speaker is None:
+        both = with_folder_speakers(items + loose, recordings)
+        items, loose = both[: len(items)], both[len(items) :]
+    return _sources(found.folder, items, loose, refuse, lacking, notes)
 
 
-def _sources(folder: Path, items: list[Item], loose: list[Item], refuse: bool, lacking: str) -> Sources:
+def _single(source: Path, transcribe: Transcribe) -> Sources:
+    """One recording, with its text where a file beside it or a list in its folder has one."""
+    folder = source.parent
+    recordings = Recordings(folder, [source])
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not _is_audio(path)]
+    own = beside(recordings, [source], [path for path in files if not path.name.startswith(".")])
+    notes: list[str] = []
+    items, _ = _merged(_lists(recordings, own.rest)[0], dict(own.texts), recordings, notes)
+    items = [item for item in items if item.path == source][:1]
+    loose = [] if items else [_loose(source, folder)]
+    return _sources(folder, items, loose, transcribe == "never", "it has no text", notes)
+
+
+def _sources(
+    folder: Path, items: list[Item], loose: list[Item], refuse: bool, lacking: str, notes: Sequence[str]
+) -> Sources:
     if refuse:
         detail = f"{lacking}: add its text, or have it transcribed"
         items, loose = items + [item.refused("no_text", detail) for item in loose], []
     together = _unique(items + loose)
-    return Sources(folder, tuple(together[: len(items)]), tuple(together[len(items) :]))
+    return Sources(folder, tuple(together[: len(items)]), tuple(together[len(items) :]), tuple(notes))
 
 
-def safe_id(text: str) -> str:
-    """A file name for any id: letters, digits, `.`, `_`, `-`; others replaced, and a hash added then."""
-    plain = re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip(".-")[:100]
-    if plain and plain == text:
-        return plain
-    mark = hashlib.blake2b(text.encode("utf-8", "surrogateescape"), digest_size=4).hexdigest()
-    return f"{plain}-{mark}" if plain else mark
+# --- files
 
 
-def _candidates(folder: Path) -> Iterable[Path]:
-    return (folder / name for name in METADATA_NAMES)
+def _look(folder: Path, out: Path | None) -> _Found:
+    """Every file of a folder. Folders that the user linked into it are the user's own and belong to it.
 
-
-def _walk(folder: Path, out: Path | None) -> Iterable[Path]:
+    A link that leads back to where the walk has been, or above it, is not followed.
+    """
     skip = out.resolve() if out is not None else None
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(
-            name
-            for name in folders
-            if not name.startswith((".", "__MACOSX")) and Path(parent, name).resolve() != skip
-        )
-        yield from (Path(parent, name) for name in names if not name.startswith("."))
+    top = folder.resolve()
+    files: list[Path] = []
+    seen: set[Path] = set()
+    for parent, folders, names in os.walk(folder, followlinks=True):
+        here = Path(parent).resolve()
+        kept = []
+        for name in sorted(folders):
+            real = Path(parent, name).resolve()
+            around = real in (here, top, *here.parents) or top in real.parents
+            circle = around and Path(parent, name).is_symlink()
+            if name.startswith((".", "__MACOSX")) or real == skip or real in seen or circle:
+                continue
+            seen.add(real)
+            kept.append(name)
+        folders[:] = kept
+        files += [Path(parent, name) for name in names if not name.startswith(".")]
+    files = sorted(path for path in files if path.is_file() or path.is_symlink())
+    audio = tuple(path for path in files if _is_audio(path))
+    return _Found(folder, audio, tuple(path for path in files if not _is_audio(path) and path.is_file()))
 
 
 def _is_audio(path: Path) -> bool:
     return path.suffix.lower().lstrip(".") in EXTENSIONS
+
+
+def _is_text(path: Path) -> bool:
+    return path.suffix.lower() in (".txt", ".lab") and not _is_about(path)
+
+
+def _is_about(path: Path) -> bool:
+    """Files about a data set, of programs, and Kaldi's other tables."""
+    files = tables()["files"]
+    words = plain_words(path.stem)
+    return (
+        any(words == about or words.startswith(about + " ") for about in files["about"])
+        or path.suffix.lower().lstrip(".") in files["programs"]
+        or path.name in files["tables"]
+    )
 
 
 def _relative(path: Path, folder: Path) -> str:
@@ -149,199 +199,188 @@ def _loose(path: Path, folder: Path) -> Item:
     return Item(id=safe_id(name), source=relative, path=path)
 
 
-# --- texts beside recordings
+def _strangers(found: _Found) -> list[str]:
+    """What looks like recordings of a kind that is not taken."""
+    odd: dict[str, list[Path]] = defaultdict(list)
+    for path in found.files:
+        ending = path.suffix.lower().lstrip(".")
+        kind = mimetypes.guess_type(path.name)[0] or ""
+        if ending in tables()["files"]["sounds"] or kind.startswith(("audio/", "video/")):
+            odd[ending].append(path)
+    return [
+        f"{len(paths)} .{ending} files look like recordings and are not taken: convert them to WAV or FLAC "
+        f"({_relative(paths[0], found.folder)}{' and others' if len(paths) > 1 else ''})."
+        for ending, paths in odd.items()
+    ]
 
 
-def _from_sidecars(
-    folder: Path, files: Sequence[Path], audio: Sequence[Path]
-) -> tuple[list[Item], set[Path]]:
-    by_stem: dict[Path, list[Path]] = defaultdict(list)
-    for path in audio:
-        by_stem[path.with_suffix("")].append(path)
-    items: list[Item] = []
-    claimed: set[Path] = set()
+# --- texts
+
+
+def _named(source: Path, recordings: Recordings) -> List:
+    """The list that the user named."""
+    found = read_list(source, recordings, force=True)
+    if found is None:
+        raise VoicewrightError(f"{source} is no list: a line is `name of the recording|its text`.")
+    if not len(recordings):
+        raise VoicewrightError(
+            f"No recordings lie in {source.parent}, beside {source.name}: name the folder that holds both."
+        )
+    return found
+
+
+def _lists(recordings: Recordings, files: Sequence[Path]) -> tuple[list[List], list[Path]]:
+    """The lists among files, those nearest to the top first, and the files that are none."""
+    kaldi = named_by_tables(recordings, files)
+    lists: list[List] = []
+    rest = []
     for path in files:
-        if path.suffix.lower() not in _TEXTS:
-            continue
-        recordings = [found for found in by_stem.get(path.with_suffix(""), []) if found not in claimed]
-        if not recordings:
-            taken = path.with_suffix("") in by_stem
-            if path.stem.lower() in _NOT_TEXTS and not taken:
-                continue
-            item = Item(id=safe_id(path.stem), source=_relative(path, folder))
-            if taken:
-                items.append(item.refused("duplicate_id", "another text lies beside the same recording"))
-            else:
-                items.append(item.refused("no_audio", "no recording of the same name lies beside this text"))
-            continue
-        claimed.add(recordings[0])
-        item = _loose(recordings[0], folder)
-        try:
-            text = path.read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            items.append(item.refused("non_utf8", f"{path.name}: {error.reason} at byte {error.start}"))
-            continue
-        items.append(replace(item, text=" ".join(text.split())))
-    return items, claimed
-
-
-# --- metadata files
-
-
-@dataclass(frozen=True)
-class _Row:
-    line: int
-    cells: tuple[str, ...]
-    problem: str | None = None
-
-
-def _from_metadata(path: Path, folder: Path, audio: Sequence[Path]) -> tuple[list[Item], set[Path]]:
-    rows = _rows(path)
-    header, rows = _header(rows)
-    columns = header or _guess_columns([row.cells for row in rows if row.problem is None])
-    index = _AudioIndex(folder, audio)
-    items: list[Item] = []
-    claimed: set[Path] = set()
-    for row in rows:
-        where = f"{path.name}:{row.line}"
-        cell = {name: row.cells[at].strip() if at < len(row.cells) else "" for name, at in columns.items()}
-        identity = cell.get("id", "")
-        item = Item(id=_bare(identity), source=where)
-        found = index.find(identity)
-        if found is not None:
-            # Claimed even when the line is refused, so that one mistake is not counted twice.
-            claimed.add(found)
-            item = replace(item, source=_relative(found, folder), path=found)
-        text = cell.get("normalised") or cell.get("text") or ""
-        if row.problem is not None:
-            item = item.refused("non_utf8", f"{where}: {row.problem}: save the file as UTF-8")
-        elif len(row.cells) < 2 or not identity:
-            item = item.refused("bad_row", f"{where} is not `id|text`: {'|'.join(row.cells)[:80]}")
-        elif _unsafe(identity):
-            item = replace(item, path=None).refused(
-                "unsafe_id", f"{where}: {identity[:80]!r} leaves the folder"
-            )
-        elif not text:
-            item = item.refused("no_text", f"{where} has an empty text")
-        elif found is None:
-            item = item.refused("no_audio", f"{where}: no recording is called {identity[:80]!r}")
+        always = path.parent == recordings.folder and fold(path.name) in _METADATA
+        known = always or (not _is_about(path) and path.suffix.lower().lstrip(".") not in _not_lists())
+        found = read_list(path, recordings, force=always) if known else None
+        if found is None:
+            rest.append(path)
         else:
-            item = replace(item, text=text, speaker=cell.get("speaker") or None)
-        items.append(item)
-    return _without_duplicates(items), claimed
+            lists.append(found)
+    if kaldi:
+        lists = [_with_speakers(found, kaldi) for found in lists]
+    lists.sort(key=lambda found: (len(found.path.parts), fold(found.path.name) not in _METADATA, found.name))
+    if len(lists) > _MANY:
+        name = f"{len(lists)} lists such as {lists[0].name}"
+        lists = [
+            replace(found, items=tuple(replace(item, origin=name) for item in found.items)) for found in lists
+        ]
+    return lists, rest
 
 
-def _rows(path: Path) -> list[_Row]:
-    data = path.read_bytes()
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
-        try:
-            data = data.decode("utf-16").encode()
-        except UnicodeDecodeError as error:
-            raise VoicewrightError(f"{path} is damaged UTF-16: save it as UTF-8.") from error
-    lines = data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").replace(b"\r", b"\n").split(b"\n")
-    sample = b"\n".join(lines[:50])
-    delimiter = "|" if b"|" in sample else "\t" if b"\t" in sample else ","
-    rows = []
-    for number, line in enumerate(lines, 1):
-        if not line.strip():
-            continue
-        try:
-            text, problem = line.decode("utf-8"), None
-        except UnicodeDecodeError as error:
-            text, problem = line.decode("utf-8", "replace"), f"{error.reason} at byte {error.start}"
-        plain = text.replace("\0", "")
-        cells = next(csv.reader([plain])) if delimiter == "," else plain.split(delimiter)
-        rows.append(_Row(number, tuple(cells), problem))
-    return rows
+def _not_lists() -> Sequence[str]:
+    files = tables()["files"]
+    return [*files["unreadable"], *files["unreadable_texts"], *files["sounds"]]
 
 
-def _header(rows: list[_Row]) -> tuple[dict[str, int] | None, list[_Row]]:
-    if not rows or rows[0].problem:
-        return None, rows
-    names = [cell.strip().lower() for cell in rows[0].cells]
-    columns = {
-        column: names.index(alias)
-        for column, aliases in _COLUMNS.items()
-        for alias in reversed(aliases)
-        if alias in names
-    }
-    return (columns, rows[1:]) if "id" in columns and "text" in columns else (None, rows)
+def _with_speakers(found: List, speakers: dict[str, str]) -> List:
+    items = [replace(item, speaker=item.speaker or speakers.get(item.id)) for item in found.items]
+    return replace(found, items=tuple(items))
 
 
-def _guess_columns(rows: Sequence[tuple[str, ...]]) -> dict[str, int]:
-    """Columns of a headless file: the third is a speaker unless it says the same words as the second."""
-    if not rows or Counter(len(row) for row in rows).most_common(1)[0][0] < 3:
-        return {"id": 0, "text": 1}
-    wide = [row for row in rows if len(row) >= 3]
-    same = sum(bool(_words(row[1]) & _words(row[2])) for row in wide)
-    if same * 2 >= len(wide):
-        return {"id": 0, "text": 1, "normalised": 2}
-    spaces = [sum(" " in row[at].strip() for row in wide) for at in (1, 2)]
-    if spaces[1] > spaces[0]:
-        return {"id": 0, "speaker": 1, "text": 2}
-    return {"id": 0, "text": 1, "speaker": 2}
+def _merged(
+    lists: Sequence[List], texts: dict[Path, tuple[Path, ...]], recordings: Recordings, notes: list[str]
+) -> tuple[list[Item], set[Path]]:
+    """One item for each recording and one for each line without; lists before files beside.
+
+    Raises VoicewrightError where two lists contradict one another.
+    """
+    own = {path: text_of(_loose(path, recordings.folder), files) for path, files in texts.items()}
+    own = dict(zip(own, without_times(list(own.values())), strict=True))
+    items: list[Item] = []
+    first: dict[Path, tuple[int, List]] = {}
+    other: list[Path] = []
+    for found in lists:
+        for item in found.items:
+            at, earlier = first.get(item.path, (len(items), found)) if item.path is not None else (-1, found)
+            if earlier is not found:
+                items[at] = _one_of(items[at], item, earlier, found)
+                continue
+            path = item.path
+            if path is not None:
+                first.setdefault(path, (at, found))
+                near = own.get(path)
+                if near is not None and near.text and item.reason in _LACKING:
+                    item = replace(near, speaker=item.speaker)
+                elif near is not None and near.text and item.text and not _agree(near.text, item.text):
+                    other.append(texts[path][0])
+            items.append(item)
+    if other:
+        shown = ", ".join(_relative(path, recordings.folder) for path in sorted(other)[:3])
+        notes.append(f"{len(other)} texts beside differ from {lists[0].name}, which was followed: {shown}.")
+    for path, item in own.items():
+        if path not in first:
+            items += [item, *_second_texts(texts[path], recordings.folder)]
+    return items, set(first) | set(own)
 
 
-def _bare(identity: str) -> str:
-    stem, dot, extension = identity.rpartition(".")
-    return stem if dot and extension.lower() in EXTENSIONS else identity
+def _second_texts(files: Sequence[Path], folder: Path) -> Iterator[Item]:
+    """Refusals for texts of another kind beside a recording that has one: `a.lab` beside `a.txt`."""
+    for path in files[1:]:
+        if path.suffix.lower() in (".txt", ".lab") and path.suffix.lower() != files[0].suffix.lower():
+            item = Item(id=safe_id(path.stem), source=_relative(path, folder))
+            yield item.refused("duplicate_id", "another text lies beside the same recording")
 
 
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"\w+", text.lower()))
+def _agree(some: str, other: str) -> bool:
+    return composed(some) == composed(other)
 
 
-def _unsafe(identity: str) -> bool:
-    parts = identity.replace("\\", "/").split("/")
-    return ".." in parts or identity.startswith(("/", "\\", "~")) or ":" in parts[0] or "\0" in identity
+def _one_of(item: Item, other: Item, earlier: List, later: List) -> Item:
+    """What two lists say of one recording, if they do not contradict one another."""
+    if item.text and other.text:
+        speakers = {item.speaker, other.speaker} - {None}
+        if _agree(item.text, other.text) and len(speakers) < 2:
+            return replace(
+                item, speaker=item.speaker or other.speaker, language=item.language or other.language
+            )
+        said = "texts" if not _agree(item.text, other.text) else "speakers"
+        raise VoicewrightError(
+            f"{earlier.name} and {later.name} give other {said} for {item.source}: name the one to follow, "
+            f"as in `prepare {later.path}`."
+        )
+    if other.text and item.reason in _LACKING:
+        return other
+    return item
 
 
-class _AudioIndex:
-    """Finds recordings by id among the files of the folder, and nowhere else."""
-
-    def __init__(self, folder: Path, audio: Sequence[Path]) -> None:
-        self._exact: dict[str, Path] = {}
-        self._stem: dict[str, Path] = {}
-        for path in audio:
-            relative = PurePosixPath(_relative(path, folder))
-            for name in (str(relative), relative.name):
-                self._exact.setdefault(name, path)
-            for name in (str(relative.with_suffix("")), relative.stem):
-                self._stem.setdefault(name, path)
-
-    def find(self, identity: str) -> Path | None:
-        if not identity or _unsafe(identity):
-            return None
-        name = identity.replace("\\", "/").removeprefix("./")
-        # By stem as well: lists often name the .wav of recordings since turned into .flac.
-        found = self._exact.get(name) or self._stem.get(name)
-        return found or self._stem.get(_bare(name))
+def _orphan(path: Path, folder: Path) -> Item:
+    item = Item(id=safe_id(path.stem), source=_relative(path, folder))
+    return item.refused("no_audio", "no recording of the same name lies beside this text")
 
 
-def _without_duplicates(items: list[Item]) -> list[Item]:
-    """The first of identical lines stays; where texts or speakers differ, none is known to be true."""
-    groups: dict[str, list[int]] = defaultdict(list)
-    for at, item in enumerate(items):
-        if item.reason is None:
-            groups[str(item.path)].append(at)
-    result = list(items)
-    for group in groups.values():
-        if len(group) < 2:
-            continue
-        alike = len({(items[at].text, items[at].speaker) for at in group}) == 1
-        for at in group[1:] if alike else group:
-            detail = "an identical line comes earlier" if alike else "several lines with other texts name it"
-            result[at] = items[at].refused("duplicate_id", detail)
-    return result
+def _twin(path: Path, recordings: Recordings, claimed: set[Path]) -> Item | None:
+    """A recording whose clip is taken in another form: another microphone, another format."""
+    taken = next((other for other in recordings.twins(path) if other in claimed), None)
+    if taken is None or (taken.parent == path.parent and taken.stem == path.stem):
+        return None
+    name = _relative(taken, recordings.folder)
+    return _loose(path, recordings.folder).refused("duplicate_id", f"the same clip is taken from {name}")
+
+
+def _unreadable(path: Path, found: _Found) -> bool:
+    """Whether a file that was not read may hold the texts of the recordings."""
+    files = tables()["files"]
+    ending = path.suffix.lower().lstrip(".")
+    if ending in files["unreadable"]:
+        return True
+    if ending in files["unreadable_texts"]:
+        return listlike(path.with_suffix(".txt")) or any(fold(path.stem) == fold(a.stem) for a in found.audio)
+    return not _is_about(path) and listlike(path)
+
+
+def _cannot_read(paths: Sequence[Path], found: _Found) -> str:
+    names = ", ".join(_relative(path, found.folder) for path in paths[:3])
+    ending = paths[0].suffix.lower().lstrip(".")
+    if ending in _not_lists():
+        how = "save it as CSV or as UTF-8 text"
+    else:
+        how = "a line of a list is `name of the recording|its text`, with a name of a file that is here"
+    return (
+        f"{names} in {found.folder} may hold the recordings' texts, but names none of the {len(found.audio)} "
+        f"recordings: {how}; or say --transcribe always to have a recogniser write them."
+    )
 
 
 def _unique(items: Sequence[Item]) -> list[Item]:
     """Ids made safe as file names, and refused where two recordings would share one."""
+    shared: dict[str, set[Path]] = defaultdict(set)
+    for item in items:
+        if item.path is not None and item.reason is None:
+            shared[safe_id(item.id).lower()].add(item.path)
     seen: set[str] = set()
     result = []
     for item in items:
         if item.reason is None:
-            item = replace(item, id=safe_id(item.id))
+            name = safe_id(item.id)
+            if len(shared[name.lower()]) > 1 and "/" in item.source:
+                name = safe_id(str(PurePosixPath(item.source).with_suffix("")).replace("/", "-"))
+            item = replace(item, id=name)
             if item.id.lower() in seen:
                 item = item.refused("duplicate_id", f"another recording is called {item.id!r} too")
             else:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from voicewright.corpus.coverage import RARE, Coverage
-from voicewright.corpus.manifest import QUARANTINE, REASONS
+from voicewright.corpus.items import Item
+from voicewright.corpus.manifest import QUARANTINE, REASONS, Utterance
 
 _COLUMNS = 8
 
@@ -29,6 +32,10 @@ class Summary:
     resumed: int
     """Clips taken over from an earlier run."""
     coverage: Coverage
+    texts: dict[str, int] = field(default_factory=dict)
+    """Where the texts of accepted clips come from (a list, files beside, a recogniser) → how many."""
+    notes: tuple[str, ...] = ()
+    """Sentences on what was found and not taken."""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -42,6 +49,8 @@ class Summary:
             "minutes": round(self.seconds / 60, 2),
             "speakers": {name: round(seconds, 1) for name, seconds in self.speakers.items()},
             "resumed": self.resumed,
+            "texts": self.texts,
+            "notes": list(self.notes),
             "coverage": self.coverage.as_dict(),
         }
 
@@ -55,6 +64,9 @@ def render(summary: Summary) -> str:
     ]
     if summary.resumed:
         lines.append(f"{summary.resumed} clips taken over from an earlier run")
+    if summary.texts:
+        lines.append(f"Texts: {', '.join(f'{count} from {name}' for name, count in summary.texts.items())}")
+    lines += [f"Note: {note}" for note in summary.notes]
     if len(summary.speakers) > 1:
         lines.append("Speakers:")
         lines += [f"  {name}: {seconds / 60:.1f} minutes" for name, seconds in summary.speakers.items()]
@@ -67,6 +79,19 @@ def render(summary: Summary) -> str:
     if summary.licence == "unknown":
         lines.append("Licence of the recordings: unknown. Name it before you share a voice made from them.")
     return "\n".join(lines + _coverage_lines(summary.coverage))
+
+
+def origins(accepted: Sequence[Utterance], items: Sequence[Item]) -> dict[str, int]:
+    """Where the texts of accepted clips come from → how many, most first."""
+    given = {item.id: item.origin for item in items if item.reason is None}
+    return dict(
+        Counter(
+            f"the recogniser {utterance.transcript} (check them)"
+            if utterance.transcript != "given"
+            else given.get(utterance.id) or "given texts"
+            for utterance in accepted
+        ).most_common()
+    )
 
 
 def _coverage_lines(coverage: Coverage) -> list[str]:
