@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 from sounds import RATE, speech
 
-from voicewright.audio.files import Samples, resample, write
+from voicewright.audio.files import Samples, resample
 
 Make = Callable[[Path], Path]
 CLIP = speech(2.0, level=0.25)
@@ -46,7 +46,9 @@ def coded(
         with av.open(str(folder / name), "w", format=container, options=options or {}) as file:
             stream = file.add_stream(codec, rate=rate)
             stream.layout = layout
-            pictures = file.add_stream("mpeg4" if codec != "flac" else "mjpeg", rate=10) if video else None
+            if codec == "wmav2":
+                stream.bit_rate = 128_000
+            pictures = file.add_stream("flv" if name.endswith("flv") else "mpeg4", rate=10) if video else None
             if pictures is not None:
                 pictures.width, pictures.height, pictures.pix_fmt = 64, 48, "yuv420p"
                 for _ in range(int(video * 10)):
@@ -195,7 +197,3 @@ def key(rng: np.random.Generator, level: float = 0.3) -> NDArray[np.float64]:
     click = rng.normal(size=len(time)) * np.exp(-time / 0.001)
     table = np.sin(2 * np.pi * 420 * time) * np.exp(-time / 0.008)
     return level * (click / np.abs(click).max() + 0.5 * table)
-
-
-def mp4a(name: str) -> Make:
-    return lambda folder: (write(folder / name, CLIP), folder / name)[1]

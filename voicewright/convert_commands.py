@@ -85,7 +85,7 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
 
     Raises UsageError for everything that can be wrong with names, before any work is done.
     """
-    from voicewright.audio.files import EXTENSIONS
+    from voicewright.audio.kinds import is_recording
     from voicewright.audio.writer import WRITABLE
 
     if order.format not in WRITABLE:
@@ -98,8 +98,8 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
             inside = sorted(
                 path
                 for path in given.rglob("*")
-                if path.suffix.lower().lstrip(".") in EXTENSIONS
-                and path.is_file()
+                if path.is_file()
+                and is_recording(path)
                 and not any(part.startswith(".") for part in path.relative_to(given).parts)
             )
             if not inside:

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from voicewright.audio.files import EXTENSIONS
+from voicewright.audio.kinds import EXTENSIONS, is_recording
 from voicewright.corpus.manifest import Transcript
 from voicewright.errors import VoicewrightError
 
@@ -82,12 +82,12 @@ def discover(source: Path, out: Path | None = None, transcribe: Transcribe = "au
     """
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
-    if source.is_file() and _is_audio(source):
+    if source.is_file() and is_recording(source):
         item = Item(id=safe_id(source.stem), source=source.name, path=source)
         return _sources(source.parent, [], [item], transcribe == "never", "it has no text")
     folder = source if source.is_dir() else source.parent
     files = sorted(_walk(folder, out))
-    audio = [path for path in files if _is_audio(path)]
+    audio = [path for path in files if is_recording(path)]
     metadata = source if source.is_file() else next(filter(Path.is_file, _candidates(folder)), None)
     if metadata is not None:
         items, claimed = _from_metadata(metadata, folder, audio)
@@ -133,10 +133,6 @@ def _walk(folder: Path, out: Path | None) -> Iterable[Path]:
             if not name.startswith((".", "__MACOSX")) and Path(parent, name).resolve() != skip
         )
         yield from (Path(parent, name) for name in names if not name.startswith("."))
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower().lstrip(".") in EXTENSIONS
 
 
 def _relative(path: Path, folder: Path) -> str:
