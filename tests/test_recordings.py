@@ -101,7 +101,7 @@ def test_floats_of_any_scale_are_scaled(tmp_path: Path, name: str) -> None:
     utterance, samples, reason = settled(SCALES[name], tmp_path)
     assert utterance is not None, reason
     assert utterance.measurements.clipped < 1e-3 and utterance.measurements.peak < 1.5
-    assert alike(samples, CLIP) > 0.97
+    assert alike(samples, CLIP) > (0.95 if "AAC" in name else 0.97)
 
 
 CLIPPED: dict[str, Make] = {
@@ -284,7 +284,7 @@ ENDINGS: dict[str, Make] = {
         "m2ts": _tone("a.m2ts", "ac3", "mpegts"),
         "flv": _tone("a.flv", "libmp3lame", rate=44_100, video=2.0),
         "f4v": _tone("a.f4v", "aac", "mp4"),
-        "mkv": _tone("a.mkv", "flac", video=2.0),
+        "mkv": _tone("a.mkv", "ac3", video=2.0),
         "mpg": _tone("a.mpg", "mp2", "vob"),
         "mpeg": _tone("a.mpeg", "mp2", "mpeg"),
         "vob": _tone("a.vob", "ac3"),

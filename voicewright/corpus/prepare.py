@@ -36,7 +36,7 @@ __all__ = ["Progress", "Summary", "prepare", "render"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
-_PROCEDURE = 1
+_PROCEDURE = 2
 """Part of every journal key: raise it when clips must be made again."""
 
 

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voicewright.audio.files import Samples
-from voicewright.corpus.measure import frame_levels
+from voicewright.audio.loudness import frame_levels
 from voicewright.errors import VoicewrightError
 
 VAD_RATE = 16_000
@@ -54,6 +55,13 @@ class Detector:
             min_speech_duration_ms=120, speech_pad_ms=0,
         )  # fmt: skip
         return [(span["start"] / VAD_RATE, span["end"] / VAD_RATE) for span in found]
+
+    def likelihoods(self, samples: Samples) -> NDArray[np.float32]:
+        """How likely each 512 of samples [T] at 16 kHz hold speech: [windows]."""
+        import torch
+
+        with torch.inference_mode():
+            return self._model.audio_forward(torch.from_numpy(samples)[None], VAD_RATE)[0].numpy()
 
 
 def pieces(
