@@ -176,13 +176,19 @@ APE = (
 
 
 def knocked(
-    samples: Samples, before: tuple[float, ...], after: tuple[float, ...], still: float = 1.2, level: float = 0.3
+    samples: Samples,
+    before: tuple[float, ...],
+    after: tuple[float, ...],
+    still: float = 1.2,
+    level: float = 0.3,
 ) -> Samples:
     """Speech with `still` seconds of faint noise at each end, in which keys are hit so many seconds before
     it begins and after it ends."""
     rng = np.random.default_rng(3)
     edge = round(still * RATE)
-    whole = np.concatenate([np.zeros(edge), samples, np.zeros(edge)]) + 1e-4 * rng.normal(size=len(samples) + 2 * edge)
+    whole = np.concatenate([np.zeros(edge), samples, np.zeros(edge)]) + 1e-4 * rng.normal(
+        size=len(samples) + 2 * edge
+    )
     for place in [edge - round(t * RATE) for t in before] + [
         edge + len(samples) + round(t * RATE) for t in after
     ]:

@@ -2,21 +2,41 @@
 
 from __future__ import annotations
 
+import json
 import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from recordings import (
-    APE, CLIP, ID3V1, ID3V2, Make, changed, coded, ds64, knocked, lengths, silent_film, sound, ssnd,
-    unended, w64, without_info_frame,
+    APE,
+    CLIP,
+    ID3V1,
+    ID3V2,
+    Make,
+    changed,
+    coded,
+    ds64,
+    key,
+    knocked,
+    lengths,
+    silent_film,
+    sound,
+    ssnd,
+    unended,
+    w64,
+    without_info_frame,
 )  # fmt: skip
 from sounds import RATE, Letters, speech, text
 
-from voicewright.audio.files import AudioError, Samples, blocks, read, resample
+from voicewright.audio.files import AudioError, Samples, blocks, note, read, resample
 from voicewright.convert_commands import ConvertOrder, plan
+from voicewright.corpus.edges import voice_detector
 from voicewright.corpus.manifest import Corpus, Utterance, read_quarantine
-from voicewright.corpus.prepare import prepare
+from voicewright.corpus.measure import measure
+from voicewright.corpus.prepare import prepare, render
 from voicewright.errors import VoicewrightError
 
 TIME = np.arange(len(CLIP)) / RATE
@@ -26,7 +46,7 @@ LOUD_CLIP = np.clip(8 * speech(2.0), -1, 1).astype(np.float32)
 
 
 def settled(make: Make, tmp_path: Path) -> tuple[Utterance | None, Samples, str]:
-    """What preparing makes of a recording with a text beside it: the utterance and its samples, or why not."""
+    """What preparing makes of a recording with a text beside it: utterance and samples, or why not."""
     (tmp_path / "in").mkdir()
     path = make(tmp_path / "in")
     path.with_suffix(".txt").write_text(text(2.0))
@@ -55,8 +75,8 @@ OFFSETS: dict[str, Make] = {
     "0.7": sound("a.wav", CLIP + 0.7),
     "0.15, 24 bits, 44.1 kHz": sound("a.wav", resample(CLIP, RATE, 44_100) + 0.15, "PCM_24", 44_100),
     "0.3, 8 kHz": sound("a.wav", resample(CLIP, RATE, 8_000) + 0.3, rate=8_000),
-    "another in each channel": sound("a.wav", STEREO + [0.3, -0.1]),
-    "opposite in the channels": sound("a.wav", STEREO + [0.4, -0.4]),
+    "another in each channel": sound("a.wav", STEREO + np.array([0.3, -0.1])),
+    "opposite in the channels": sound("a.wav", STEREO + np.array([0.4, -0.4])),
     "3.0 in floats": sound("a.wav", CLIP + 3.0, "FLOAT"),
     "faint speech far from zero": sound("a.wav", 0.1 * CLIP + 0.5, "PCM_24"),
     "in FLAC": sound("a.flac", CLIP + 0.2),
@@ -265,61 +285,60 @@ def test_whole_recordings_are_not_called_cut_short(tmp_path: Path, name: str) ->
     assert alike(samples, CLIP) > (0.6 if "AMR" in name else 0.95)
 
 
-def _tone(name: str, codec: str, container: str | None = None, rate: int = 48_000, video: float = 0.0) -> Make:
+def _tone(
+    name: str, codec: str, container: str | None = None, rate: int = 48_000, video: float = 0.0
+) -> Make:
     return coded(name, codec, rate=rate, container=container, video=video)
 
 
 ENDINGS: dict[str, Make] = {
-    make_name: make
-    for make_name, make in {
-        "mov": _tone("a.mov", "aac", video=2.0),
-        "MOV": _tone("a.MOV", "aac", "mov"),
-        "qt": _tone("a.qt", "aac", "mov"),
-        "3gp": _tone("a.3gp", "libopencore_amrnb", rate=8_000),
-        "3gpp": _tone("a.3gpp", "aac", "3gp"),
-        "3g2": _tone("a.3g2", "aac"),
-        "avi": _tone("a.avi", "libmp3lame", video=2.0),
-        "ts": _tone("a.ts", "aac", "mpegts"),
-        "mts": _tone("a.MTS", "ac3", "mpegts", video=2.0),
-        "m2ts": _tone("a.m2ts", "ac3", "mpegts"),
-        "flv": _tone("a.flv", "libmp3lame", rate=44_100, video=2.0),
-        "f4v": _tone("a.f4v", "aac", "mp4"),
-        "mkv": _tone("a.mkv", "ac3", video=2.0),
-        "mpg": _tone("a.mpg", "mp2", "vob"),
-        "mpeg": _tone("a.mpeg", "mp2", "mpeg"),
-        "vob": _tone("a.vob", "ac3"),
-        "wma": _tone("a.wma", "wmav2", "asf"),
-        "wmv": _tone("a.wmv", "wmav2", "asf", video=2.0),
-        "asf": _tone("a.asf", "wmav2"),
-        "amr": _tone("a.amr", "libopencore_amrnb", rate=8_000),
-        "caf": sound("a.caf", CLIP),
-        "au": sound("a.au", CLIP),
-        "w64": sound("a.w64", CLIP),
-        "mka": _tone("a.mka", "libopus"),
-        "aac": _tone("a.aac", "aac", "adts"),
-        "m4b": _tone("a.m4b", "aac", "mp4"),
-        "m4r": _tone("a.m4r", "aac", "mp4"),
-        "m4v": _tone("a.m4v", "aac", "mp4"),
-        "mp4": _tone("a.mp4", "aac", video=2.0),
-        "opus": _tone("a.opus", "libopus"),
-        "oga": _tone("a.oga", "libopus", "ogg"),
-        "ogv": _tone("a.ogv", "libopus", "ogg"),
-        "spx": _tone("a.spx", "libopus", "ogg"),
-        "weba": _tone("a.weba", "libopus", "webm"),
-        "ac3": _tone("a.ac3", "ac3"),
-        "eac3": _tone("a.eac3", "eac3"),
-        "mp2": _tone("a.mp2", "mp2"),
-        "mpga": _tone("a.mpga", "libmp3lame", "mp3"),
-        "wv": _tone("a.wv", "wavpack"),
-        "tta": _tone("a.tta", "tta"),
-        "nut": _tone("a.nut", "aac"),
-        "voc": sound("a.voc", CLIP, "PCM_16"),
-        "sph": changed(sound("a.nist", CLIP), lambda data: data, "a.sph"),
-        "nist": sound("a.nist", CLIP),
-        "sf": changed(sound("a.ircam", CLIP), lambda data: data, "a.sf"),
-        "bwf": changed(WAV, lambda data: data, "a.bwf"),
-        "aifc": changed(sound("a.aiff", CLIP, "FLOAT"), lambda data: data, "a.aifc"),
-    }.items()
+    "mov": _tone("a.mov", "aac", video=2.0),
+    "MOV": _tone("a.MOV", "aac", "mov"),
+    "qt": _tone("a.qt", "aac", "mov"),
+    "3gp": _tone("a.3gp", "libopencore_amrnb", rate=8_000),
+    "3gpp": _tone("a.3gpp", "aac", "3gp"),
+    "3g2": _tone("a.3g2", "aac"),
+    "avi": _tone("a.avi", "libmp3lame", video=2.0),
+    "ts": _tone("a.ts", "aac", "mpegts"),
+    "mts": _tone("a.MTS", "ac3", "mpegts", video=2.0),
+    "m2ts": _tone("a.m2ts", "ac3", "mpegts"),
+    "flv": _tone("a.flv", "libmp3lame", rate=44_100, video=2.0),
+    "f4v": _tone("a.f4v", "aac", "mp4"),
+    "mkv": _tone("a.mkv", "ac3", video=2.0),
+    "mpg": _tone("a.mpg", "mp2", "vob"),
+    "mpeg": _tone("a.mpeg", "mp2", "mpeg"),
+    "vob": _tone("a.vob", "ac3"),
+    "wma": _tone("a.wma", "wmav2", "asf"),
+    "wmv": _tone("a.wmv", "wmav2", "asf", video=2.0),
+    "asf": _tone("a.asf", "wmav2"),
+    "amr": _tone("a.amr", "libopencore_amrnb", rate=8_000),
+    "caf": sound("a.caf", CLIP),
+    "au": sound("a.au", CLIP),
+    "w64": sound("a.w64", CLIP),
+    "mka": _tone("a.mka", "libopus"),
+    "aac": _tone("a.aac", "aac", "adts"),
+    "m4b": _tone("a.m4b", "aac", "mp4"),
+    "m4r": _tone("a.m4r", "aac", "mp4"),
+    "m4v": _tone("a.m4v", "aac", "mp4"),
+    "mp4": _tone("a.mp4", "aac", video=2.0),
+    "opus": _tone("a.opus", "libopus"),
+    "oga": _tone("a.oga", "libopus", "ogg"),
+    "ogv": _tone("a.ogv", "libopus", "ogg"),
+    "spx": _tone("a.spx", "libopus", "ogg"),
+    "weba": _tone("a.weba", "libopus", "webm"),
+    "ac3": _tone("a.ac3", "ac3"),
+    "eac3": _tone("a.eac3", "eac3"),
+    "mp2": _tone("a.mp2", "mp2"),
+    "mpga": _tone("a.mpga", "libmp3lame", "mp3"),
+    "wv": _tone("a.wv", "wavpack"),
+    "tta": _tone("a.tta", "tta"),
+    "nut": _tone("a.nut", "aac"),
+    "voc": sound("a.voc", CLIP, "PCM_16"),
+    "sph": changed(sound("a.nist", CLIP), lambda data: data, "a.sph"),
+    "nist": sound("a.nist", CLIP),
+    "sf": changed(sound("a.ircam", CLIP), lambda data: data, "a.sf"),
+    "bwf": changed(WAV, lambda data: data, "a.bwf"),
+    "aifc": changed(sound("a.aiff", CLIP, "FLOAT"), lambda data: data, "a.aifc"),
 }
 
 
@@ -329,7 +348,9 @@ def test_what_a_phone_or_recorder_leaves_is_taken_everywhere(tmp_path: Path, nam
     (tmp_path / "convert").mkdir()
     path = ENDINGS[name](tmp_path / "convert")
     for given in (path, tmp_path / "convert"):
-        work, _ = plan(ConvertOrder((given,), "voice", output=str(tmp_path / "made.wav" if given == path else tmp_path)))
+        work, _ = plan(
+            ConvertOrder((given,), "voice", output=str(tmp_path / "made.wav" if given == path else tmp_path))
+        )
         assert [source for source, _ in work] == [path]
     assert alike(np.concatenate(list(blocks(path, 16_000))), resample(CLIP, RATE, 16_000)) > 0.6
     with pytest.raises(VoicewrightError, match="1 no_text"):
@@ -377,7 +398,7 @@ KNOCKS: dict[str, tuple[tuple[float, ...], tuple[float, ...]]] = {
 def test_knocks_do_not_hold_the_trim_open(tmp_path: Path, name: str, level: float) -> None:
     before, after = KNOCKS[name]
     clip = knocked(CLIP, before, after, level=level)
-    utterance, samples, reason = settled(sound("a.wav", clip), tmp_path)
+    utterance, _, reason = settled(sound("a.wav", clip), tmp_path)
     assert utterance is not None, reason
     assert utterance.measurements.silence_start == pytest.approx(1.2 + SPOKEN[0], abs=0.04)
     assert utterance.measurements.silence_end == pytest.approx(1.2 + 2.0 - SPOKEN[1], abs=0.04)
@@ -392,4 +413,135 @@ def test_bursts_near_speech_are_speech(tmp_path: Path) -> None:
     assert utterance.measurements.silence_end < 1.2 - 0.10
 
 
-SPEECH = os.environ.get("VOICEWRIGHT_SPEECH")
+TIMES = np.arange(5 * RATE) / RATE
+
+
+def _hissing(cut: float, floor_db: float | None, rate: int = 44_100) -> tuple[Samples, int]:
+    """Syllables and hisses up to `cut` Hz, and a codec's floor behind them as loud as they are, softer."""
+    from scipy.signal import butter, sosfiltfilt
+
+    def below(samples: np.ndarray, hertz: float) -> np.ndarray:
+        return sosfiltfilt(butter(10, hertz, fs=rate, output="sos"), samples)
+
+    rng = np.random.default_rng(5)
+    times = np.arange(5 * rate) / rate
+    hiss = np.clip(np.sin(2 * np.pi * 1.3 * times), 0, 1) ** 4
+    whole = below(speech(5.0, rate=rate) + 0.06 * hiss * rng.normal(size=len(times)), cut)
+    if floor_db is not None:
+        whole = whole + 0.06 * 10 ** (floor_db / 20) * hiss * below(rng.normal(size=len(times)), 16_400)
+    return whole.astype(np.float32), rate
+
+
+@pytest.mark.parametrize("floor_db", [None, -33.0, -45.0])
+@pytest.mark.parametrize("cut", [3_400.0, 7_500.0, 10_500.0])
+def test_the_bandwidth_is_where_speech_ends_and_not_the_floor(cut: float, floor_db: float | None) -> None:
+    found = measure(*_hissing(cut, floor_db)).bandwidth_hz
+    assert 0.93 * cut < found < 1.12 * cut + 100
+
+
+def test_the_bandwidth_of_whole_recordings_is_their_own() -> None:
+    samples, rate = _hissing(21_000.0, None, 48_000)
+    assert measure(samples, rate).bandwidth_hz > 19_000
+
+
+@pytest.mark.parametrize("tone", [50, 60])
+@pytest.mark.parametrize("overtone", [1, 2, 3])
+def test_hum_of_the_mains(tone: int, overtone: int) -> None:
+    """Found at its level, in pauses and under speech; a voice's own pitch is none."""
+    clip = speech(5.0)
+    assert measure(clip, RATE).hum_hz == 0
+    hum = 0.01 * np.sin(2 * np.pi * tone * overtone * TIMES)
+    found = measure((clip + hum).astype(np.float32), RATE)
+    assert found.hum_hz == tone
+    assert found.hum_db == pytest.approx(-43, abs=1.5 if overtone == 1 else 5)
+
+
+def test_rumble() -> None:
+    slow = 0.02 * np.sin(2 * np.pi * 31 * TIMES)
+    assert measure(speech(5.0), RATE).rumble_db < -60
+    assert measure((speech(5.0) + slow).astype(np.float32), RATE).rumble_db == pytest.approx(-37, abs=2)
+
+
+def test_the_summary_says_what_the_corpus_sounds_like(tmp_path: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for number in range(3):
+        clip = speech(2.0 + number, number, rate=16_000)
+        clip = clip + 0.01 * np.sin(2 * np.pi * 50 * np.arange(len(clip)) / 16_000).astype(np.float32)
+        soundfile.write(source / f"c{number}.wav", clip, 16_000)
+        (source / f"c{number}.txt").write_text(text(2.0 + number))
+    soundfile.write(source / "d.wav", _channels(CLIP, -CLIP), RATE)
+    (source / "d.txt").write_text(text(2.0))
+    summary = prepare(source, tmp_path / "out", reader=Letters(), workers=1)
+    told = render(summary)
+    for words in (
+        "Sound:",
+        "16000 (3 clips), 24000 (1 clips) samples a second",
+        "50 Hz in 3 clips",
+        "cut tops: none",
+        "1 clips: its channels cancel each other: channel",
+        "Note: the recordings end at",
+    ):
+        assert words in told
+    found = json.loads(json.dumps(summary.as_dict()))["sound"]
+    assert found["clips"] == 4 and found["hum_hz"] == 50 and found["hum"] == 3
+    assert found["seconds"][0] < found["seconds"][1] < found["seconds"][2]
+    assert found["narrow"] >= 3 and len(found["advice"]) >= 2
+
+
+def test_a_conversion_says_that_channels_cancel(tmp_path: Path) -> None:
+    assert "cancel" in note(sound("a.wav", _channels(CLIP, -CLIP))(tmp_path))
+    assert note(sound("b.wav", _channels(CLIP, CLIP))(tmp_path)) == ""
+    assert note(WAV(tmp_path)) == ""
+
+
+def test_a_list_is_no_recording_and_a_recording_no_list(tmp_path: Path) -> None:
+    """Whatever they are called: what holds bytes is a recording, what holds text a list."""
+    (tmp_path / "in").mkdir()
+    odd = changed(WAV, lambda data: data, "tape.xyz")(tmp_path / "in")
+    with pytest.raises(VoicewrightError, match="1 no_text"):
+        prepare(odd, tmp_path / "out", transcribe="never", reader=Letters(), workers=1)
+    WAV(tmp_path / "in")
+    for encoding in ("utf-8", "utf-16"):
+        (tmp_path / "in/some.list").write_bytes(f"a|{text(2.0)}\n".encode(encoding))
+        summary = prepare(tmp_path / "in/some.list", tmp_path / encoding, reader=Letters(), workers=1)
+        assert summary.accepted == 1
+
+
+def test_a_film_is_not_preferred_to_the_sound_cut_from_it(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    coded("a.mov", "aac", video=2.0)(tmp_path / "in")
+    WAV(tmp_path / "in")
+    (tmp_path / "in/a.txt").write_text(text(2.0))
+    prepare(tmp_path / "in", tmp_path / "out", reader=Letters(), workers=1)
+    assert [one.source for one in Corpus.read(tmp_path / "out").utterances] == ["a.wav"]
+
+
+def test_looking_through_a_long_recording_takes_little_memory(tmp_path: Path) -> None:
+    """Minutes of silence in two channels are a few kilobytes of Opus: nothing is kept of them but levels."""
+    path = coded("a.opus", "libopus", np.zeros((2, 240 * RATE), np.float32), 48_000)(tmp_path)
+    tracemalloc.start()
+    assert note(path) == ""
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 8_000_000
+
+
+@pytest.mark.skipif("VOICEWRIGHT_SPEECH" not in os.environ, reason="VOICEWRIGHT_SPEECH names no recordings")
+def test_real_speech_with_knocks_is_trimmed_as_without(tmp_path: Path) -> None:
+    """A click added a quarter of a second or more before and after speech moves no edge; nothing is cut."""
+    folder = Path(os.environ["VOICEWRIGHT_SPEECH"]) / "kathleen/wavs"
+    rng = np.random.default_rng(6)
+    moved = []
+    for path in sorted(folder.iterdir())[::60]:
+        still = 1e-4 * rng.normal(size=RATE).astype(np.float32)
+        clip = np.concatenate([still, read(path), still])
+        plain = measure(clip, RATE, None, voice_detector())
+        for place in (plain.speech_start - rng.uniform(0.3, 0.9), plain.speech_end + rng.uniform(0.3, 0.9)):
+            knock = key(rng, 0.05)
+            at = round(place * RATE)
+            clip[at : at + len(knock)] += knock
+        found = measure(clip, RATE, None, voice_detector())
+        moved += [found.speech_start - plain.speech_start, found.speech_end - plain.speech_end]
+    assert np.percentile(np.abs(moved), 90) <= 0.03
+    assert min(moved[1::2]) > -0.03 and max(moved[::2]) < 0.03

@@ -107,10 +107,10 @@ class FFmpeg(Stream):
                 # Changes the sample format only, and the rate where a stream changes its own midway.
                 resampler = av.AudioResampler(format="fltp", layout=frame.layout, rate=self.info.rate)
             for planar in resampler.resample(frame):
-                yield planar.to_ndarray().T
+                yield planar.to_ndarray().T.astype(np.float32, copy=False)
         if resampler is not None:
             for planar in resampler.resample(None):
-                yield planar.to_ndarray().T
+                yield planar.to_ndarray().T.astype(np.float32, copy=False)
 
     def _frames(self) -> Iterator[av.AudioFrame]:
         """Decoded frames. What cannot be decoded at the end is no sound: tags that others have put there."""

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 from voicewright.audio.channels import Mix, examine
 from voicewright.audio.decoders import DECODING_ERRORS, AudioError, AudioInfo, SndFile, Stream, opened, plain
-from voicewright.audio.kinds import EXTENSIONS, is_recording
 from voicewright.audio.lengths import cut_short, promised_seconds
 from voicewright.audio.writer import OPUS_RATES, WRITABLE
 from voicewright.config import SAMPLE_RATE
@@ -100,7 +99,9 @@ def _mono_blocks(path: Path, stream: Stream, mix: Mix, max_seconds: float) -> It
 
 
 def _too_long(path: Path, max_seconds: float) -> AudioError:
-    return AudioError(f"{path} is longer than {max_seconds:g} seconds: cut it into shorter files.", "too_long")
+    return AudioError(
+        f"{path} is longer than {max_seconds:g} seconds: cut it into shorter files.", "too_long"
+    )
 
 
 def _checked(path: Path, stream: Stream, max_seconds: float) -> Mix:

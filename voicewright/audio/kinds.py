@@ -43,6 +43,19 @@ def is_recording(path: Path) -> bool:
     return name in EXTENSIONS and (name != "ts" or not _source_code(path))
 
 
+def is_text(path: Path) -> bool:
+    """Whether a file begins as text does, in any of Unicode's encodings with its mark or in one of bytes.
+
+    What cannot be read is taken for text: whoever reads it says so.
+    """
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except OSError:
+        return True
+    return head.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" not in head
+
+
 def _source_code(path: Path) -> bool:
     """TypeScript shares its ending with MPEG transport streams, whose packets of 188 bytes begin with a G."""
     try:

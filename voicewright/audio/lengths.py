@@ -1,6 +1,6 @@
 """What containers say about their own length: where nobody filled it in, and where bytes are missing.
 
-Recorders that write to a pipe, and those that die, leave lengths at 0 or at their most. They mean "to the end".
+Recorders that write to a pipe, and those that die, leave lengths at 0 or at their most: "to the end".
 """
 
 from __future__ import annotations
@@ -129,9 +129,7 @@ def _is_sound(file: Repaired, at: int) -> bool:
     return not (named and at + 8 + int.from_bytes(head[4:8], "little") <= file.size + 1)
 
 
-def _chunks(
-    file: Repaired | IO[bytes], at: int, order: str
-) -> Iterator[tuple[bytes, int, int]]:
+def _chunks(file: Repaired | IO[bytes], at: int, order: str) -> Iterator[tuple[bytes, int, int]]:
     """Name, claimed size and place of the content of each chunk from `at` on."""
     while True:
         file.seek(at)

@@ -1,4 +1,4 @@
-"""What lies below hearing, taken away: a constant offset, a drift, the slow waves of wind and of bad supplies."""
+"""What lies below hearing, taken away: a constant offset, a drift, the slow waves of wind."""
 
 from __future__ import annotations
 

@@ -12,7 +12,13 @@ import numpy as np
 from pydantic import Field
 
 from voicewright.audio.files import (
-    AudioError, AudioInfo, Samples, decode, encode, resample, write_atomically,
+    AudioError,
+    AudioInfo,
+    Samples,
+    decode,
+    encode,
+    resample,
+    write_atomically,
 )  # fmt: skip
 from voicewright.audio.loudness import gain
 from voicewright.audio.offset import without_offset
@@ -134,7 +140,7 @@ def prepare_clip(
         transcript=item.transcript,
         source=item.source,
         hash=content_hash(data),
-        measurements=_record(levels, rate, pace, factor),
+        measurements=_record(levels, info, pace, factor),
     )
     return Outcome(utterance=utterance)
 
@@ -190,9 +196,9 @@ def _faded(clip: Samples) -> Samples:
     return result
 
 
-def _record(levels: Levels, rate: int, pace: float, factor: float) -> Measurements:
+def _record(levels: Levels, info: AudioInfo, pace: float, factor: float) -> Measurements:
     return Measurements(
-        source_rate=rate,
+        source_rate=info.rate,
         source_seconds=round(levels.seconds, 4),
         lufs=round(levels.lufs, 2),
         peak=round(levels.peak, 5),
@@ -204,4 +210,8 @@ def _record(levels: Levels, rate: int, pace: float, factor: float) -> Measuremen
         silence_end=round(levels.seconds - levels.speech_end, 3),
         phonemes_per_second=round(pace, 2),
         gain_db=round(20 * math.log10(factor), 2),
+        hum_hz=levels.hum_hz,
+        hum_db=round(levels.hum_db, 1),
+        rumble_db=round(levels.rumble_db, 1),
+        note=info.note,
     )

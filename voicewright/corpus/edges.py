@@ -39,7 +39,7 @@ def speech_bounds(
 ) -> tuple[float, float]:
     """Start and end of speech in seconds; `levels` [frames] in dB, those from `border` on sound.
 
-    `speaks` is asked about short sounds that stand apart at the edges: without it the very short ones are knocks.
+    `speaks` is asked about short sounds that stand apart at the edges; without it very short ones are knocks.
     """
     active = np.flatnonzero(levels >= border)
     spans = _spans(active)
@@ -63,7 +63,9 @@ def speech_bounds(
 
 def _spans(active: Sequence[int] | NDArray[np.intp]) -> list[tuple[float, float]]:
     """Start and end in seconds of frames that sound, joined where little lies between them."""
-    breaks = [0] + [at for at, (one, two) in enumerate(pairwise(active), 1) if (two - one) * STEP - FRAME > _JOINED]
+    breaks = [0] + [
+        at for at, (one, two) in enumerate(pairwise(active), 1) if (two - one) * STEP - FRAME > _JOINED
+    ]
     return [
         (float(active[start] * STEP), float(active[end - 1] * STEP + FRAME))
         for start, end in pairwise([*breaks, len(active)])

@@ -24,6 +24,7 @@ from voicewright.corpus.pace import mismatches
 from voicewright.corpus.pool import Crashed, spread
 from voicewright.corpus.recordings import PIECES, Cutter
 from voicewright.corpus.segment import Cutting, Detector
+from voicewright.corpus.sound import listen
 from voicewright.corpus.sources import Item, Transcribe, discover
 from voicewright.corpus.summary import Summary, render
 from voicewright.corpus.transcribe import RATE as RECOGNISER_RATE
@@ -123,6 +124,7 @@ def prepare(
         speakers=dict(sorted(speakers.items())),
         resumed=resumed,
         coverage=survey(accepted, language, front),
+        sound=listen(accepted),
     )
     _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused)
     if not accepted:

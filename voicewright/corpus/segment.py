@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from voicewright.audio.files import Samples
 from voicewright.audio.loudness import frame_levels
+from voicewright.audio.offset import without_offset
 from voicewright.errors import VoicewrightError
 
 VAD_RATE = 16_000
@@ -84,7 +85,8 @@ def pieces(
             continue
         held = np.concatenate([held, *pending])
         pending, count = [], 0
-        cut = group(detector.spans(held), held, rules)
+        heard = without_offset(held, VAD_RATE)
+        cut = group(detector.spans(heard), heard, rules)
         # The last piece may go on behind the border: it is looked at again with what follows.
         keep = cut[:-1]
         border = int(keep[-1][1] * VAD_RATE) if keep else 0
@@ -95,7 +97,8 @@ def pieces(
         origin += border
     held = np.concatenate([held, *pending])
     if len(held):
-        for start, end in group(detector.spans(held), held, rules):
+        heard = without_offset(held, VAD_RATE)
+        for start, end in group(detector.spans(heard), heard, rules):
             yield start + origin / VAD_RATE, end + origin / VAD_RATE
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from voicewright.audio.kinds import EXTENSIONS, is_recording
+from voicewright.audio.kinds import EXTENSIONS, is_film, is_recording, is_text
 from voicewright.corpus.manifest import Transcript
 from voicewright.errors import VoicewrightError
 
@@ -82,12 +82,13 @@ def discover(source: Path, out: Path | None = None, transcribe: Transcribe = "au
     """
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
-    if source.is_file() and is_recording(source):
+    if source.is_file() and (is_recording(source) or not is_text(source)):
         item = Item(id=safe_id(source.stem), source=source.name, path=source)
         return _sources(source.parent, [], [item], transcribe == "never", "it has no text")
     folder = source if source.is_dir() else source.parent
     files = sorted(_walk(folder, out))
-    audio = [path for path in files if is_recording(path)]
+    # Of two recordings of one name the one without pictures is taken: it was cut from the other.
+    audio = sorted(filter(is_recording, files), key=is_film)
     metadata = source if source.is_file() else next(filter(Path.is_file, _candidates(folder)), None)
     if metadata is not None:
         items, claimed = _from_metadata(metadata, folder, audio)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from voicewright.corpus import sound as sounding
 from voicewright.corpus.coverage import RARE, Coverage
 from voicewright.corpus.manifest import QUARANTINE, REASONS
+from voicewright.corpus.sound import Sound
 
 _COLUMNS = 8
 
@@ -29,6 +31,8 @@ class Summary:
     resumed: int
     """Clips taken over from an earlier run."""
     coverage: Coverage
+    sound: Sound | None = None
+    """Of accepted clips."""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -43,6 +47,7 @@ class Summary:
             "speakers": {name: round(seconds, 1) for name, seconds in self.speakers.items()},
             "resumed": self.resumed,
             "coverage": self.coverage.as_dict(),
+            "sound": self.sound.as_dict() if self.sound else None,
         }
 
 
@@ -66,6 +71,8 @@ def render(summary: Summary) -> str:
         ]
     if summary.licence == "unknown":
         lines.append("Licence of the recordings: unknown. Name it before you share a voice made from them.")
+    if summary.sound:
+        lines += sounding.lines(summary.sound)
     return "\n".join(lines + _coverage_lines(summary.coverage))
 
 
