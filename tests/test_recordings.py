@@ -476,10 +476,10 @@ def test_the_summary_says_what_the_corpus_sounds_like(tmp_path: Path) -> None:
     told = render(summary)
     for words in (
         "Sound:",
-        "16000 (3 clips), 24000 (1 clips) samples a second",
+        "16000 (3 clips), 24000 (1 clip) samples a second",
         "50 Hz in 3 clips",
         "cut tops: none",
-        "1 clips: its channels cancel each other: channel",
+        "1 clip: its channels cancel each other: channel",
         "Note: the recordings end at",
     ):
         assert words in told

@@ -49,13 +49,12 @@ class Mix:
 
 
 class _Frames:
-    """Mean and power of frames, of every channel and of the mean of all: [frames, channels + 1]."""
+    """Power of frames, of every channel and of the mean of all: [frames, channels + 1]."""
 
     def __init__(self, rate: int, channels: int) -> None:
         self._length = max(1, round(_FRAME * rate))
         self._most = _MOST_FRAMES // (channels + 1)
         self._rest = np.zeros((0, channels), np.float32)
-        self._means: list[Values] = []
         self._powers: list[Values] = []
         self._count = 0
 
@@ -70,7 +69,6 @@ class _Frames:
 
     def _keep(self, frames: Values) -> None:
         with_mix = np.concatenate([frames, frames.mean(axis=2, keepdims=True)], axis=2).astype(np.float64)
-        self._means.append(with_mix.mean(axis=1).astype(np.float32))
         self._powers.append(with_mix.var(axis=1).astype(np.float32))
         self._count += len(frames)
 
@@ -134,7 +132,9 @@ def _choose(powers: NDArray[np.float64], channels: int) -> tuple[int | None, str
     spans = np.minimum([_span(levels[:, at]) for at in range(channels)], 60.0)
     spans[total < _SOUNDING] = -1.0
     loudness = 10 * np.log10(np.maximum(total, 1e-20))
-    best = int(np.lexsort((np.round(loudness, 1), np.round(spans / 3.0)))[-1])
+    best = max(
+        range(channels), key=lambda at: (round(float(spans[at]) / 3.0), round(float(loudness[at]), 1), -at)
+    )
     mix = powers[:, channels].mean()
     if mix < _CANCELLED * total.sum() / channels**2:
         return best, f"its channels cancel each other: channel {best + 1} of {channels} was taken"

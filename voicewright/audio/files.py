@@ -7,6 +7,7 @@ taken, whatever a header claims. Writing never leaves half a file.
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 
 from voicewright.audio.channels import Mix, examine
 from voicewright.audio.decoders import DECODING_ERRORS, AudioError, AudioInfo, SndFile, Stream, opened, plain
+from voicewright.audio.kinds import EXTENSIONS, is_recording
 from voicewright.audio.lengths import cut_short, promised_seconds
 from voicewright.audio.writer import OPUS_RATES, WRITABLE
 from voicewright.config import SAMPLE_RATE
@@ -27,8 +29,21 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.storage import write_atomically as write_atomically
 
 __all__ = [
-    *("EXTENSIONS", "WRITABLE", "AudioError", "AudioInfo", "Samples", "blocks", "decode", "encode"),
-    *("is_recording", "note", "probe", "read", "resample", "write", "write_atomically"),
+    "EXTENSIONS",
+    "WRITABLE",
+    "AudioError",
+    "AudioInfo",
+    "Samples",
+    "blocks",
+    "decode",
+    "encode",
+    "is_recording",
+    "note",
+    "probe",
+    "read",
+    "resample",
+    "write",
+    "write_atomically",
 ]
 
 Samples = NDArray[np.float32]
@@ -52,6 +67,13 @@ def _mix(path: Path, info: AudioInfo, max_seconds: float) -> Mix:
     """How the channels of a file become one. What is wrong with it is left for the reader to find."""
     if info.channels == 1 and info.whole:
         return Mix()
+    state = path.stat()
+    return _examined(path, state.st_size, state.st_mtime_ns, info, max_seconds)
+
+
+@functools.lru_cache(maxsize=16)
+def _examined(path: Path, _size: int, _changed: int, info: AudioInfo, max_seconds: float) -> Mix:
+    """Remembered while the file stays as it is: a conversion reads it several times."""
 
     def capped(stream: Stream) -> Iterator[Samples]:
         left = int(max_seconds * info.rate) + 1

@@ -101,7 +101,7 @@ def lines(sound: Sound) -> list[str]:
     """The record in words, a line for each matter, and then what may be done about it."""
     least, half, most = sound.seconds
     rates = [
-        f"{rate}" if count == sound.clips else f"{rate} ({count} clips)"
+        f"{rate}" if count == sound.clips else f"{rate} ({_clips(count)})"
         for rate, count in sound.source_rates.items()
     ]
     if len(rates) > _RATES_SHOWN:
@@ -114,16 +114,16 @@ def lines(sound: Sound) -> list[str]:
         f"{sound.noisiest_tenth_db:.0f} dB or less in the noisiest tenth",
         f"  loudness: {sound.lufs[0]:.0f} to {sound.lufs[2]:.0f} LUFS before levelling, "
         f"loudest peak {sound.peak_db:.0f} dB",
-        f"  cut tops: {f'a few in {sound.clipped} clips' if sound.clipped else 'none'}",
+        f"  cut tops: {f'a few in {_clips(sound.clipped)}' if sound.clipped else 'none'}",
     ]
     hum = (
-        f"{sound.hum_hz} Hz in {sound.hum} clips, {-sound.hum_db:.0f} dB below speech"
+        f"{sound.hum_hz} Hz in {_clips(sound.hum)}, {-sound.hum_db:.0f} dB below speech"
         if sound.hum
         else "none"
     )
-    rumble = f"in {sound.rumble} clips, {-sound.rumble_db:.0f} dB below speech" if sound.rumble else "none"
+    rumble = f"in {_clips(sound.rumble)}, {-sound.rumble_db:.0f} dB below speech" if sound.rumble else "none"
     told += [f"  mains hum: {hum}; rumble: {rumble}"]
-    told += [f"  {count} clips: {note}" for note, count in sound.notes.items()]
+    told += [f"  {_clips(count)}: {note}" for note, count in sound.notes.items()]
     return told + [f"  Note: {sentence}" for sentence in advice(sound)]
 
 
@@ -155,6 +155,10 @@ def advice(sound: Sound) -> list[str]:
     if sound.clipped > _MANY * sound.clips:
         found.append("many recordings are a little too loud for their device: turn its gain down.")
     return found
+
+
+def _clips(count: int) -> str:
+    return f"{count} clip{'' if count == 1 else 's'}"
 
 
 def _kilo(hertz: float) -> str:
