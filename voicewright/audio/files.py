@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import functools
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path

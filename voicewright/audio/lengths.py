@@ -54,7 +54,10 @@ class Repaired:
         return data
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        return self._file.seek(offset + (self.start if whence == os.SEEK_SET else 0), whence) - self.start
+        try:
+            return self._file.seek(offset + (self.start if whence == os.SEEK_SET else 0), whence) - self.start
+        except OSError:  # where a damaged header sends libsndfile, which is content with being told so
+            return -1
 
     def tell(self) -> int:
         return self._file.tell() - self.start
