@@ -14,7 +14,7 @@ import pytest
 import soundfile
 from sounds import RATE, speech
 
-from voicewright.audio import files
+from voicewright.audio import decoders, files
 from voicewright.audio.files import AudioError, Samples, decode, probe, read, write
 from voicewright.audio.loudness import CEILING, lufs, normalise
 from voicewright.errors import UsageError, VoicewrightError
@@ -91,7 +91,7 @@ def test_blocks_join_without_seams(tmp_path: Path, extension: str, monkeypatch: 
     path = tmp_path / f"clip.{extension}"
     write(path, speech(3.0))
     whole = read(path)
-    monkeypatch.setattr(files, "_BLOCK", 1000)
+    monkeypatch.setattr(decoders, "BLOCK", 1000)
     assert np.array_equal(read(path), whole)
 
 
@@ -194,7 +194,7 @@ def test_long_wav_is_refused_by_its_header(tmp_path: Path, monkeypatch: pytest.M
     def never(*_: object) -> None:
         raise AssertionError("decoded")
 
-    monkeypatch.setattr(files._SndFile, "blocks", never)
+    monkeypatch.setattr(decoders.SndFile, "blocks", never)
     with pytest.raises(AudioError) as caught:
         read(path, max_seconds=60.0)
     assert caught.value.reason == "too_long"

@@ -85,7 +85,7 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
 
     Raises UsageError for everything that can be wrong with names, before any work is done.
     """
-    from voicewright.audio.files import EXTENSIONS
+    from voicewright.audio.kinds import is_recording
     from voicewright.audio.writer import WRITABLE
 
     if order.format not in WRITABLE:
@@ -98,8 +98,8 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
             inside = sorted(
                 path
                 for path in given.rglob("*")
-                if path.suffix.lower().lstrip(".") in EXTENSIONS
-                and path.is_file()
+                if path.is_file()
+                and is_recording(path)
                 and not any(part.startswith(".") for part in path.relative_to(given).parts)
             )
             if not inside:
@@ -218,6 +218,7 @@ def convert_file(
 
     Raises VoicewrightError in one sentence, UsageError for options that do not fit, Cancelled.
     """
+    from voicewright.audio.files import note as channels_note
     from voicewright.audio.files import probe
     from voicewright.audio.writer import AudioWriter, WavPipe, writable_rate
     from voicewright.engines.memory import give_back
@@ -232,6 +233,8 @@ def convert_file(
         options = replace(options, sample_rate=done.sample_rate)
     options = _surveyed(converter, source, info.rate, info.seconds, options, cancel)
     note = _Note(done)
+    if (told := channels_note(source)) != "":
+        note.warn(f"{told}.")
     sink: _Sink = (
         WavPipe(sys.stdout.buffer, done.sample_rate) if piped else AudioWriter(target, done.sample_rate)
     )

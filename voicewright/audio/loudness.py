@@ -1,4 +1,4 @@
-"""Loudness after ITU-R BS.1770-4 (pyloudnorm), and normalising to it."""
+"""Loudness after ITU-R BS.1770-4 (pyloudnorm), normalising to it, and levels of frames."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 
 import numpy as np
 import pyloudnorm
+from numpy.typing import NDArray
 
 from voicewright.audio.files import Samples
 
@@ -14,6 +15,10 @@ TARGET = -23.0
 CEILING = 10 ** (-1.0 / 20)
 """No normalised sample goes above this: one decibel below full scale."""
 _BLOCK_SECONDS = 0.4
+FRAME = 0.020
+STEP = 0.010
+FLOOR_DB = -100.0
+"""Quieter is digital silence: below the last bit of 16."""
 
 
 @functools.lru_cache(maxsize=8)
@@ -51,3 +56,13 @@ def gain(samples: Samples, rate: int, target: float = TARGET, ceiling: float = C
     if not np.isfinite(level) or peak == 0.0:
         return 1.0
     return min(10 ** ((target - level) / 20), ceiling / peak)
+
+
+def frame_levels(samples: Samples, rate: int) -> NDArray[np.float64]:
+    """Levels [frames] in dB of 20 ms frames every 10 ms; at least one frame."""
+    frame, step = int(FRAME * rate), int(STEP * rate)
+    squares = np.concatenate(([0.0], np.cumsum(samples.astype(np.float64) ** 2)))
+    starts = np.arange(0, max(1, len(samples) - frame + 1), step)
+    ends = np.minimum(starts + frame, len(samples))
+    power = (squares[ends] - squares[starts]) / np.maximum(1, ends - starts)
+    return np.maximum(10 * np.log10(np.maximum(power, 1e-12)), FLOOR_DB)

@@ -11,11 +11,21 @@ from typing import Protocol
 import numpy as np
 from pydantic import Field
 
-from voicewright.audio.files import AudioError, Samples, decode, encode, resample, write_atomically
+from voicewright.audio.files import (
+    AudioError,
+    AudioInfo,
+    Samples,
+    decode,
+    encode,
+    resample,
+    write_atomically,
+)  # fmt: skip
 from voicewright.audio.loudness import gain
+from voicewright.audio.offset import without_offset
 from voicewright.config import SAMPLE_RATE, Strict
+from voicewright.corpus.edges import voice_detector
 from voicewright.corpus.manifest import AUDIO, Measurements, Refusal, Utterance, content_hash
-from voicewright.corpus.measure import Levels, measure
+from voicewright.corpus.measure import Levels, clipped_fraction, measure
 from voicewright.corpus.sources import Item
 from voicewright.text.frontend import Tokens
 from voicewright.text.vocab import MAX_TOKENS
@@ -97,7 +107,8 @@ def prepare_clip(
     try:
         # A text that cannot be used spares the decoding.
         tokens = _read_text(text, reader) if text is not None else None
-        samples, rate, levels = _listen(item.path, settings.limits)
+        samples, info, levels = _listen(item.path, settings.limits)
+        rate = info.rate
         start, end = _trimmed(levels)
         seconds = end - start
         _check_levels(levels, seconds, settings.limits)
@@ -129,7 +140,7 @@ def prepare_clip(
         transcript=item.transcript,
         source=item.source,
         hash=content_hash(data),
-        measurements=_record(levels, rate, pace, factor),
+        measurements=_record(levels, info, pace, factor),
     )
     return Outcome(utterance=utterance)
 
@@ -145,10 +156,12 @@ def _read_text(text: str, reader: Reader) -> Tokens:
     return tokens
 
 
-def _listen(path: Path, limits: Limits) -> tuple[Samples, int, Levels]:
+def _listen(path: Path, limits: Limits) -> tuple[Samples, AudioInfo, Levels]:
     # Silence at the edges does not count against the length, within reason.
     samples, info = decode(path, 2 * limits.max_seconds + 10.0)
-    return samples, info.rate, measure(samples, info.rate)
+    clipped = clipped_fraction(samples, info.full)
+    samples = without_offset(samples, info.rate)
+    return samples, info, measure(samples, info.rate, clipped, voice_detector())
 
 
 def _trimmed(levels: Levels) -> tuple[float, float]:
@@ -183,9 +196,9 @@ def _faded(clip: Samples) -> Samples:
     return result
 
 
-def _record(levels: Levels, rate: int, pace: float, factor: float) -> Measurements:
+def _record(levels: Levels, info: AudioInfo, pace: float, factor: float) -> Measurements:
     return Measurements(
-        source_rate=rate,
+        source_rate=info.rate,
         source_seconds=round(levels.seconds, 4),
         lufs=round(levels.lufs, 2),
         peak=round(levels.peak, 5),
@@ -197,4 +210,8 @@ def _record(levels: Levels, rate: int, pace: float, factor: float) -> Measuremen
         silence_end=round(levels.seconds - levels.speech_end, 3),
         phonemes_per_second=round(pace, 2),
         gain_db=round(20 * math.log10(factor), 2),
+        hum_hz=levels.hum_hz,
+        hum_db=round(levels.hum_db, 1),
+        rumble_db=round(levels.rumble_db, 1),
+        note=info.note,
     )

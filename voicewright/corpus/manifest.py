@@ -66,13 +66,20 @@ class Measurements(Strict):
     snr_db: float
     """95th minus 5th percentile of frame levels: in clips with pauses, the signal-to-noise ratio."""
     bandwidth_hz: float
-    """Highest frequency at which loud frames hold energy within 65 dB of the strongest."""
+    """Highest frequency at which loud frames hold energy within 65 dB of the strongest, below any cliff."""
     silence_start: float
     silence_end: float
     """Seconds of silence at the edges of the recording."""
     phonemes_per_second: float
     gain_db: float
     """What normalising added."""
+    hum_hz: float = 0.0
+    """50 or 60 where a tone of the mains, or a multiple of it, stands out in the pauses."""
+    hum_db: float = -100.0
+    rumble_db: float = -100.0
+    """Between 20 and 45 Hz, in the pauses."""
+    note: str = ""
+    """What was done about the recording's channels or scale."""
 
 
 class Utterance(Strict):

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
-from voicewright.audio.files import EXTENSIONS
+from voicewright.audio.kinds import EXTENSIONS
 from voicewright.corpus.items import fold
 
 _FORMAT = re.compile(

@@ -24,6 +24,7 @@ from voicewright.corpus.pace import mismatches
 from voicewright.corpus.pool import Crashed, spread
 from voicewright.corpus.recordings import PIECES, Cutter
 from voicewright.corpus.segment import Cutting, Detector
+from voicewright.corpus.sound import listen
 from voicewright.corpus.sources import Item, Transcribe, discover
 from voicewright.corpus.summary import Summary, origins, render
 from voicewright.corpus.transcribe import RATE as RECOGNISER_RATE
@@ -36,7 +37,7 @@ __all__ = ["Progress", "Summary", "prepare", "render"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
-_PROCEDURE = 1
+_PROCEDURE = 2
 """Part of every journal key: raise it when clips must be made again."""
 
 
@@ -125,6 +126,7 @@ def prepare(
         coverage=survey(accepted, language, front),
         texts=origins(accepted, items),
         notes=sources.notes,
+        sound=listen(accepted),
     )
     _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused)
     if not accepted:

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
+from numpy.typing import NDArray
 
 from voicewright.audio.files import Samples
-from voicewright.corpus.measure import frame_levels
+from voicewright.audio.loudness import frame_levels
+from voicewright.audio.offset import without_offset
 from voicewright.errors import VoicewrightError
 
 VAD_RATE = 16_000
@@ -55,6 +57,13 @@ class Detector:
         )  # fmt: skip
         return [(span["start"] / VAD_RATE, span["end"] / VAD_RATE) for span in found]
 
+    def likelihoods(self, samples: Samples) -> NDArray[np.float32]:
+        """How likely each 512 of samples [T] at 16 kHz hold speech: [windows]."""
+        import torch
+
+        with torch.inference_mode():
+            return self._model.audio_forward(torch.from_numpy(samples)[None], VAD_RATE)[0].numpy()
+
 
 def pieces(
     blocks: Iterable[Samples], detector: Detector, cutting: Cutting | None = None
@@ -76,7 +85,8 @@ def pieces(
             continue
         held = np.concatenate([held, *pending])
         pending, count = [], 0
-        cut = group(detector.spans(held), held, rules)
+        heard = without_offset(held, VAD_RATE)
+        cut = group(detector.spans(heard), heard, rules)
         # The last piece may go on behind the border: it is looked at again with what follows.
         keep = cut[:-1]
         border = int(keep[-1][1] * VAD_RATE) if keep else 0
@@ -87,7 +97,8 @@ def pieces(
         origin += border
     held = np.concatenate([held, *pending])
     if len(held):
-        for start, end in group(detector.spans(held), held, rules):
+        heard = without_offset(held, VAD_RATE)
+        for start, end in group(detector.spans(heard), heard, rules):
             yield start + origin / VAD_RATE, end + origin / VAD_RATE
 
 

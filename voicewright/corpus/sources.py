@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from voicewright.audio.files import EXTENSIONS
+from voicewright.audio.kinds import is_film, is_recording, is_text
 from voicewright.corpus.items import Item, fold, plain_words, safe_id, tables
 from voicewright.corpus.layouts import (
     beside,
@@ -72,7 +72,7 @@ def discover(
     """
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
-    if source.is_file() and _is_audio(source):
+    if source.is_file() and (is_recording(source) or not is_text(source)):
         return _single(source, transcribe)
     found = _look(source if source.is_dir() else source.parent, out)
     recordings = Recordings(found.folder, found.audio)
@@ -121,7 +121,7 @@ def _single(source: Path, transcribe: Transcribe) -> Sources:
     """One recording, with its text where a file beside it or a list in its folder has one."""
     folder = source.parent
     recordings = Recordings(folder, [source])
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not _is_audio(path)]
+    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not is_recording(path)]
     own = beside(recordings, [source], [path for path in files if not path.name.startswith(".")])
     notes: list[str] = []
     items, _ = _merged(_lists(recordings, own.rest)[0], dict(own.texts), recordings, notes)
@@ -166,12 +166,10 @@ def _look(folder: Path, out: Path | None) -> _Found:
         folders[:] = kept
         files += [Path(parent, name) for name in names if not name.startswith(".")]
     files = sorted(path for path in files if path.is_file() or path.is_symlink())
-    audio = tuple(path for path in files if _is_audio(path))
-    return _Found(folder, audio, tuple(path for path in files if not _is_audio(path) and path.is_file()))
-
-
-def _is_audio(path: Path) -> bool:
-    return path.suffix.lower().lstrip(".") in EXTENSIONS
+    # Of two recordings of one name the one without pictures is taken: it was cut from the other.
+    audio = tuple(sorted(filter(is_recording, files), key=is_film))
+    heard = set(audio)
+    return _Found(folder, audio, tuple(path for path in files if path not in heard and path.is_file()))
 
 
 def _is_text(path: Path) -> bool:

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from voicewright.corpus import sound as sounding
 from voicewright.corpus.coverage import RARE, Coverage
 from voicewright.corpus.items import Item
 from voicewright.corpus.manifest import QUARANTINE, REASONS, Utterance
+from voicewright.corpus.sound import Sound
 
 _COLUMNS = 8
 
@@ -36,6 +38,8 @@ class Summary:
     """Where the texts of accepted clips come from (a list, files beside, a recogniser) → how many."""
     notes: tuple[str, ...] = ()
     """Sentences on what was found and not taken."""
+    sound: Sound | None = None
+    """Of accepted clips."""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -52,6 +56,7 @@ class Summary:
             "texts": self.texts,
             "notes": list(self.notes),
             "coverage": self.coverage.as_dict(),
+            "sound": self.sound.as_dict() if self.sound else None,
         }
 
 
@@ -78,6 +83,8 @@ def render(summary: Summary) -> str:
         ]
     if summary.licence == "unknown":
         lines.append("Licence of the recordings: unknown. Name it before you share a voice made from them.")
+    if summary.sound:
+        lines += sounding.lines(summary.sound)
     return "\n".join(lines + _coverage_lines(summary.coverage))
 
 
