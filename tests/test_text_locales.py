@@ -53,7 +53,7 @@ def test_numerals_have_values():
 
 
 @pytest.mark.parametrize(
-    "code", [*(set(LANGUAGES) - {"en-us", "en-gb", "ja", "zh"}), "pl", "ru", "sv", "ka", "fr-be"]
+    "code", [*sorted(set(LANGUAGES) - {"en-us", "en-gb", "ja", "zh"}), "pl", "ru", "sv", "ka", "fr-be"]
 )
 def test_no_text_stops_the_reader_and_nothing_is_out_of_order(code):
     """Four hundred lines made of digits, signs and abbreviations; the same ones every time."""

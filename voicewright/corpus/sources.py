@@ -14,6 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
+from voicewright.audio.files import AudioError, probe
 from voicewright.audio.kinds import is_film, is_recording, is_text
 from voicewright.corpus.items import Item, fold, plain_words, safe_id, tables
 from voicewright.corpus.layouts import (
@@ -72,7 +73,7 @@ def discover(
     """
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
-    if source.is_file() and (is_recording(source) or not is_text(source)):
+    if source.is_file() and (is_recording(source) or _sounds(source)):
         return _single(source, transcribe)
     found = _look(source if source.is_dir() else source.parent, out)
     recordings = Recordings(found.folder, found.audio)
@@ -141,6 +142,17 @@ def _sources(
 
 
 # --- files
+
+
+def _sounds(path: Path) -> bool:
+    """Whether a file that was named by itself is a recording, whatever its ending."""
+    if is_text(path):
+        return False
+    try:
+        probe(path)
+    except AudioError:
+        return False
+    return True
 
 
 def _look(folder: Path, out: Path | None) -> _Found:
