@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 # Kept as they are: their compatibility forms would lose what they mean ("…" is a pause, "²" a power).
-_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞²³¹™´¨¯″′‼⁇⁈⁉")
+_KEEP = frozenset("№…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞²³¹™´¨¯″′‼⁇⁈⁉")
 _CHANGE = {
     "’": "'", "‘": "'", "ʼ": "'", "‛": "'", "ʹ": "'", "´": "'", "`": "'", "ˋ": "'", "ˊ": "'",
     "„": '"', "‟": '"', "«": "“", "»": "”", "‹": "“", "›": "”", "「": "“", "」": "”", "『": "“", "』": "”",

@@ -5,139 +5,47 @@ What is talked about nearby decides where grammar does not. Tags as in tagger.py
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
-from voicewright.text.grammar import (
-    AUXILIARIES,
-    BE,
-    DETERMINERS,
-    HAVE,
-    NUMBERS,
-    PREPOSITIONS,
-    at,
-    group,
-    is_plural,
-    is_verb_here,
-    nearby,
-    previous,
-)
-
-Words = Sequence[str | None]
-
-OWN: Mapping[str, Mapping[str, str]] = MappingProxyType(
-    {"lead": {"METAL": "lˈɛd"}, "protest": {"VERB": "pɹətˈɛst"}, "protests": {"VERB": "pɹətˈɛsts"}}
-)
-"""Sounds that the lexicon lacks: word → tag → phonemes, the same on both sides of the ocean."""
-
-_THIRD = group("he she it who nobody everybody somebody everyone someone anyone no-one")
-_METAL = group(
-    "metal metals pipe pipes paint poisoning poisonous poison toxic zinc copper tin iron silver roof "
-    "bullet bullets "
-    "battery batteries gasoline petrol mine mines ore melted molten solder oxide exposure contaminated "
-    "painters acid "
-    "pencil pencils weights heavier plumbing glass crystal shielding apron leaded"
-)
-_METAL_NEXT = group(
-    "pipe pipes paint poisoning roof roofs bullet bullets battery shot weight weights glass crystal "
-    "mine mines ore "
-    "oxide exposure solder acid levels content apron ingot ingots shielding acetate"
-)
-_STEERING = group("take took taken takes taking lose lost in the follow followed")
-_ON_AIR = group(
-    "broadcast broadcasting streamed streaming shown aired recorded performed spoke speak speaking sang "
-    "sing singing "
-    "played play playing reporting report reported seen appear appeared televised going go went watch watched"
-)
-_LIVE_THINGS = group(
-    "show shows music tv television concert concerts performance performances broadcast broadcasts audience "
-    "audiences stream streams streaming coverage album recording recordings event events wire wires "
-    "ammunition fire "
-    "feed video band bands radio bait births animal animals animals chicken chickens fish lobster "
-    "report reports "
-    "debate interview match game games theatre theater session sessions version act"
-)
-_NEAR = group(
-    "friend friends family relative relatives race call range contact ties look second finish attention "
-    "proximity "
-    "relationship relationships match game behind enough together quarters combat companion ally allies "
-    "cousin "
-    "colleague"
-)
-_STAY = group(
-    "stay stays stayed come comes came coming get gets got getting keep keeps kept keeping stand stood "
-    "stands sit sat "
-    "draw drew live lives lived look looked feel felt remain remained grow grew follow followed hold "
-    "holds held"
-)
-_CLOTH = group(
-    "jacket shirt fabric cloth muscle ligament paper page sail tent dress trousers jeans curtain coat "
-    "sleeve sheet net "
-    "knee shoulder tendon wear"
-)
-_SHIP = group("ship boat stern deck vessel sailor sailors anchor yacht waves port starboard hull captain")
-_FISH = group(
-    "fish caught catch fishing lake river sea grilled striped largemouth fillet bait sole cod salmon "
-    "trout pond cooked "
-    "anglers angler"
-)
-_PAST_TIMES = group("yesterday ago last once earlier previously formerly")
-_HABITS = group("every always often usually sometimes never now today daily rarely")
-_PAST_VERBS = group(
-    "was were had did went said told came saw took gave found knew thought felt left got made wrote "
-    "heard sat stood"
-)
-_MOVING = group(
-    "up around its his her down through round along past between tightly across into onto over back"
-)
-_TINY = (
-    "detail",
-    "quantit",
-    "amount",
-    "particle",
-    "difference",
-    "trace",
-    "fraction",
-    "crack",
-    "organism",
-    "change",
-)
+from voicewright.text.grammar import Words, at, is_adjective, is_plural, is_verb_here, nearby, previous
+from voicewright.text.tables import GRAMMAR
 
 
 def _lead(words: Words, index: int) -> str:
     before, after = at(words, index - 1), at(words, index + 1)
-    if after in _METAL_NEXT or before in ("molten", "pencil"):
+    if after in GRAMMAR.metal_next or before in ("molten", "pencil"):
         return "METAL"
-    if is_verb_here(words, index) or (before in ("a", "an") and after not in _METAL):
+    if is_verb_here(words, index) or (before in ("a", "an") and after not in GRAMMAR.metal):
         return ""
-    if (before in _STEERING and after not in _METAL) or after in ("to", "role", "singer", "guitar", "actor"):
+    if (before in GRAMMAR.steering and after not in GRAMMAR.metal) or after in ("to", "role", "singer", "guitar", "actor"):
         return ""
-    return "METAL" if nearby(words, index, 8) & _METAL else ""
+    return "METAL" if nearby(words, index, 8) & GRAMMAR.metal else ""
 
 
 def _read(words: Words, index: int) -> str:
     before = previous(words, index)
-    if before in HAVE or before in BE or before in ("well", "widely"):
+    if before in GRAMMAR.have or before in GRAMMAR.be or before in ("well", "widely"):
         return "VBN"
     # The nearest auxiliary of the clause decides: "did you read", "have they ever read".
     for back in range(1, 5):
         word = at(words, index - back)
         if not word:
             break
-        if word in HAVE:
+        if word in GRAMMAR.have:
             return "VBN"
-        if word in AUXILIARIES or word == "to":
+        if word in GRAMMAR.auxiliaries or word == "to":
             return "VBP"
     if not before:
         return "VBP"
     around = nearby(words, index, 12)
-    third = (before in _THIRD and before != "who") or (
+    third = (before in GRAMMAR.third and before != "who") or (
         not is_plural(before) and _is_name_or_noun(words, index)
     )
     if third:
         return "VBD"
-    past = around & _PAST_TIMES or any(word.endswith("ed") and len(word) > 4 for word in around)
-    if (past or around & _PAST_VERBS) and not around & _HABITS:
+    past = around & GRAMMAR.past_times or any(word.endswith("ed") and len(word) > 4 for word in around)
+    if (past or around & GRAMMAR.past_verbs) and not around & GRAMMAR.habits:
         return "VBD"
     return "VBP" if before != "who" or is_plural(at(words, index - 2)) else "VBD"
 
@@ -145,54 +53,42 @@ def _read(words: Words, index: int) -> str:
 def _is_name_or_noun(words: Words, index: int) -> bool:
     """Does a singular noun or a name stand before? Its present tense would be "reads"."""
     before, earlier = words[index - 1] or "", at(words, index - 2)
-    if before.lower() in (
-        "i",
-        "we",
-        "you",
-        "they",
-        "and",
-        "or",
-        "people",
-        "please",
-        "children",
-        "who",
-        "that",
-        "to",
-    ):
+    if before.lower() in GRAMMAR.no_names:
         return False
-    return before[:1].isupper() or earlier in DETERMINERS
+    return before[:1].isupper() or earlier in GRAMMAR.determiners
 
 
 def _wound(words: Words, index: int) -> str:
     before, after = previous(words, index), at(words, index + 1)
-    if before in HAVE or (before in BE and after in _MOVING):
+    if before in GRAMMAR.have or (before in GRAMMAR.be and after in GRAMMAR.moving):
         return "VBN"
-    if before in DETERMINERS:
+    if before in GRAMMAR.determiners:
         return "NN"
-    subject = before in ("he", "she", "it", "who", "they", "we", "i", "you", "which")
-    path = after in _MOVING and at(words, index - 2) in DETERMINERS
+    named = is_plural(before) or (words[index - 1] or "")[:1].isupper()
+    subject = before in GRAMMAR.divers or (index > 0 and named and after in GRAMMAR.objects)
+    path = after in GRAMMAR.moving and at(words, index - 2) in GRAMMAR.determiners
     return "VBD" if subject or path or after in ("up", "around", "its", "tightly") else "NN"
 
 
 def _live(words: Words, index: int) -> str:
     before, after = at(words, index - 1), at(words, index + 1)
-    if after in _LIVE_THINGS or before in DETERMINERS or before in BE or before in _ON_AIR:
+    if after in GRAMMAR.live_things or before in GRAMMAR.determiners or before in GRAMMAR.be or before in GRAMMAR.on_air:
         return "ADJ"
-    return "ADJ" if at(words, index - 2) in _ON_AIR and after in ("", "from", "on", "in") else "VERB"
+    return "ADJ" if at(words, index - 2) in GRAMMAR.on_air and after in ("", "from", "on", "in") else "VERB"
 
 
 def _lives(words: Words, index: int) -> str:
     before, after = previous(words, index), at(words, index + 1)
     if (
-        before in DETERMINERS
-        or before in NUMBERS
+        before in GRAMMAR.determiners
+        or before in GRAMMAR.numbers
         or before in ("of", "many", "save", "saved", "cost", "human", "lost")
     ):
         return "NOUN"
-    settled = after in PREPOSITIONS or (
-        after in group("alone here there next nearby today now") and after != "of"
+    settled = after in GRAMMAR.prepositions or (
+        after in GRAMMAR.settled and after != "of"
     )
-    return "VERB" if before in _THIRD or before in ("that", "which") or settled else "NOUN"
+    return "VERB" if before in GRAMMAR.third or before in ("that", "which") or settled else "NOUN"
 
 
 def _close(words: Words, index: int) -> str:
@@ -200,16 +96,16 @@ def _close(words: Words, index: int) -> str:
     if (before == "the" and after == "of") or (before in ("a", "its") and not after):
         return "NOUN"
     if (
-        after in _NEAR
-        or before in _STAY
+        after in GRAMMAR.near
+        or before in GRAMMAR.stay
         or before in ("a", "very", "so", "too", "as", "how", "quite", "this", "that")
     ):
         return "ADJ"
-    if after in ("to", "by") and (before in BE or not is_plural(before)) and before not in AUXILIARIES:
+    if after in ("to", "by") and (before in GRAMMAR.be or not is_plural(before)) and before not in GRAMMAR.auxiliaries:
         return "ADJ" if before != "to" else "VERB"
-    if before in BE:
+    if before in GRAMMAR.be:
         return "ADJ"
-    if not after and not is_plural(before) and any(at(words, index - back) in _STAY for back in (2, 3, 4)):
+    if not after and not is_plural(before) and any(at(words, index - back) in GRAMMAR.stay for back in (2, 3, 4)):
         return "ADJ"
     return "VERB" if is_verb_here(words, index) else ""
 
@@ -218,39 +114,37 @@ def _tear(words: Words, index: int) -> str:
     after = at(words, index + 1)
     if after in ("gas", "duct", "ducts", "drop", "drops", "stained"):
         return ""
-    return "VERB" if is_verb_here(words, index) or nearby(words, index, 6) & _CLOTH else ""
+    return "VERB" if is_verb_here(words, index) or nearby(words, index, 6) & GRAMMAR.cloth else ""
 
 
 def _tears(words: Words, index: int) -> str:
     before, after = previous(words, index), at(words, index + 1)
-    if before in DETERMINERS or before in PREPOSITIONS or before in ("into", "and", "of", "shed", "wiped"):
+    if before in GRAMMAR.determiners or before in GRAMMAR.prepositions or before in ("into", "and", "of", "shed", "wiped"):
         return ""
-    apart = after in DETERMINERS or after in group("up down off apart out open easily at away")
-    return "VERB" if before in _THIRD or (apart and before) else ""
+    apart = after in GRAMMAR.determiners or after in GRAMMAR.torn
+    return "VERB" if before in GRAMMAR.third or (apart and before) else ""
 
 
 def _bow(words: Words, index: int) -> str:
     before = at(words, index - 1)
-    polite = before == "a" and at(words, index - 2) in group("take took takes taking taken with made gave")
-    return "VERB" if polite or is_verb_here(words, index) or nearby(words, index, 8) & _SHIP else ""
+    polite = before == "a" and at(words, index - 2) in GRAMMAR.bowing
+    return "VERB" if polite or is_verb_here(words, index) or nearby(words, index, 8) & GRAMMAR.ship else ""
 
 
 def _bass(words: Words, index: int) -> str:
-    return "" if nearby(words, index, 8) & _FISH else "ADJ"
+    return "" if nearby(words, index, 8) & GRAMMAR.fish else "ADJ"
 
 
 def _minute(words: Words, index: int) -> str:
     before, after = previous(words, index), at(words, index + 1)
-    tiny = after.startswith(_TINY) and before not in NUMBERS
-    small = before in BE or before in ("so", "very", "too", "incredibly", "these")
+    tiny = after.startswith(GRAMMAR.tiny) and before not in GRAMMAR.numbers
+    small = before in GRAMMAR.be or before in ("so", "very", "too", "incredibly", "these")
     return "ADJ" if tiny or (small and after in ("", "and", "but", "compared", "to")) else ""
 
 
 def _content(words: Words, index: int) -> str:
     before, after = previous(words, index), at(words, index + 1)
-    if before in BE or before in group(
-        "seem seems seemed feel feels felt look looks looked remain quite very less"
-    ):
+    if before in GRAMMAR.be or before in GRAMMAR.contented:
         return ""
     if before == "and" and after not in ("of", "is", "was"):
         return ""
@@ -262,11 +156,17 @@ def _content(words: Words, index: int) -> str:
 
 
 def _dove(words: Words, index: int) -> str:
+    """ "The girls dove in", "prices dove"; but "the white dove in the cage"."""
     before, after = previous(words, index), at(words, index + 1)
-    plunged = after in group("into in off under beneath down deep headfirst straight")
-    return (
-        "VERB" if before in group("he she it who they we i you and") and (plunged or before != "and") else ""
-    )
+    plunged = after in GRAMMAR.plunging
+    if before in GRAMMAR.divers or before in GRAMMAR.have:
+        return "VERB"
+    if before in GRAMMAR.determiners or before in GRAMMAR.kinds_of_dove or is_adjective(before):
+        return "VERB" if before == "all" or (before == "that" and plunged and after != "in") else ""
+    if not before or before in GRAMMAR.prepositions or before in GRAMMAR.conjunctions or before in GRAMMAR.be:
+        return "VERB" if after in GRAMMAR.headlong or (before in GRAMMAR.conjunctions and plunged) else ""
+    subject = is_plural(before) or _is_name_or_noun(words, index) or (before in GRAMMAR.mass)
+    return "VERB" if plunged or (subject and (not after or after in GRAMMAR.after_dive)) else ""
 
 
 SPECIAL: Mapping[str, Callable[[Words, int], str]] = MappingProxyType(

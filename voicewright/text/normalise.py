@@ -184,9 +184,6 @@ class _EnglishReader(WordReader):
     def _slashed(self, token: Token, index: int) -> None:
         self._say(token, tables.SLASHED[token.text.lower()])
 
-    def _elided(self, token: Token, index: int) -> None:
-        self._say(token, "and" if token.text == "'n'" else token.text)
-
     def _special(self, token: Token, index: int) -> None:
         self._say(token, token.text)
 

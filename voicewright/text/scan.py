@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from voicewright.text import numbers
 from voicewright.text.english_tables import UNITS
 
-_NUMBER = r"(?:(?:\d{1,3}(?:,\d{3}){1,8}(?!\d)|\d{1,400}+)(?:\.\d{1,40}+)?|\.\d{1,40}+)"
+_NUMBER = r"(?:(?:\d{1,3}(?:,\d{3}){1,8}(?!\d)|\d{1,400}+)(?:\.\d{1,40}+)?|(?<![^\W\d_])\.\d{1,40}+)"
 _MINUS = r"(?<![\w)\].%])[-−+]"
 _CURRENCY = "|".join(re.escape(symbol) for symbol in numbers.CURRENCY_SYMBOLS)
 _UNIT = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
@@ -44,7 +44,7 @@ _PATTERN = rf"""
 | (?P<hash>\#\d{{1,15}}{_END})
 | (?P<dotted>Ph\.D\.?|[^\W\d_](?:\.[^\W\d_]){{1,8}}(?![^\W_])\.?)
 | (?P<slashed>(?:w/o|b/c|n/a|N/A|c/o)(?!\w)|w/(?=\s|[a-z]))
-| (?P<elided>'n'|'(?i:tis|twas|twere|twill|em|til|till|cause|bout|round|cuz|nuff|neath|gainst)(?![^\W_]))
+| (?P<elided>'[nN]'|(?<=\w[ -])(?:'[nN]|[nN]')(?=[ -]\w)|'(?i:tis|twas|twere|twill|em|til|till|cause|bout|round|cuz|nuff|neath|gainst)(?![^\W_]))
 | (?P<word>[^\W_]{{1,64}}+(?:['-][^\W_]{{1,64}}+){{0,11}}+)
 | (?P<dots>\.(?:\ ?\.){{1,20}})
 | (?P<dash>-{{2,20}}|(?<=\ )-(?=\ )|[—–])

@@ -6,16 +6,17 @@ the lexicon's default is taken. grammar.py tells nouns from verbs, homographs.py
 
 from __future__ import annotations
 
-from voicewright.text.grammar import BE, Words, group, noun_or_verb
+from voicewright.text.grammar import Words, noun_or_verb
 from voicewright.text.homographs import SPECIAL
+from voicewright.text.known import is_word
+from voicewright.text.tables import GRAMMAR
 
-_LETTERS = group("vitamin plan grade class type group team level hepatitis section point exhibit letter")
-_DEMONSTRATIVE = group(
-    "of in at for with like from about by on to than and but is was do did does all after before over at not "
-    "are were or so if what's how's who's"
-)
-_ACRONYMS = group("US IT ID OS WHO PA LA GI SAT COD OD")
-_AFTER_USED_TO = group("the a an my your his its our their this these those it them us me him that")
+_LETTERED = frozenset({"DEFAULT", "NOUN"})
+"""The senses of an entry in capitals that is a word, or, as a noun, its letters."""
+SHOUTED = "shouted"
+"""The tag of a word in a run of capitals that alone would be an acronym."""
+_FARTHEST = 24
+"""Words that are looked at on either side to tell capitals of a heading from an acronym."""
 
 
 def tag(words: Words, index: int, senses: frozenset[str]) -> str:
@@ -30,15 +31,11 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
         return "DT" if word.lower() == "the" else "TO"
     if word.lower() in ("in", "by", "vs", "vs."):
         return "IN"
-    if (
-        word in _ACRONYMS
-        and not (before.isupper() and len(before) > 1)
-        and not (after.isupper() and len(after) > 1)
-    ):
-        return "NNP"
+    if len(word) > 1 and word.isupper() and (word in GRAMMAR.acronyms or senses == _LETTERED):
+        return _capitals(words, index, before.lower(), after.lower(), senses)
     low = word.lower()
     if low == "that":
-        return "DT" if not before or before.lower() in _DEMONSTRATIVE or not after else "IN"
+        return "DT" if not before or before.lower() in GRAMMAR.demonstrative or not after else "IN"
     if low == "used":
         return _used(before, after, _at(words, index + 2))
     if low in SPECIAL:
@@ -50,9 +47,44 @@ def _at(words: Words, index: int) -> str:
     return (words[index] or "") if 0 <= index < len(words) else ""
 
 
+def _capitals(words: Words, index: int, before: str, after: str, senses: frozenset[str]) -> str:
+    """ "the IT crew" and "AM radio" are letters; "IT IS LATE" is not."""
+    word = words[index] or ""
+    if word == "AM" and (after in GRAMMAR.after_am or (after == "and" and _at(words, index + 2) == "FM")):
+        return "NNP"
+    noun = before in GRAMMAR.articles or (word == "US" and before not in GRAMMAR.before_us)
+    if _shouted(words, index) and word not in GRAMMAR.spelled:
+        return "NNP" if noun and word in GRAMMAR.acronyms else SHOUTED
+    return "NNP" if word in GRAMMAR.acronyms else noun_or_verb(words, index, senses)
+
+
+def _shouted(words: Words, index: int) -> bool:
+    """Does a word in capitals stand in a run of such words that are no acronyms?"""
+    run = [words[index]]
+    for step in (-1, 1):
+        at = index + step
+        while 0 <= at < len(words) and abs(at - index) < _FARTHEST and (words[at] or "X").isupper():
+            run.insert(0 if step < 0 else len(run), words[at])
+            at += step
+        small = 0 <= at < len(words) and run[0 if step < 0 else -1] is not None
+        run.insert(0 if step < 0 else len(run), "small" if small else None)
+    said = [word for word in run[1:-1] if word]
+    if any(map(_is_plain, said)):
+        return True
+    among_small = (run[0], run[-1]).count("small")
+    return len(said) > 1 + among_small and among_small < 2 and all(word.lower() in GRAMMAR.little for word in said)
+
+
+def _is_plain(word: str) -> bool:
+    """Is a word in capitals one of the language, and no acronym?"""
+    low = word.lower()
+    stems = (low, *(low.removesuffix(end) for end in ("s", "es", "d", "ed", "ing", "'s")))
+    return len(word) > 1 and not is_word(word) and (low.endswith("in'") or any(map(is_word, stems)))
+
+
 def _article(word: str, before: str, after: str) -> str:
     """ "a cat", but "vitamin A" and "from A to B"."""
-    if not after or before.lower() in _LETTERS:
+    if not after or before.lower() in GRAMMAR.letters:
         return "NN"
     return "NN" if word == "A" and before and not after[0].isupper() else "DT"
 
@@ -61,6 +93,6 @@ def _used(before: str, after: str, third: str) -> str:
     """ "used to go", "is used to it"; but "is used to make"."""
     if after.lower() != "to":
         return "VBN"
-    if before.lower() in BE and not (third.lower() in _AFTER_USED_TO or third.endswith("ing")):
+    if before.lower() in GRAMMAR.be and not (third.lower() in GRAMMAR.after_used_to or third.endswith("ing")):
         return "VBN"
     return "VBD"

@@ -1,0 +1,185 @@
+"""Roman numerals: which runs of letters are one, and whether it is said as a number, an ordinal or a year."""
+
+from __future__ import annotations
+
+import re
+
+from voicewright.text import numbers
+from voicewright.text.known import is_word
+from voicewright.text.reader import Reader
+from voicewright.text.scan import Token
+from voicewright.text.tables import WORDS
+
+_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
+_NUMERAL = re.compile(r"(?=.)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_FORM = re.compile(
+    r"(?P<first>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?:-(?P<last>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?![\w']))?"
+    r"(?P<end>'s|th|st|nd|rd)?(?:-(?P<rest>[a-z'-]+))?"
+)
+
+
+def value(text: str) -> int | None:
+    """The number that a Roman numeral of one case stands for, 1 to 3,999; None for other letters."""
+    if not (text.isupper() or text.islower()) or not _NUMERAL.fullmatch(text.upper()):
+        return None
+    values = [_VALUES[letter] for letter in text.upper()]
+    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
+
+
+class NumeralReader(Reader):
+    """Reads words that are Roman numerals by what stands before and after them."""
+
+    numeral: tuple[int, str, int] = (-1, "", 0)
+    """The last one: the index of its token, its manner, its value."""
+
+    def _roman(self, token: Token, index: int) -> bool:
+        """ "Henry VIII" → "the eighth", "Chapter IV" → "four", "MCMXCIX" → "nineteen ninety nine"."""
+        form = _FORM.fullmatch(token.text)
+        first = value(form["first"]) if form else None
+        if form is None or first is None:
+            return False
+        last = value(form["last"]) if form["last"] else None
+        manner = self._manner(index, form["first"], first, form["rest"] or form["last"] or "")
+        if form["end"] and form["end"] != "'s":
+            manner = "nth" if manner != "the nth" and len(form["first"]) > 1 else manner
+        if not manner or (form["last"] and last is None):
+            return False
+        self.numeral = (index, manner, last or first)
+        spoken = self._counted(first, manner) + ("'s" if form["end"] == "'s" else "")
+        if last is not None:
+            spoken = f"{spoken} to {self._counted(last, manner)}"
+        self._say(token, f"{spoken} {(form['rest'] or '').replace('-', ' ')}".strip())
+        self._span(index)
+        return True
+
+    def _counted(self, number: int, manner: str) -> str:
+        if manner == "year":
+            return numbers.year(number, self.british)
+        if manner == "number":
+            return numbers.cardinal(number, self.british)
+        return manner.replace("nth", numbers.ordinal(number, self.british))
+
+    def _span(self, index: int) -> None:
+        """A dash between two numerals is "to"."""
+        dash, after = self._at(self._next(index, 1)), self._at(self._next(self._next(index, 1), 1))
+        if dash is not None and dash.text in ("-", "–", "—") and after is not None and value(after.text):
+            self._say(dash, "to")
+            self.index = self._next(self._next(index, 1), 1)
+
+    def _manner(self, index: int, text: str, number: int, rest: str) -> str:
+        """ "number", "year", "nth" or "the nth"; nothing where the letters are no numeral."""
+        back = self._next(index, -1)
+        before = self._at(back)
+        if before is not None and before.text == "." and self._at(back - 1) is not None:
+            short = self.tokens[back - 1].text.lower()
+            if short in WORDS.counting and short in WORDS.before_number | WORDS.abbreviations:
+                back, before = back - 1, self.tokens[back - 1]
+        word = before.text if before is not None else ""
+        low = word.lower()
+        word_like = text in WORDS.no_numerals or (len(text) > 2 and is_word(text.lower(), self.british))
+        if self._continues(index, text, number, word_like):
+            return self.numeral[1]
+        if self._ordinal_follows(index, rest) and (len(text) > 1 or (text in "IVX" and word[:1].islower())):
+            return "nth"
+        counting = {low, low.removesuffix("s"), low.removesuffix("es")} & WORDS.counting
+        year = low in WORDS.years or (len(text) > 3 and number <= 2100 and not word_like and not counting)
+        if number >= 1000 and text.isupper() and year:
+            return "year"
+        if counting:
+            return "number" if self._counts(index, text, bool(counting & WORDS.counting_long), word) else ""
+        after = self._at(index + 1)
+        if text.islower():
+            bracketed = word == "(" and after is not None and after.text == ")"
+            return "number" if bracketed and len(text) > 1 and set(text) <= set("ivx") else ""
+        manner = self._of_name(index, back, text, word)
+        if manner or len(text) == 1:
+            return manner
+        if text in ("IV", "VI"):
+            following = self._near(index, 1)
+            lettered = following is not None and following.text.lower() in WORDS.letters_before
+            word_like = lettered or not self._capitalised(before) or word.isupper() or word in WORDS.sentence_starts
+        return "number" if not word_like and (set(text) <= set("IVX") or len(text) > 3) else ""
+
+    def _counts(self, index: int, text: str, long: bool, word: str) -> bool:
+        """Is it a numeral after a word that counts? "Part I" is, "the part I like" is not, "Section C" neither."""
+        following = self._near(index, 1)
+        after = following.text.lower() if following is not None else ""
+        if text in ("I", "i"):
+            if after in WORDS.i_verbs:
+                return False
+            return not after or after in WORDS.one_follows or (word[:1].isupper() and text == "I")
+        if len(text) == 1:
+            return text in "VXvx" or (long and text in "LC")
+        return not (text.islower() and not set(text) <= set("ivx") and is_word(text, self.british))
+
+    def _continues(self, index: int, text: str, number: int, word_like: bool) -> bool:
+        """Does it follow another numeral in a list ("II and III") or at the end of a span ("iv to ix")?"""
+        at, joined = index, False
+        for _ in range(3):
+            at = self._next(at, -1)
+            before = self._at(at)
+            if before is None or at == self.numeral[0]:
+                break
+            if before.text.lower() not in WORDS.numeral_joins:
+                return False
+            joined = True
+        if at != self.numeral[0] or not joined or number <= self.numeral[2] or text in "CDLMcdlm":
+            return False
+        return self.tokens[at].text[:1].isupper() == text.isupper() and not (word_like and text.islower())
+
+    def _ordinal_follows(self, index: int, rest: str) -> bool:
+        """Does a century or its like come, perhaps after more numerals ("the XIX and XX centuries")?"""
+        if rest:
+            last = rest.rpartition("-")[2]
+            if last.lower() in WORDS.ordinal_before:
+                return True
+        for _ in range(5):
+            index = self._next(index, 1)
+            after = self._at(index)
+            if after is None:
+                return False
+            if after.text.lower() in WORDS.ordinal_before:
+                return True
+            if after.text.lower() not in WORDS.numeral_joins - {"."} and not value(after.text):
+                return False
+        return False
+
+    def _of_name(self, index: int, back: int, text: str, word: str) -> str:
+        """ "the nth" after a ruler's name, or after any name with a title before it."""
+        before = self._at(back)
+        if word == "the" and (name := self._at(self._next(back, -1))) is not None:
+            return "nth" if name.text.capitalize() in WORDS.rulers else ""
+        if not self._capitalised(before) or text in "CDLM":
+            return ""
+        titled = self._titled(back)
+        if not titled and word.capitalize() not in WORDS.rulers:
+            return ""
+        following = self._near(index, 1)
+        after = following.text.lower() if following is not None else ""
+        if text == "I" and (after in WORDS.i_verbs or not (titled or not after or after in WORDS.ruler_follows)):
+            return ""
+        beyond = self._near(index + 1, 1)
+        if len(text) == 1 and after == "." and not titled and self._capitalised(beyond):
+            return "the nth" if beyond is not None and beyond.text in WORDS.sentence_starts else ""
+        return "the nth"
+
+    def _titled(self, back: int) -> bool:
+        """Does a title stand before the name that ends at token `back`?"""
+        for _ in range(5):
+            back = self._next(back, -1)
+            token = self._at(back)
+            if token is not None and token.text == ".":
+                back -= 1
+                token = self._at(back)
+                if token is None or token.text.capitalize() not in WORDS.titles:
+                    return False
+            if token is None or token.kind != "word":
+                return False
+            if token.text.lower() in WORDS.ruler_titles:
+                # "the King Charles I met"
+                return True
+            if token.text.capitalize() in WORDS.titles and token.text not in WORDS.place_titles:
+                return True
+            if not (self._capitalised(token) or token.text in WORDS.particles):
+                return False
+        return False
