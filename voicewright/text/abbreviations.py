@@ -14,6 +14,8 @@ class AbbreviationReader(roman.NumeralReader):
 
     dated = -9
     """Index of the last token of the last day or month."""
+    until = -1
+    """Index of the day or month that a span ends with."""
 
     def _abbreviation(self, token: Token, index: int) -> bool:
         """Reads the word as an abbreviation where it is one."""
@@ -128,9 +130,9 @@ class AbbreviationReader(roman.NumeralReader):
             return spoken
         if self._is_numeric(before) and low in tables.UNITS:
             return None
-        counted = self._is_numeric(after)
-        if not counted:
-            numeral = roman.value(after.text) is not None and (len(after.text) > 1 or after.text in "IVXivx")
+        if not self._is_numeric(after) and not after.text[:1].isdecimal():
+            single = len(after.text) == 1 and not (low in WORDS.counting_short and after.text in "IVXivx")
+            numeral = roman.value(after.text) is not None and (not single or (token.text, after.text) == ("No", "V"))
             return spoken if numeral and low in WORDS.counting and low not in ("v", "c") else None
         if not token.text.islower() or low not in WORDS.nouns | {"no"}:
             return spoken
@@ -149,7 +151,9 @@ class AbbreviationReader(roman.NumeralReader):
         if self._at(index + 1) is after:
             return False
         if token.text == "No":
-            return self._is_numeric(after) and before is not None and before.kind == "word"
+            verb = self._near(self._next(index, 1), 1)
+            starts = before is None or before.kind != "word"
+            return self._is_numeric(after) and not (starts and (not verb or verb.text not in WORDS.singular_verbs))
         numeral = roman.value(after.text) is not None and len(after.text) > 1
         return token.text in WORDS.numbered_dotless and (numeral or self._is_numeric(after))
 
@@ -178,20 +182,23 @@ class AbbreviationReader(roman.NumeralReader):
         dash = after is not None and after.text in ("-", "–", "—", "--")
         spans = dash and self._date_name(self._at(beyond)) is not None
         short, dotted = token.text.capitalize() != name, self.tokens[end] is not token
-        if not spans and not (short and dotted):
+        if not spans and not (short and (dotted or index == self.until)):
             return False
         told = before.text.lower() if before is not None else ""
         near = told in WORDS.on_days or self.dated >= index - 4
-        goes_on = after is not None and not self._capitalised(after) and told != "the"
-        if token.text.capitalize() in ("Sat", "Sun") and not (spans or near or goes_on):
+        joined = after is not None and token.text.isupper() and after.text.lower() in WORDS.joining
+        goes_on = after is not None and (joined or not self._capitalised(after)) and told != "the"
+        if token.text.capitalize() in ("Sat", "Sun") and not (spans or near or goes_on or index == self.until):
             return False
         self.dated = end
         if spans and after is not None:
             self._through(token, end, name)
             self._say(after, "to")
-            self.index = beyond
-        else:
+            self.index = self.until = beyond
+        elif dotted:
             self._with_dot(token, index, name)
+        else:
+            self._say(token, name)
         return True
 
     # Short forms
@@ -206,7 +213,11 @@ class AbbreviationReader(roman.NumeralReader):
             return None
         if low == "al" and (before is None or before.text.lower() != "et"):
             return None
-        if low in WORDS.inside_only and (after is None or self._capitalised(after)):
+        if low == "v" and not (word == "v" and self._capitalised(before) and self._capitalised(after)):
+            return None
+        if low in WORDS.inside_only and (
+            after is None or (self._capitalised(after) and roman.value(after.text) is None)
+        ):
             return None
         spoken: str = WORDS.abbreviations[low]
         return spoken

@@ -146,7 +146,8 @@ class English:
             return None  # too long to be spelled out
         if not sense and word.lower() not in self._lexicon.golds:
             # Made from a verb, where its stem may be a noun too: "lived" is of "to live", not of a live show.
-            sense = "VBD" if word.endswith("ed") else "VBG" if word.endswith("ing") else ""
+            low = word.lower()
+            sense = "VBD" if low.endswith("ed") else "VBG" if low.endswith("ing") else ""
         # Kokoro's convention: capitals bring out the stress of words that have none.
         stress = None if word == word.lower() else self._lexicon.cap_stresses[int(word == word.upper())]
         context = TokenContext(future_vowel=vowel, future_to=before_to)

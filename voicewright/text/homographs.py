@@ -164,7 +164,7 @@ def _dove(words: Words, index: int) -> str:
     if before in GRAMMAR.determiners or before in GRAMMAR.kinds_of_dove or is_adjective(before):
         return "VERB" if before == "all" or (before == "that" and plunged and after != "in") else ""
     if not before or before in GRAMMAR.prepositions or before in GRAMMAR.conjunctions or before in GRAMMAR.be:
-        return "VERB" if after in GRAMMAR.headlong or (before in GRAMMAR.conjunctions and plunged) else ""
+        return "VERB" if after in GRAMMAR.headlong or (plunged and (before or at(words, index - 1)) and before not in GRAMMAR.prepositions) else ""
     subject = is_plural(before) or _is_name_or_noun(words, index) or (before in GRAMMAR.mass)
     return "VERB" if plunged or (subject and (not after or after in GRAMMAR.after_dive)) else ""
 

@@ -72,7 +72,10 @@ class NumeralReader(Reader):
         before = self._at(back)
         if before is not None and before.text == "." and self._at(back - 1) is not None:
             short = self.tokens[back - 1].text.lower()
-            if short in WORDS.counting and short in WORDS.before_number | WORDS.abbreviations:
+            single = len(text) == 1 and short not in WORDS.counting_short
+            if short in WORDS.counting and short in WORDS.before_number and not (
+                single and (text == "I" or self.tokens[back - 1].text.islower())
+            ):
                 back, before = back - 1, self.tokens[back - 1]
         word = before.text if before is not None else ""
         low = word.lower()
@@ -83,7 +86,7 @@ class NumeralReader(Reader):
             return "nth"
         counting = {low, low.removesuffix("s"), low.removesuffix("es")} & WORDS.counting
         year = low in WORDS.years or (len(text) > 3 and number <= 2100 and not word_like and not counting)
-        if number >= 1000 and text.isupper() and year:
+        if number >= 1000 and year and (text.isupper() or (low in WORDS.years and len(text) > 3)):
             return "year"
         if counting:
             return "number" if self._counts(index, text, bool(counting & WORDS.counting_long), word) else ""
@@ -97,7 +100,9 @@ class NumeralReader(Reader):
         if text in ("IV", "VI"):
             following = self._near(index, 1)
             lettered = following is not None and following.text.lower() in WORDS.letters_before
-            word_like = lettered or not self._capitalised(before) or word.isupper() or word in WORDS.sentence_starts
+            named = self._capitalised(before) and not word.isupper() and word not in WORDS.sentence_starts
+            heads = before is None and (after is None or after.text in ".:)")
+            word_like = lettered or not (named or heads)
         return "number" if not word_like and (set(text) <= set("IVX") or len(text) > 3) else ""
 
     def _counts(self, index: int, text: str, long: bool, word: str) -> bool:
@@ -151,7 +156,7 @@ class NumeralReader(Reader):
             return "nth" if name.text.capitalize() in WORDS.rulers else ""
         if not self._capitalised(before) or text in "CDLM":
             return ""
-        titled = self._titled(back)
+        titled = self._titled(back, len(text) > 1)
         if not titled and word.capitalize() not in WORDS.rulers:
             return ""
         following = self._near(index, 1)
@@ -163,8 +168,8 @@ class NumeralReader(Reader):
             return "the nth" if beyond is not None and beyond.text in WORDS.sentence_starts else ""
         return "the nth"
 
-    def _titled(self, back: int) -> bool:
-        """Does a title stand before the name that ends at token `back`?"""
+    def _titled(self, back: int, long: bool) -> bool:
+        """Does a title stand before the name that ends at token `back`? `long`: a ruler's name will do."""
         for _ in range(5):
             back = self._next(back, -1)
             token = self._at(back)
@@ -176,9 +181,10 @@ class NumeralReader(Reader):
             if token is None or token.kind != "word":
                 return False
             if token.text.lower() in WORDS.ruler_titles:
-                # "the King Charles I met"
                 return True
             if token.text.capitalize() in WORDS.titles and token.text not in WORDS.place_titles:
+                return True
+            if long and token.text.capitalize() in WORDS.rulers:
                 return True
             if not (self._capitalised(token) or token.text in WORDS.particles):
                 return False

@@ -45,7 +45,7 @@ _PATTERN = rf"""
 | (?P<dotted>Ph\.D\.?|[^\W\d_](?:\.[^\W\d_]){{1,8}}(?![^\W_])\.?)
 | (?P<slashed>(?:w/o|b/c|n/a|N/A|c/o)(?!\w)|w/(?=\s|[a-z]))
 | (?P<elided>'[nN]'|(?<=\w[ -])(?:'[nN]|[nN]')(?=[ -]\w)|'(?i:tis|twas|twere|twill|em|til|till|cause|bout|round|cuz|nuff|neath|gainst)(?![^\W_]))
-| (?P<word>[^\W_]{{1,64}}+(?:['-][^\W_]{{1,64}}+){{0,11}}+)
+| (?P<word>[^\W_]{{1,64}}+(?:(?:'-?|-)[^\W_]{{1,64}}+){{0,11}}+)
 | (?P<dots>\.(?:\ ?\.){{1,20}})
 | (?P<dash>-{{2,20}}|(?<=\ )-(?=\ )|[—–])
 | (?P<blank>\s{{1,1000}}+)

@@ -50,9 +50,9 @@ def _at(words: Words, index: int) -> str:
 def _capitals(words: Words, index: int, before: str, after: str, senses: frozenset[str]) -> str:
     """ "the IT crew" and "AM radio" are letters; "IT IS LATE" is not."""
     word = words[index] or ""
-    if word == "AM" and (after in GRAMMAR.after_am or (after == "and" and _at(words, index + 2) == "FM")):
+    if word == "AM" and (after in GRAMMAR.after_am or (after in ("and", "or") and _at(words, index + 2) == "FM")):
         return "NNP"
-    noun = before in GRAMMAR.articles or (word == "US" and before not in GRAMMAR.before_us)
+    noun = before in GRAMMAR.articles or (word == "US" and (not before or before in GRAMMAR.us_after))
     if _shouted(words, index) and word not in GRAMMAR.spelled:
         return "NNP" if noun and word in GRAMMAR.acronyms else SHOUTED
     return "NNP" if word in GRAMMAR.acronyms else noun_or_verb(words, index, senses)
@@ -60,19 +60,19 @@ def _capitals(words: Words, index: int, before: str, after: str, senses: frozens
 
 def _shouted(words: Words, index: int) -> bool:
     """Does a word in capitals stand in a run of such words that are no acronyms?"""
-    run = [words[index]]
+    ends = []
     for step in (-1, 1):
-        at = index + step
-        while 0 <= at < len(words) and abs(at - index) < _FARTHEST and (words[at] or "X").isupper():
-            run.insert(0 if step < 0 else len(run), words[at])
+        at = index
+        while abs(at + step - index) < _FARTHEST and (_at(words, at + step) or "X").isupper() and 0 <= at < len(words):
             at += step
-        small = 0 <= at < len(words) and run[0 if step < 0 else -1] is not None
-        run.insert(0 if step < 0 else len(run), "small" if small else None)
-    said = [word for word in run[1:-1] if word]
+        ends.append(at)
+    low, high = ends
+    said = [word for word in words[max(low, 0) : high + 1] if word]
     if any(map(_is_plain, said)):
         return True
-    among_small = (run[0], run[-1]).count("small")
-    return len(said) > 1 + among_small and among_small < 2 and all(word.lower() in GRAMMAR.little for word in said)
+    alone = low < 0 and high >= len(words)
+    among_small = bool(_at(words, low) and _at(words, low - 1)) or bool(_at(words, high) and _at(words, high + 1))
+    return sum(word.lower() in GRAMMAR.little for word in said) > (0 if alone else 1 + among_small)
 
 
 def _is_plain(word: str) -> bool:
