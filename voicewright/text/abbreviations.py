@@ -20,7 +20,9 @@ class AbbreviationReader(roman.NumeralReader):
     def _abbreviation(self, token: Token, index: int) -> bool:
         """Reads the word as an abbreviation where it is one."""
         dot = self._at(index + 1)
-        dotted = dot is not None and dot.text == "."
+        beyond = self._at(index + 2)
+        named = beyond is not None and beyond.kind == "word" and beyond.text[0].islower()
+        dotted = dot is not None and dot.text == "." and not named
         end = index + 1 if dotted else index
         before, after = self._near(index, -1), self._near(end, 1)
         if dotted and len(token.text) == 1 and self._initial(token, end, before, after):
@@ -77,7 +79,9 @@ class AbbreviationReader(roman.NumeralReader):
         spoken = self._title_of(token)
         form = token.text.capitalize()
         dotted = self.tokens[end] is not token
-        if spoken is None or not (dotted or form in WORDS.dotless_titles):
+        if spoken is None or not (dotted or (form in WORDS.dotless_titles and token.text[0].isupper())):
+            return None
+        if self._is_numeric(before) and token.text in tables.UNITS:
             return None
         starts = after is not None and after.text in WORDS.sentence_starts
         shouted = token.text.isupper() and len(token.text) > 1
@@ -131,9 +135,11 @@ class AbbreviationReader(roman.NumeralReader):
         if self._is_numeric(before) and low in tables.UNITS:
             return None
         if not self._is_numeric(after) and not after.text[:1].isdecimal():
-            single = len(after.text) == 1 and not (low in WORDS.counting_short and after.text in "IVXivx")
-            numeral = roman.value(after.text) is not None and (not single or (token.text, after.text) == ("No", "V"))
-            return spoken if numeral and low in WORDS.counting and low not in ("v", "c") else None
+            counts = (
+                low in WORDS.counting and low not in ("v", "c") and self._counted_after(token, end, after)
+            )
+            self.numbered = end if counts else self.numbered
+            return spoken if counts else None
         if not token.text.islower() or low not in WORDS.nouns | {"no"}:
             return spoken
         # "his art. 7 people", "he said no. 7 people": the word ends its sentence.
@@ -146,6 +152,20 @@ class AbbreviationReader(roman.NumeralReader):
             return spoken
         return spoken if before is None or (told in WORDS.cites and not (counts and told == "of")) else None
 
+    def _counted_after(self, token: Token, end: int, after: Token) -> bool:
+        """Is what comes after "Vol." a numeral? "No. I" and "the art. I know" are none."""
+        if roman.value(after.text) is None or len(after.text) > 1:
+            return len(after.text) > 1 and roman.value(after.text) is not None
+        if after.text in "Ii":
+            verb = self._near(self._next(end, 1), 1)
+            books = token.text[0].isupper() or token.text.lower() in WORDS.books
+            return (
+                books
+                and token.text.lower() in WORDS.counting_short
+                and not (verb is not None and verb.text.lower() in WORDS.i_verbs)
+            )
+        return after.text in "VXvx" and (token.text[0].isupper() or token.text.lower() in WORDS.books)
+
     def _numbered_without_dot(self, token: Token, index: int, before: Token | None, after: Token) -> bool:
         """ "Vol 2", and "at No 10" where no sentence begins."""
         if self._at(index + 1) is after:
@@ -153,7 +173,9 @@ class AbbreviationReader(roman.NumeralReader):
         if token.text == "No":
             verb = self._near(self._next(index, 1), 1)
             starts = before is None or before.kind != "word"
-            return self._is_numeric(after) and not (starts and (not verb or verb.text not in WORDS.singular_verbs))
+            return self._is_numeric(after) and not (
+                starts and (not verb or verb.text not in WORDS.singular_verbs)
+            )
         numeral = roman.value(after.text) is not None and len(after.text) > 1
         return token.text in WORDS.numbered_dotless and (numeral or self._is_numeric(after))
 
@@ -170,7 +192,9 @@ class AbbreviationReader(roman.NumeralReader):
     ) -> bool:
         """ "Mon.–Fri.", "Sat. and Sun.", "Jan-Mar"; "the Sun. He rose" is none."""
         if "-" in token.text:
-            names = [self._date_name(Token("word", part, 0, 0, token.groups)) for part in token.text.split("-")]
+            names = [
+                self._date_name(Token("word", part, 0, 0, token.groups)) for part in token.text.split("-")
+            ]
             if None in names:
                 return False
             self._through(token, end if after is not None else index, " to ".join(filter(None, names)))
@@ -188,7 +212,9 @@ class AbbreviationReader(roman.NumeralReader):
         near = told in WORDS.on_days or self.dated >= index - 4
         joined = after is not None and token.text.isupper() and after.text.lower() in WORDS.joining
         goes_on = after is not None and (joined or not self._capitalised(after)) and told != "the"
-        if token.text.capitalize() in ("Sat", "Sun") and not (spans or near or goes_on or index == self.until):
+        if token.text.capitalize() in ("Sat", "Sun") and not (
+            spans or near or goes_on or index == self.until
+        ):
             return False
         self.dated = end
         if spans and after is not None:

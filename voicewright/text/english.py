@@ -100,7 +100,11 @@ class English:
                 self._senses.clear()
             golds = self._lexicon.golds
             entry = golds.get(word) or golds.get(word.lower()) if word.isascii() else None
-            found = frozenset(entry) if isinstance(entry, Mapping) else frozenset(GRAMMAR.own.get(word.lower(), ()))
+            found = (
+                frozenset(entry)
+                if isinstance(entry, Mapping)
+                else frozenset(GRAMMAR.own.get(word.lower(), ()))
+            )
             self._senses[word] = found
         return found
 

@@ -63,7 +63,12 @@ def is_verb_here(words: Words, index: int) -> bool:
     if not before:
         return after in GRAMMAR.objects
     if is_plural(before):
-        return after not in GRAMMAR.be and after not in GRAMMAR.have and after not in GRAMMAR.auxiliaries and _may_follow(after)
+        return (
+            after not in GRAMMAR.be
+            and after not in GRAMMAR.have
+            and after not in GRAMMAR.auxiliaries
+            and _may_follow(after)
+        )
     if before in GRAMMAR.conjunctions:
         return after in GRAMMAR.objects
     if any(
@@ -98,14 +103,32 @@ def noun_or_verb(words: Words, index: int, senses: frozenset[str]) -> str:
         return "ADJ" if "ADJ" in senses else ""
     if is_verb_here(words, index):
         return "VERB"
-    if before in GRAMMAR.determiners or before in GRAMMAR.prepositions or before in GRAMMAR.numbers or before.endswith("'s"):
-        content = bool(after) and after not in GRAMMAR.prepositions | GRAMMAR.be | GRAMMAR.auxiliaries | GRAMMAR.determiners | GRAMMAR.conjunctions
+    if (
+        before in GRAMMAR.determiners
+        or before in GRAMMAR.prepositions
+        or before in GRAMMAR.numbers
+        or before.endswith("'s")
+    ):
+        content = (
+            bool(after)
+            and after
+            not in GRAMMAR.prepositions
+            | GRAMMAR.be
+            | GRAMMAR.auxiliaries
+            | GRAMMAR.determiners
+            | GRAMMAR.conjunctions
+        )
         if "ADJ" in senses and content and before in GRAMMAR.determiners:
             return "ADJ"
         return "NOUN"
-    if is_adjective(before) or at(words, index - 2) in GRAMMAR.determiners | GRAMMAR.measures | GRAMMAR.numbers:
+    if (
+        is_adjective(before)
+        or at(words, index - 2) in GRAMMAR.determiners | GRAMMAR.measures | GRAMMAR.numbers
+    ):
         return "NOUN"
-    closes = not after or after in GRAMMAR.prepositions or after in GRAMMAR.be or after in GRAMMAR.conjunctions
+    closes = (
+        not after or after in GRAMMAR.prepositions or after in GRAMMAR.be or after in GRAMMAR.conjunctions
+    )
     if not before and not adjective:
         return "NOUN" if closes or is_plural(after) else ""
     return "NOUN" if closes and not is_plural(before) else ""

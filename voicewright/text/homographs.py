@@ -18,7 +18,13 @@ def _lead(words: Words, index: int) -> str:
         return "METAL"
     if is_verb_here(words, index) or (before in ("a", "an") and after not in GRAMMAR.metal):
         return ""
-    if (before in GRAMMAR.steering and after not in GRAMMAR.metal) or after in ("to", "role", "singer", "guitar", "actor"):
+    if (before in GRAMMAR.steering and after not in GRAMMAR.metal) or after in (
+        "to",
+        "role",
+        "singer",
+        "guitar",
+        "actor",
+    ):
         return ""
     return "METAL" if nearby(words, index, 8) & GRAMMAR.metal else ""
 
@@ -72,7 +78,12 @@ def _wound(words: Words, index: int) -> str:
 
 def _live(words: Words, index: int) -> str:
     before, after = at(words, index - 1), at(words, index + 1)
-    if after in GRAMMAR.live_things or before in GRAMMAR.determiners or before in GRAMMAR.be or before in GRAMMAR.on_air:
+    if (
+        after in GRAMMAR.live_things
+        or before in GRAMMAR.determiners
+        or before in GRAMMAR.be
+        or before in GRAMMAR.on_air
+    ):
         return "ADJ"
     return "ADJ" if at(words, index - 2) in GRAMMAR.on_air and after in ("", "from", "on", "in") else "VERB"
 
@@ -85,9 +96,7 @@ def _lives(words: Words, index: int) -> str:
         or before in ("of", "many", "save", "saved", "cost", "human", "lost")
     ):
         return "NOUN"
-    settled = after in GRAMMAR.prepositions or (
-        after in GRAMMAR.settled and after != "of"
-    )
+    settled = after in GRAMMAR.prepositions or (after in GRAMMAR.settled and after != "of")
     return "VERB" if before in GRAMMAR.third or before in ("that", "which") or settled else "NOUN"
 
 
@@ -101,11 +110,19 @@ def _close(words: Words, index: int) -> str:
         or before in ("a", "very", "so", "too", "as", "how", "quite", "this", "that")
     ):
         return "ADJ"
-    if after in ("to", "by") and (before in GRAMMAR.be or not is_plural(before)) and before not in GRAMMAR.auxiliaries:
+    if (
+        after in ("to", "by")
+        and (before in GRAMMAR.be or not is_plural(before))
+        and before not in GRAMMAR.auxiliaries
+    ):
         return "ADJ" if before != "to" else "VERB"
     if before in GRAMMAR.be:
         return "ADJ"
-    if not after and not is_plural(before) and any(at(words, index - back) in GRAMMAR.stay for back in (2, 3, 4)):
+    if (
+        not after
+        and not is_plural(before)
+        and any(at(words, index - back) in GRAMMAR.stay for back in (2, 3, 4))
+    ):
         return "ADJ"
     return "VERB" if is_verb_here(words, index) else ""
 
@@ -119,7 +136,11 @@ def _tear(words: Words, index: int) -> str:
 
 def _tears(words: Words, index: int) -> str:
     before, after = previous(words, index), at(words, index + 1)
-    if before in GRAMMAR.determiners or before in GRAMMAR.prepositions or before in ("into", "and", "of", "shed", "wiped"):
+    if (
+        before in GRAMMAR.determiners
+        or before in GRAMMAR.prepositions
+        or before in ("into", "and", "of", "shed", "wiped")
+    ):
         return ""
     apart = after in GRAMMAR.determiners or after in GRAMMAR.torn
     return "VERB" if before in GRAMMAR.third or (apart and before) else ""
@@ -164,7 +185,12 @@ def _dove(words: Words, index: int) -> str:
     if before in GRAMMAR.determiners or before in GRAMMAR.kinds_of_dove or is_adjective(before):
         return "VERB" if before == "all" or (before == "that" and plunged and after != "in") else ""
     if not before or before in GRAMMAR.prepositions or before in GRAMMAR.conjunctions or before in GRAMMAR.be:
-        return "VERB" if after in GRAMMAR.headlong or (plunged and (before or at(words, index - 1)) and before not in GRAMMAR.prepositions) else ""
+        return (
+            "VERB"
+            if after in GRAMMAR.headlong
+            or (plunged and (before or at(words, index - 1)) and before not in GRAMMAR.prepositions)
+            else ""
+        )
     subject = is_plural(before) or _is_name_or_noun(words, index) or (before in GRAMMAR.mass)
     return "VERB" if plunged or (subject and (not after or after in GRAMMAR.after_dive)) else ""
 

@@ -31,16 +31,19 @@ class NumeralReader(Reader):
 
     numeral: tuple[int, str, int] = (-1, "", 0)
     """The last one: the index of its token, its manner, its value."""
+    numbered = -9
+    """Index of the dot of an abbreviation that counts what follows ("Vol.")."""
 
     def _roman(self, token: Token, index: int) -> bool:
         """ "Henry VIII" → "the eighth", "Chapter IV" → "four", "MCMXCIX" → "nineteen ninety nine"."""
         form = _FORM.fullmatch(token.text)
         first = value(form["first"]) if form else None
-        if form is None or first is None:
+        nth = form is not None and form["end"] not in (None, "'s")
+        if form is None or first is None or (nth and token.text.islower()):
             return False
         last = value(form["last"]) if form["last"] else None
         manner = self._manner(index, form["first"], first, form["rest"] or form["last"] or "")
-        if form["end"] and form["end"] != "'s":
+        if nth:
             manner = "nth" if manner != "the nth" and len(form["first"]) > 1 else manner
         if not manner or (form["last"] and last is None):
             return False
@@ -70,13 +73,9 @@ class NumeralReader(Reader):
         """ "number", "year", "nth" or "the nth"; nothing where the letters are no numeral."""
         back = self._next(index, -1)
         before = self._at(back)
-        if before is not None and before.text == "." and self._at(back - 1) is not None:
-            short = self.tokens[back - 1].text.lower()
-            single = len(text) == 1 and short not in WORDS.counting_short
-            if short in WORDS.counting and short in WORDS.before_number and not (
-                single and (text == "I" or self.tokens[back - 1].text.islower())
-            ):
-                back, before = back - 1, self.tokens[back - 1]
+        if back == self.numbered:
+            back -= 1
+            before = self._at(back)
         word = before.text if before is not None else ""
         low = word.lower()
         word_like = text in WORDS.no_numerals or (len(text) > 2 and is_word(text.lower(), self.british))
@@ -161,7 +160,9 @@ class NumeralReader(Reader):
             return ""
         following = self._near(index, 1)
         after = following.text.lower() if following is not None else ""
-        if text == "I" and (after in WORDS.i_verbs or not (titled or not after or after in WORDS.ruler_follows)):
+        if text == "I" and (
+            after in WORDS.i_verbs or not (titled or not after or after in WORDS.ruler_follows)
+        ):
             return ""
         beyond = self._near(index + 1, 1)
         if len(text) == 1 and after == "." and not titled and self._capitalised(beyond):

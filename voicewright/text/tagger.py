@@ -50,7 +50,9 @@ def _at(words: Words, index: int) -> str:
 def _capitals(words: Words, index: int, before: str, after: str, senses: frozenset[str]) -> str:
     """ "the IT crew" and "AM radio" are letters; "IT IS LATE" is not."""
     word = words[index] or ""
-    if word == "AM" and (after in GRAMMAR.after_am or (after in ("and", "or") and _at(words, index + 2) == "FM")):
+    if word == "AM" and (
+        after in GRAMMAR.after_am or (after in ("and", "or") and _at(words, index + 2) == "FM")
+    ):
         return "NNP"
     noun = before in GRAMMAR.articles or (word == "US" and (not before or before in GRAMMAR.us_after))
     if _shouted(words, index) and word not in GRAMMAR.spelled:
@@ -63,7 +65,11 @@ def _shouted(words: Words, index: int) -> bool:
     ends = []
     for step in (-1, 1):
         at = index
-        while abs(at + step - index) < _FARTHEST and (_at(words, at + step) or "X").isupper() and 0 <= at < len(words):
+        while (
+            abs(at + step - index) < _FARTHEST
+            and (_at(words, at + step) or "X").isupper()
+            and 0 <= at < len(words)
+        ):
             at += step
         ends.append(at)
     low, high = ends
@@ -71,7 +77,9 @@ def _shouted(words: Words, index: int) -> bool:
     if any(map(_is_plain, said)):
         return True
     alone = low < 0 and high >= len(words)
-    among_small = bool(_at(words, low) and _at(words, low - 1)) or bool(_at(words, high) and _at(words, high + 1))
+    among_small = bool(_at(words, low) and _at(words, low - 1)) or bool(
+        _at(words, high) and _at(words, high + 1)
+    )
     return sum(word.lower() in GRAMMAR.little for word in said) > (0 if alone else 1 + among_small)
 
 

@@ -14,7 +14,8 @@ from voicewright.text.tables import WORDS
 
 _MARKS = frozenset(";:,.!?…“”()")
 _BRACKETS = {"[": "(", "{": "(", "]": ")", "}": ")"}
-_CLOSING = re.compile(r"[^\W_](?<![a-zA-Z]in)(?<!\b[oO])'(?![^\W_])|[.,!?…]'")
+_CLOSING = re.compile(r"[^\W_]'(?![^\W_])|[.,!?…]'")
+_LAST_WORD = re.compile(r"[^\W_]{1,24}\Z")
 _RUNS = re.compile(r"\d+|[^\W\d_]+")
 _READABLE = re.compile(r"(?<![^\W_])[α-ωΑ-Ω](?![^\W_])|[A-Za-z0-9\u00aa-\u024f\u1e00-\u1eff'-]+")
 
@@ -41,23 +42,27 @@ class WordReader(AbbreviationReader):
     def _letters(self, token: Token, index: int) -> None:
         """A plain word, with the apostrophe that may begin or end it ("'ouse", "goin'", "boys'")."""
         word, low = token.text, token.text.lower()
-        after = self._at(index + 1)
+        before, after, beyond = (self._at(index + step) for step in (-1, 1, 2))
         if after is not None and after.text == "'":
-            whole = f"{low}'" in WORDS.elisions or (low.endswith("in") and self._clips(low))
+            spaced = all(near is None or near.kind == "blank" for near in (before, beyond))
+            whole = (f"{low}'" in WORDS.elisions and spaced) or self._clips(low)
             if whole or not self.single_open:
                 self.index = index + 2
                 self._respelt(token, f"{word}'" if whole else word, after.stop)
                 return
-        if self.dropped == index and (low in WORDS.aitches or not is_word(low, self.british)):
-            word = f"'{word}"
+        if self.dropped == index and is_word(f"h{low}", self.british):
+            if low in WORDS.aitches or not is_word(low, self.british):
+                word = f"'{word}"
         self._respelt(token, word)
 
     def _clips(self, low: str) -> bool:
         """Is this an -ing form without its g rather than a word of its own ("the cabin")?"""
+        if not low.endswith("in"):
+            return False
         if low == "goin" or not is_word(low, self.british):
             stems = (f"{low}g", low[:-2], f"{low[:-2]}e", low[:-3])
             return not self.single_open or any(is_word(stem, self.british) for stem in stems)
-        return not self.single_open and is_word(f"{low}g", self.british)
+        return not self.single_open and len(low) > 4 and is_word(f"{low}g", self.british)
 
     def _respelt(self, token: Token, word: str, stop: int | None = None) -> None:
         spoken = WORDS.elisions.get(word.lower(), word)
@@ -185,8 +190,9 @@ class WordReader(AbbreviationReader):
             return (
                 symbol == "+" and previous is not None and (previous.kind == "word" or previous.text == "+")
             )
-        if previous is not None and any(piece.stop == previous.stop for piece in self.pieces[-2:]):
-            return self.pieces[-1].kind is not Kind.MARK
+        dot = previous is not None and previous.text == "." and previous.stop
+        if any(piece.kind is Kind.WORD and piece.stop == dot for piece in self.pieces[-2:]):
+            return True  # of an abbreviation
         return (previous is not None and previous.kind != "other") or (
             symbol in "@+" and following is not None and following.kind != "other"
         )
@@ -229,7 +235,7 @@ class WordReader(AbbreviationReader):
         starts = before is None or before.kind == "blank" or before.text in '([{—–"“'
         if starts and after is not None and after.kind != "blank":
             # A quotation only when it closes again; otherwise a dropped letter ("'ello").
-            if _CLOSING.search(self.text, token.stop, token.stop + 600):
+            if any(map(self._closes, _CLOSING.finditer(self.text, token.stop, token.stop + 600))):
                 self.single_open = True
                 self._mark(token.start, token.stop, "“")
             else:
@@ -237,6 +243,12 @@ class WordReader(AbbreviationReader):
         elif self.single_open:
             self.single_open = False
             self._mark(token.start, token.stop, "”")
+
+    def _closes(self, end: re.Match[str]) -> bool:
+        """Does a quotation end here, rather than a word that lost its g or v ("goin'", "o'")?"""
+        word = _LAST_WORD.search(self.text, max(0, end.start() - 23), end.start() + 1)
+        low = word[0].lower() if word else ""
+        return f"{low}'" not in WORDS.elisions and not self._clips(low)
 
 
 def _is_latin(letter: str) -> bool:
