@@ -7,7 +7,7 @@ the lexicon's default is taken. grammar.py tells nouns from verbs, homographs.py
 from __future__ import annotations
 
 from voicewright.text.grammar import Words, noun_or_verb
-from voicewright.text.homographs import SPECIAL
+from voicewright.text.homographs import sense_of
 from voicewright.text.known import is_word
 from voicewright.text.tables import GRAMMAR
 
@@ -27,20 +27,14 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
         return _article(word, before, after)
     if word == "I":
         return "PRP"
-    if word.lower() in ("the", "to"):
-        return "DT" if word.lower() == "the" else "TO"
-    if word.lower() in ("in", "by", "vs", "vs."):
-        return "IN"
+    if word.lower() in GRAMMAR.fixed:
+        return sense_of(words, index) or ""
     if len(word) > 1 and word.isupper() and (word in GRAMMAR.acronyms or senses == _LETTERED):
         return _capitals(words, index, before.lower(), after.lower(), senses)
-    low = word.lower()
-    if low == "that":
-        return "DT" if not before or before.lower() in GRAMMAR.demonstrative or not after else "IN"
-    if low == "used":
+    if word.lower() == "used":
         return _used(before, after, _at(words, index + 2))
-    if low in SPECIAL:
-        return SPECIAL[low](words, index)
-    return noun_or_verb(words, index, senses) if senses else ""
+    sense = sense_of(words, index)
+    return sense if sense is not None else noun_or_verb(words, index, senses) if senses else ""
 
 
 def _at(words: Words, index: int) -> str:
