@@ -5,6 +5,7 @@ from __future__ import annotations
 from voicewright.text import english_tables as tables
 from voicewright.text import numbers, roman
 from voicewright.text.grammar import is_plural
+from voicewright.text.known import is_word
 from voicewright.text.scan import Token
 from voicewright.text.tables import GRAMMAR, WORDS
 
@@ -85,6 +86,8 @@ class AbbreviationReader(roman.NumeralReader):
             return None
         starts = after is not None and after.text in WORDS.sentence_starts
         shouted = token.text.isupper() and len(token.text) > 1
+        if shouted and is_word(spoken.lower(), self.british):
+            spoken = spoken.upper()
         named = self._capitalised(after) and (dotted or after is not self._at(end + 1))
         if shouted and named and after is not None and not after.text.isupper():
             named = form in WORDS.dotless_titles and form != "Ms"
@@ -134,7 +137,8 @@ class AbbreviationReader(roman.NumeralReader):
             return spoken
         if self._is_numeric(before) and low in tables.UNITS:
             return None
-        if not self._is_numeric(after) and not after.text[:1].isdecimal():
+        digits = self._is_numeric(after) or after.text[:1].isdecimal()
+        if not digits and after.text not in GRAMMAR.numbers:
             counts = (
                 low in WORDS.counting and low not in ("v", "c") and self._counted_after(token, end, after)
             )

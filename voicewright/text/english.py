@@ -78,7 +78,9 @@ class English:
             else:
                 before_to = at + 1 < len(words) and (words[at + 1] or "").lower() == "to"
                 sense = tag(words, at, self._senses_of(word))
-                sound = self._cached(word.lower() if sense == SHOUTED else word, sense, vowel, before_to)
+                if sense == SHOUTED:
+                    word, sense = word.lower(), ""
+                sound = self._cached(word, sense, vowel, before_to)
             if sound:
                 sounds[owner].append(sound)
             vowel = _first_sound(sound, vowel)

@@ -14,7 +14,7 @@ _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 _NUMERAL = re.compile(r"(?=.)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _FORM = re.compile(
     r"(?P<first>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?:-(?P<last>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?![\w']))?"
-    r"(?P<end>'s|th|st|nd|rd)?(?:-(?P<rest>[a-z'-]+))?"
+    r"(?P<letter>[abAB])?(?P<end>'s|th|st|nd|rd)?(?:-(?P<rest>[a-z'-]+))?"
 )
 
 
@@ -47,8 +47,11 @@ class NumeralReader(Reader):
             manner = "nth" if manner != "the nth" and len(form["first"]) > 1 else manner
         if not manner or (form["last"] and last is None):
             return False
+        if form["letter"] and manner != "number":
+            return False
         self.numeral = (index, manner, last or first)
-        spoken = self._counted(first, manner) + ("'s" if form["end"] == "'s" else "")
+        letter = f" {form['letter'].upper()}" if form["letter"] else ""
+        spoken = self._counted(first, manner) + letter + ("'s" if form["end"] == "'s" else "")
         if last is not None:
             spoken = f"{spoken} to {self._counted(last, manner)}"
         self._say(token, f"{spoken} {(form['rest'] or '').replace('-', ' ')}".strip())
@@ -181,7 +184,7 @@ class NumeralReader(Reader):
                     return False
             if token is None or token.kind != "word":
                 return False
-            if token.text.lower() in WORDS.ruler_titles:
+            if token.text.lower().removesuffix("s") in WORDS.ruler_titles:
                 return True
             if token.text.capitalize() in WORDS.titles and token.text not in WORDS.place_titles:
                 return True

@@ -6,6 +6,8 @@ the lexicon's default is taken. grammar.py tells nouns from verbs, homographs.py
 
 from __future__ import annotations
 
+import re
+
 from voicewright.text.grammar import Words, noun_or_verb
 from voicewright.text.homographs import sense_of
 from voicewright.text.known import is_word
@@ -13,6 +15,10 @@ from voicewright.text.tables import GRAMMAR
 
 _LETTERED = frozenset({"DEFAULT", "NOUN"})
 """The senses of an entry in capitals that is a word, or, as a noun, its letters."""
+_SAYABLE = re.compile(
+    r"(?=[A-Z]{4,5}\Z)(?![AEIOU]{2})(?:(?![AEIOU]?([AEIOU])\1)[^AEIOUY]{0,2}[AEIOUY]{1,2}){1,3}[^AEIOUY]{0,2}"
+)
+"""Letters that may be a name rather than an acronym, in a text in capitals."""
 SHOUTED = "shouted"
 """The tag of a word in a run of capitals that alone would be an acronym."""
 _FARTHEST = 24
@@ -31,6 +37,8 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
         return sense_of(words, index) or ""
     if len(word) > 1 and word.isupper() and (word in GRAMMAR.acronyms or senses == _LETTERED):
         return _capitals(words, index, before.lower(), after.lower(), senses)
+    if _SAYABLE.fullmatch(word) and not is_word(word.lower()) and _shouted(words, index):
+        return SHOUTED
     if word.lower() == "used":
         return _used(before, after, _at(words, index + 2))
     sense = sense_of(words, index)
