@@ -1,4 +1,4 @@
-"""Abbreviations: titles, days and months, numbered things, short forms; and whether their dot ends a sentence."""
+"""Titles, days and months, numbered things, short forms, and whether their dot ends a sentence."""
 
 from __future__ import annotations
 
@@ -20,10 +20,8 @@ class AbbreviationReader(roman.NumeralReader):
 
     def _abbreviation(self, token: Token, index: int) -> bool:
         """Reads the word as an abbreviation where it is one."""
-        dot = self._at(index + 1)
-        beyond = self._at(index + 2)
-        named = beyond is not None and beyond.kind == "word" and beyond.text[0].islower()
-        dotted = dot is not None and dot.text == "." and not named
+        # "resp.status" is an address of some kind.
+        dotted = self._text(index + 1) == "." and not self._text(index + 2)[:1].islower()
         end = index + 1 if dotted else index
         before, after = self._near(index, -1), self._near(end, 1)
         if dotted and len(token.text) == 1 and self._initial(token, end, before, after):
@@ -54,11 +52,9 @@ class AbbreviationReader(roman.NumeralReader):
         word = token.text
         if not word.isupper() or not self._capitalised(after) or after is None:
             return False
-        beyond = self._at(self._next(end, 1) + 1)
-        starts = after.text in WORDS.sentence_starts and (beyond is None or beyond.text != ".")
-        named = before is not None and before.text.lower() in WORDS.before_letter
-        small = before is not None and before.kind == "word" and before.text[:1].islower()
-        if starts or named or (word == "I" and small):
+        starts = after.text in WORDS.sentence_starts and self._text(self._next(end, 1) + 1) != "."
+        told = before.text if before is not None else ""
+        if starts or told.lower() in WORDS.before_letter or (word == "I" and told[:1].islower()):
             return False
         self._through(token, end, word)
         return True
@@ -84,42 +80,36 @@ class AbbreviationReader(roman.NumeralReader):
             return None
         if self._is_numeric(before) and token.text in tables.UNITS:
             return None
-        starts = after is not None and after.text in WORDS.sentence_starts
+        following, told = self._beside(end, 1), before.text if before is not None else ""
+        starts = following in WORDS.sentence_starts
         shouted = token.text.isupper() and len(token.text) > 1
         if shouted and is_word(spoken.lower(), self.british):
             spoken = spoken.upper()
         named = self._capitalised(after) and (dotted or after is not self._at(end + 1))
-        if shouted and named and after is not None and not after.text.isupper():
+        if shouted and named and not following.isupper():
             named = form in WORDS.dotless_titles and form != "Ms"
-        placed = (self._capitalised(before) or (before is not None and before.kind == "ordinal")) and (
-            before is not None and before.text not in WORDS.sentence_starts
-        )
+        placed = told[:1].isupper() or (before is not None and before.kind == "ordinal")
+        placed = placed and told not in WORDS.sentence_starts
         if self._joins_title(end):
             return spoken, False
         if form in WORDS.after_names and placed and (form == "Sr" or not named or starts):
             return None
         if named:
-            determined = before is not None and before.text.lower() in GRAMMAR.determiners
-            return spoken, dotted and starts and determined
-        if not dotted or form in WORDS.place_titles or (form == "Sr" or shouted):
-            return None
-        particle = after is not None and not self._is_numeric(after)
-        return (spoken, after is None) if particle or after is None else None
+            return spoken, dotted and starts and told.lower() in GRAMMAR.determiners
+        other = form in WORDS.place_titles or form == "Sr" or shouted or self._is_numeric(after)
+        return (spoken, after is None) if dotted and not other else None
 
     def _joins_title(self, end: int) -> bool:
         """Is another title next, or joined by "and", "or", "&", "/" or a comma?"""
-        at = self._next(end, 1)
+        at = first = self._next(end, 1)
         for _ in range(2):
-            token = self._at(at)
-            if token is None or token.text.lower() not in WORDS.joining:
-                break
-            at = self._next(at, 1)
-        token = self._at(at)
-        if token is None or at == self._next(end, 1):
-            return False
-        if token.text.lower() in WORDS.full_titles:
-            return token.text[0].isupper()
-        return self._title_of(token) is not None and token.text.capitalize() not in WORDS.place_titles
+            at = self._next(at, 1) if self._text(at).lower() in WORDS.joining else at
+        word = self._text(at)
+        if word.lower() in WORDS.full_titles and word[0].isupper():
+            return at != first
+        return (
+            at != first and bool(self._title_of(self._at(at))) and word.capitalize() not in WORDS.place_titles
+        )
 
     # Numbered things
 
@@ -139,96 +129,81 @@ class AbbreviationReader(roman.NumeralReader):
             return None
         digits = self._is_numeric(after) or after.text[:1].isdecimal()
         if not digits and after.text not in GRAMMAR.numbers:
-            counts = (
-                low in WORDS.counting and low not in ("v", "c") and self._counted_after(token, end, after)
-            )
-            self.numbered = end if counts else self.numbered
-            return spoken if counts else None
+            if low not in WORDS.counting or not self._counted_after(token, end, after.text):
+                return None
+            self.numbered = end
+            return spoken
         if not token.text.islower() or low not in WORDS.nouns | {"no"}:
             return spoken
         # "his art. 7 people", "he said no. 7 people": the word ends its sentence.
         told = before.text.lower() if before is not None else "."
-        beyond = self._near(self._next(end, 1), 1)
-        counts = beyond is not None and beyond.kind == "word" and is_plural(beyond.text.lower())
+        counts = is_plural(self._beside(self._next(end, 1), 1).lower())
         if low == "no":
             return None if told in WORDS.no_words or (counts and told not in GRAMMAR.determiners) else spoken
         if len(low) == 1 or (before is not None and before.kind == "other"):
             return spoken
         return spoken if before is None or (told in WORDS.cites and not (counts and told == "of")) else None
 
-    def _counted_after(self, token: Token, end: int, after: Token) -> bool:
+    def _counted_after(self, token: Token, end: int, after: str) -> bool:
         """Is what comes after "Vol." a numeral? "No. I" and "the art. I know" are none."""
-        if roman.value(after.text) is None or len(after.text) > 1:
-            return len(after.text) > 1 and roman.value(after.text) is not None
-        if after.text in "Ii":
-            verb = self._near(self._next(end, 1), 1)
-            books = token.text[0].isupper() or token.text.lower() in WORDS.books
-            return (
-                books
-                and token.text.lower() in WORDS.counting_short
-                and not (verb is not None and verb.text.lower() in WORDS.i_verbs)
-            )
-        return after.text in "VXvx" and (token.text[0].isupper() or token.text.lower() in WORDS.books)
+        low = token.text.lower()
+        if roman.value(after) is None or low in ("v", "c"):
+            return False
+        if len(after) > 1:
+            return True
+        told = self._beside(self._next(end, 1), 1).lower() in WORDS.i_verbs or low not in WORDS.counting_short
+        books = token.text[0].isupper() or low in WORDS.books
+        return books and (after in "VXvx" or (after in "Ii" and not told))
 
     def _numbered_without_dot(self, token: Token, index: int, before: Token | None, after: Token) -> bool:
         """ "Vol 2", and "at No 10" where no sentence begins."""
-        if self._at(index + 1) is after:
-            return False
+        digits = self._is_numeric(after)
         if token.text == "No":
-            verb = self._near(self._next(index, 1), 1)
-            starts = before is None or before.kind != "word"
-            return self._is_numeric(after) and not (
-                starts and (not verb or verb.text not in WORDS.singular_verbs)
-            )
-        numeral = roman.value(after.text) is not None and len(after.text) > 1
-        return token.text in WORDS.numbered_dotless and (numeral or self._is_numeric(after))
+            said = before is not None and before.kind == "word"
+            digits = digits and (said or self._beside(self._next(index, 1), 1) in WORDS.singular_verbs)
+        numeral = (
+            token.text in WORDS.numbered_dotless and bool(roman.value(after.text)) and len(after.text) > 1
+        )
+        return self._at(index + 1) is not after and (
+            numeral or (digits and token.text in WORDS.numbered_dotless | {"No"})
+        )
 
     # Days and months
 
-    def _date_name(self, token: Token | None) -> str | None:
-        if token is None or not token.text[:1].isupper():
-            return None
-        form = token.text.capitalize()
+    def _date_name(self, word: str) -> str | None:
+        form = word.capitalize() if word[:1].isupper() else ""
         return WORDS.days.get(form) or tables.MONTH_NAMES.get(form)
 
     def _day_or_month(
         self, token: Token, index: int, end: int, before: Token | None, after: Token | None
     ) -> bool:
         """ "Mon.–Fri.", "Sat. and Sun.", "Jan-Mar"; "the Sun. He rose" is none."""
-        if "-" in token.text:
-            names = [
-                self._date_name(Token("word", part, 0, 0, token.groups)) for part in token.text.split("-")
-            ]
-            if None in names:
-                return False
+        names = [self._date_name(part) for part in token.text.split("-")]
+        name = names[0]
+        if name is None or None in names:
+            return False
+        if len(names) > 1:
             self._through(token, end if after is not None else index, " to ".join(filter(None, names)))
             return True
-        name = self._date_name(token)
-        if name is None:
-            return False
         beyond = self._next(self._next(end, 1), 1)
         dash = after is not None and after.text in ("-", "–", "—", "--")
-        spans = dash and self._date_name(self._at(beyond)) is not None
+        spans = dash and self._date_name(self._text(beyond)) is not None
         short, dotted = token.text.capitalize() != name, self.tokens[end] is not token
         if not spans and not (short and (dotted or index == self.until)):
             return False
         told = before.text.lower() if before is not None else ""
-        near = told in WORDS.on_days or self.dated >= index - 4
-        joined = after is not None and token.text.isupper() and after.text.lower() in WORDS.joining
+        near = told in WORDS.on_days or self.dated >= index - 4 or index == self.until
+        joined = token.text.isupper() and self._beside(end, 1).lower() in WORDS.joining
         goes_on = after is not None and (joined or not self._capitalised(after)) and told != "the"
-        if token.text.capitalize() in ("Sat", "Sun") and not (
-            spans or near or goes_on or index == self.until
-        ):
+        if token.text.capitalize() in ("Sat", "Sun") and not (spans or near or goes_on):
             return False
         self.dated = end
         if spans and after is not None:
             self._through(token, end, name)
             self._say(after, "to")
             self.index = self.until = beyond
-        elif dotted:
-            self._with_dot(token, index, name)
         else:
-            self._say(token, name)
+            self._with_dot(token, index, name) if dotted else self._say(token, name)
         return True
 
     # Short forms

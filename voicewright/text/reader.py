@@ -39,6 +39,14 @@ class Reader:
     def _at(self, index: int) -> Token | None:
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
+    def _text(self, index: int) -> str:
+        """The text of the token at an index; empty beyond the ends and at a paragraph's end (-1)."""
+        return self.tokens[index].text if 0 <= index < len(self.tokens) else ""
+
+    def _beside(self, index: int, step: int) -> str:
+        """The text of the next token in a direction that is not blank; empty at a paragraph's end."""
+        return self._text(self._next(index, step))
+
     def _next(self, index: int, step: int) -> int:
         """Index of the next token in a direction that is not blank; -1 at a paragraph's end."""
         token = self._at(index + step)

@@ -43,11 +43,9 @@ class NumeralReader(Reader):
             return False
         last = value(form["last"]) if form["last"] else None
         manner = self._manner(index, form["first"], first, form["rest"] or form["last"] or "")
-        if nth:
-            manner = "nth" if manner != "the nth" and len(form["first"]) > 1 else manner
-        if not manner or (form["last"] and last is None):
-            return False
-        if form["letter"] and manner != "number":
+        if nth and manner != "the nth" and len(form["first"]) > 1:
+            manner = "nth"
+        if not manner or (form["last"] and last is None) or (form["letter"] and manner != "number"):
             return False
         self.numeral = (index, manner, last or first)
         letter = f" {form['letter'].upper()}" if form["letter"] else ""
@@ -67,19 +65,16 @@ class NumeralReader(Reader):
 
     def _span(self, index: int) -> None:
         """A dash between two numerals is "to"."""
-        dash, after = self._at(self._next(index, 1)), self._at(self._next(self._next(index, 1), 1))
-        if dash is not None and dash.text in ("-", "–", "—") and after is not None and value(after.text):
-            self._say(dash, "to")
-            self.index = self._next(self._next(index, 1), 1)
+        dash = self._next(index, 1)
+        if self._text(dash) in ("-", "–", "—") and value(self._beside(dash, 1)):
+            self._say(self.tokens[dash], "to")
+            self.index = self._next(dash, 1)
 
     def _manner(self, index: int, text: str, number: int, rest: str) -> str:
         """ "number", "year", "nth" or "the nth"; nothing where the letters are no numeral."""
         back = self._next(index, -1)
-        before = self._at(back)
-        if back == self.numbered:
-            back -= 1
-            before = self._at(back)
-        word = before.text if before is not None else ""
+        back -= back == self.numbered
+        word, after = self._text(back), self._text(index + 1)
         low = word.lower()
         word_like = text in WORDS.no_numerals or (len(text) > 2 and is_word(text.lower(), self.british))
         if self._continues(index, text, number, word_like):
@@ -92,25 +87,21 @@ class NumeralReader(Reader):
             return "year"
         if counting:
             return "number" if self._counts(index, text, bool(counting & WORDS.counting_long), word) else ""
-        after = self._at(index + 1)
         if text.islower():
-            bracketed = word == "(" and after is not None and after.text == ")"
+            bracketed = (word, after) == ("(", ")")
             return "number" if bracketed and len(text) > 1 and set(text) <= set("ivx") else ""
         manner = self._of_name(index, back, text, word)
         if manner or len(text) == 1:
             return manner
         if text in ("IV", "VI"):
-            following = self._near(index, 1)
-            lettered = following is not None and following.text.lower() in WORDS.letters_before
-            named = self._capitalised(before) and not word.isupper() and word not in WORDS.sentence_starts
-            heads = before is None and (after is None or after.text in ".:)")
-            word_like = lettered or not (named or heads)
+            named = word.istitle() and word not in WORDS.sentence_starts
+            heads = not word and after in ("", ".", ":", ")")
+            word_like = self._beside(index, 1).lower() in WORDS.letters_before or not (named or heads)
         return "number" if not word_like and (set(text) <= set("IVX") or len(text) > 3) else ""
 
     def _counts(self, index: int, text: str, long: bool, word: str) -> bool:
-        """Is it a numeral after a word that counts? "Part I" is, "the part I like" is not, "Section C" neither."""
-        following = self._near(index, 1)
-        after = following.text.lower() if following is not None else ""
+        """Is it a numeral after a word that counts? "Part I" is, "the part I like" and "Section C" are not."""
+        after = self._beside(index, 1).lower()
         if text in ("I", "i"):
             if after in WORDS.i_verbs:
                 return False
@@ -124,10 +115,9 @@ class NumeralReader(Reader):
         at, joined = index, False
         for _ in range(3):
             at = self._next(at, -1)
-            before = self._at(at)
-            if before is None or at == self.numeral[0]:
+            if at in (-1, self.numeral[0]):
                 break
-            if before.text.lower() not in WORDS.numeral_joins:
+            if self._text(at).lower() not in WORDS.numeral_joins:
                 return False
             joined = True
         if at != self.numeral[0] or not joined or number <= self.numeral[2] or text in "CDLMcdlm":
@@ -136,60 +126,46 @@ class NumeralReader(Reader):
 
     def _ordinal_follows(self, index: int, rest: str) -> bool:
         """Does a century or its like come, perhaps after more numerals ("the XIX and XX centuries")?"""
-        if rest:
-            last = rest.rpartition("-")[2]
-            if last.lower() in WORDS.ordinal_before:
+        after = rest.rpartition("-")[2]
+        for _ in range(6):
+            if after.lower() in WORDS.ordinal_before:
                 return True
-        for _ in range(5):
+            if after and after.lower() not in WORDS.numeral_joins and not value(after):
+                return False
             index = self._next(index, 1)
-            after = self._at(index)
-            if after is None:
-                return False
-            if after.text.lower() in WORDS.ordinal_before:
-                return True
-            if after.text.lower() not in WORDS.numeral_joins - {"."} and not value(after.text):
-                return False
+            after = self._text(index)
         return False
 
     def _of_name(self, index: int, back: int, text: str, word: str) -> str:
         """ "the nth" after a ruler's name, or after any name with a title before it."""
-        before = self._at(back)
-        if word == "the" and (name := self._at(self._next(back, -1))) is not None:
-            return "nth" if name.text.capitalize() in WORDS.rulers else ""
-        if not self._capitalised(before) or text in "CDLM":
+        if word == "the":
+            return "nth" if self._beside(back, -1).capitalize() in WORDS.rulers else ""
+        if not self._capitalised(self._at(back)) or text in "CDLM":
             return ""
         titled = self._titled(back, len(text) > 1)
         if not titled and word.capitalize() not in WORDS.rulers:
             return ""
-        following = self._near(index, 1)
-        after = following.text.lower() if following is not None else ""
-        if text == "I" and (
-            after in WORDS.i_verbs or not (titled or not after or after in WORDS.ruler_follows)
-        ):
+        after, beyond = self._beside(index, 1).lower(), self._beside(index + 1, 1)
+        ruled = titled or not after or after in WORDS.ruler_follows
+        if text == "I" and (after in WORDS.i_verbs or not ruled):
             return ""
-        beyond = self._near(index + 1, 1)
-        if len(text) == 1 and after == "." and not titled and self._capitalised(beyond):
-            return "the nth" if beyond is not None and beyond.text in WORDS.sentence_starts else ""
-        return "the nth"
+        initial = len(text) == 1 and after == "." and not titled and beyond[:1].isupper()
+        return "" if initial and beyond not in WORDS.sentence_starts else "the nth"
 
     def _titled(self, back: int, long: bool) -> bool:
         """Does a title stand before the name that ends at token `back`? `long`: a ruler's name will do."""
         for _ in range(5):
             back = self._next(back, -1)
-            token = self._at(back)
-            if token is not None and token.text == ".":
-                back -= 1
-                token = self._at(back)
-                if token is None or token.text.capitalize() not in WORDS.titles:
-                    return False
-            if token is None or token.kind != "word":
-                return False
-            if token.text.lower().removesuffix("s") in WORDS.ruler_titles:
+            dot = self._text(back) == "."
+            back -= dot
+            word = self._text(back)
+            title = word.capitalize() in WORDS.titles
+            if word.lower().removesuffix("s") in WORDS.ruler_titles or (
+                title and word not in WORDS.place_titles
+            ):
                 return True
-            if token.text.capitalize() in WORDS.titles and token.text not in WORDS.place_titles:
+            if long and not dot and word.capitalize() in WORDS.rulers:
                 return True
-            if long and token.text.capitalize() in WORDS.rulers:
-                return True
-            if not (self._capitalised(token) or token.text in WORDS.particles):
+            if (dot and not title) or not (word[:1].isupper() or word in WORDS.particles):
                 return False
         return False
