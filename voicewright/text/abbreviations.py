@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from voicewright.text import english_tables as tables
-from voicewright.text import numbers, roman
+from voicewright.text import numbers
+from voicewright.text.english_numerals import NumeralReader
 from voicewright.text.grammar import is_plural
 from voicewright.text.known import is_word
+from voicewright.text.roman import value
 from voicewright.text.scan import Token
 from voicewright.text.tables import GRAMMAR, WORDS
 
 
-class AbbreviationReader(roman.NumeralReader):
+class AbbreviationReader(NumeralReader):
     """Reads words that stand for others, most of them with a dot."""
 
     dated = -9
@@ -147,7 +149,7 @@ class AbbreviationReader(roman.NumeralReader):
     def _counted_after(self, token: Token, end: int, after: str) -> bool:
         """Is what comes after "Vol." a numeral? "No. I" and "the art. I know" are none."""
         low = token.text.lower()
-        if roman.value(after) is None or low in ("v", "c"):
+        if not value(after) or low in ("v", "c"):
             return False
         if len(after) > 1:
             return True
@@ -161,9 +163,7 @@ class AbbreviationReader(roman.NumeralReader):
         if token.text == "No":
             said = before is not None and before.kind == "word"
             digits = digits and (said or self._beside(self._next(index, 1), 1) in WORDS.singular_verbs)
-        numeral = (
-            token.text in WORDS.numbered_dotless and bool(roman.value(after.text)) and len(after.text) > 1
-        )
+        numeral = token.text in WORDS.numbered_dotless and bool(value(after.text)) and len(after.text) > 1
         return self._at(index + 1) is not after and (
             numeral or (digits and token.text in WORDS.numbered_dotless | {"No"})
         )
@@ -221,7 +221,7 @@ class AbbreviationReader(roman.NumeralReader):
         if low == "v" and not (word == "v" and self._capitalised(before) and self._capitalised(after)):
             return None
         if low in WORDS.inside_only and (
-            after is None or (self._capitalised(after) and roman.value(after.text) is None)
+            after is None or (self._capitalised(after) and not value(after.text))
         ):
             return None
         spoken: str = WORDS.abbreviations[low]

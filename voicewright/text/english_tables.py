@@ -1,11 +1,6 @@
-"""Written English that is not said as it is spelled: abbreviations, months, units, symbols."""
+"""Written English that is not said as it is spelled: months, units, symbols."""
 
 from __future__ import annotations
-
-
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
 
 MONTHS = (
     "January", "February", "March", "April", "May", "June",
@@ -16,12 +11,6 @@ MONTH_NAMES = {name: name for name in MONTHS} | {
     short: next(name for name in MONTHS if name.startswith(short[:3])) for short in _SHORT_MONTHS
 }
 """Full and short month names, without their dot."""
-
-DOTTED = {
-    "e.g": "for example", "i.e": "that is", "p.m": "p.m", "a.m": "a.m", "n.b": "N.B", "a.k.a": "A.K.A",
-    "ph.d": "P.H.D", "w.r.t": "with respect to", "q.v": "Q.V",
-}  # fmt: skip
-"""Letters with dots; any other such run is spelled out."""
 
 SLASHED = {"w/o": "without", "w/": "with", "b/c": "because", "n/a": "N.A", "c/o": "care of"}
 

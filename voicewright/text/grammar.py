@@ -1,16 +1,18 @@
 """What English words around a word say about it: is it a verb here, a noun, an adjective?
 
-A handful of word classes and their order; this covers what decides most cases, and is no parser.
+A handful of word classes and their order, as rules in `data/english_grammar.toml`; no parser.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 
 from voicewright.text.tables import GRAMMAR
 
 Words = Sequence[str | None]
 """Spoken words in order; None is a pause."""
+_PLACES = {"last": -1, "second": -2, "third": -3, "after": 1}
 
 
 def at(words: Words, index: int) -> str:
@@ -50,85 +52,52 @@ def is_adjective(word: str) -> bool:
     return word in GRAMMAR.adjectives or (len(word) > 5 and word.endswith(GRAMMAR.adjective_ends))
 
 
-def is_verb_here(words: Words, index: int) -> bool:
-    """Is a word that may be a verb's plain form one here?"""
-    before, after = previous(words, index), at(words, index + 1)
-    if before == "to":
-        return at(words, index - 2) not in ("according", "due", "thanks") and after not in GRAMMAR.be
-    if before in GRAMMAR.pronouns or before in GRAMMAR.auxiliaries:
-        return before != "it" or after in GRAMMAR.objects
-    if before in GRAMMAR.determiners or before in GRAMMAR.prepositions or before.endswith("'s"):
+def is_name_or_noun(words: Words, index: int) -> bool:
+    """Does a singular noun or a name stand before? Its present tense ends in s."""
+    before = (words[index - 1] or "") if index else ""
+    if before.lower() in GRAMMAR.no_names:
         return False
-    # "do you …", "would they …": the subject was passed, so an auxiliary two or three back.
-    if not before:
-        return after in GRAMMAR.objects
-    if is_plural(before):
-        return (
-            after not in GRAMMAR.be
-            and after not in GRAMMAR.have
-            and after not in GRAMMAR.auxiliaries
-            and _may_follow(after)
-        )
-    if before in GRAMMAR.conjunctions:
-        return after in GRAMMAR.objects
-    if any(
-        at(words, index - back) in ("did", "does", "do", "will", "would", "can", "could") for back in (2, 3)
-    ):
-        return not is_adjective(before)
-    return after in GRAMMAR.objects and not is_adjective(before)
+    return before[:1].isupper() or at(words, index - 2) in GRAMMAR.determiners
 
 
-def _may_follow(after: str) -> bool:
-    """What comes after a verb rather than after a noun that is the subject of another verb."""
-    return (
-        not after
-        or after in GRAMMAR.objects
-        or after in GRAMMAR.prepositions
-        or after in GRAMMAR.after_verb
-        or after in GRAMMAR.determiners
-        or after in GRAMMAR.numbers
-        or is_adjective(after)
-        or is_plural(after)
-        or after.endswith("ly")
-    )
+def judge(words: Words, index: int, name: str, senses: frozenset[str] = frozenset()) -> str:
+    """The tag of the first rule of `name` (`data/english_grammar.toml`) whose conditions hold; or nothing."""
+    before = previous(words, index)
+    for tag, *conditions in GRAMMAR.rules[name]:
+        if all(_holds(words, index, before, senses, what) for what in conditions):
+            return str(tag)
+    return ""
 
 
-def noun_or_verb(words: Words, index: int, senses: frozenset[str]) -> str:
-    """NOUN, VERB, ADJ, or nothing where the neighbours do not say, for a word with these `senses`."""
-    before, after = previous(words, index), at(words, index + 1)
-    adjective = "ADJ" in senses or ("VERB" in senses and "NOUN" not in senses)
-    if before in GRAMMAR.measures:
-        return "ADJ"
-    if before in GRAMMAR.be:
-        return "ADJ" if "ADJ" in senses else ""
-    if is_verb_here(words, index):
-        return "VERB"
-    if (
-        before in GRAMMAR.determiners
-        or before in GRAMMAR.prepositions
-        or before in GRAMMAR.numbers
-        or before.endswith("'s")
-    ):
-        content = (
-            bool(after)
-            and after
-            not in GRAMMAR.prepositions
-            | GRAMMAR.be
-            | GRAMMAR.auxiliaries
-            | GRAMMAR.determiners
-            | GRAMMAR.conjunctions
-        )
-        if "ADJ" in senses and content and before in GRAMMAR.determiners:
-            return "ADJ"
-        return "NOUN"
-    if (
-        is_adjective(before)
-        or at(words, index - 2) in GRAMMAR.determiners | GRAMMAR.measures | GRAMMAR.numbers
-    ):
-        return "NOUN"
-    closes = (
-        not after or after in GRAMMAR.prepositions or after in GRAMMAR.be or after in GRAMMAR.conjunctions
-    )
-    if not before and not adjective:
-        return "NOUN" if closes or is_plural(after) else ""
-    return "NOUN" if closes and not is_plural(before) else ""
+def _holds(words: Words, index: int, before: str, senses: frozenset[str], what: str) -> bool:
+    denied, name, members = _condition(what)
+    if name in _PLACES:
+        found = at(words, index + _PLACES[name]) in members
+    elif name == "before":
+        found = before in members
+    elif name.startswith("near"):
+        found = not members.isdisjoint(nearby(words, index, int(name[4:])))
+    else:
+        after = at(words, index + 1)
+        found = {
+            "sense": lambda: not members.isdisjoint(senses),
+            "earlier": lambda: any(at(words, index - back) in members for back in (2, 3, 4)),
+            "verb": lambda: bool(judge(words, index, "is a verb")),
+            "plural": lambda: is_plural(before),
+            "adjective": lambda: is_adjective(before),
+            "possessive": lambda: before.endswith("'s"),
+            "next-plural": lambda: is_plural(after),
+            "next-adjective": lambda: is_adjective(after) or after.endswith("ly"),
+            "capital": lambda: index > 0 and (words[index - 1] or "")[:1].isupper(),
+            "name": lambda: is_name_or_noun(words, index),
+        }[name]()
+    return found is not denied
+
+
+@functools.cache
+def _condition(text: str) -> tuple[bool, str, frozenset[str]]:
+    """ "!after=to,@be" → is it denied, what is looked at, the words it may be; "-" is none, "@" a group."""
+    name, _, values = text.lstrip("!").partition("=")
+    listed = values.split(",")
+    members = frozenset(value.strip("-") for value in listed if value[:1] != "@")
+    return text[0] == "!", name, members.union(*(getattr(GRAMMAR, v[1:]) for v in listed if v[:1] == "@"))

@@ -10,6 +10,7 @@ from voicewright.text.clean import clean, cluster_end
 from voicewright.text.lexicon import Lexicon
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.scan import Token, scan, scanner
+from voicewright.text.tables import WORDS
 from voicewright.text.words import WordReader
 
 _BULLETS = frozenset("-*•·‣▪●○–")
@@ -174,7 +175,7 @@ class _EnglishReader(WordReader):
 
     def _dotted(self, token: Token, index: int) -> None:
         key = token.text.rstrip(".").lower()
-        spoken = tables.DOTTED.get(key) or token.text.rstrip(".").upper()
+        spoken = WORDS.dotted.get(key) or token.text.rstrip(".").upper()
         if token.text.endswith(".") and key not in ("e.g", "i.e") and self._sentence_ends(index):
             self._say(token, spoken, token.stop - 1)
             self._mark(token.stop - 1, token.stop, ".")

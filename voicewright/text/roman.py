@@ -1,171 +1,17 @@
-"""Roman numerals: which runs of letters are one, and whether it is said as a number, an ordinal or a year."""
+"""Roman numerals to 3,999."""
 
 from __future__ import annotations
 
 import re
 
-from voicewright.text import numbers
-from voicewright.text.known import is_word
-from voicewright.text.reader import Reader
-from voicewright.text.scan import Token
-from voicewright.text.tables import WORDS
-
+_NUMERAL = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
 _VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
-_NUMERAL = re.compile(r"(?=.)M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
-_FORM = re.compile(
-    r"(?P<first>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?:-(?P<last>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?![\w']))?"
-    r"(?P<letter>[abAB])?(?P<end>'s|th|st|nd|rd)?(?:-(?P<rest>[a-z'-]+))?"
-)
 
 
-def value(text: str) -> int | None:
-    """The number that a Roman numeral of one case stands for, 1 to 3,999; None for other letters."""
-    if not (text.isupper() or text.islower()) or not _NUMERAL.fullmatch(text.upper()):
-        return None
-    values = [_VALUES[letter] for letter in text.upper()]
+def value(text: str) -> int:
+    """The number of a numeral in capitals or in small letters; 0 for anything else."""
+    letters = text.upper() if text.islower() else text
+    if not letters or _NUMERAL.fullmatch(letters) is None:
+        return 0
+    values = [_VALUES[letter] for letter in letters]
     return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
-
-
-class NumeralReader(Reader):
-    """Reads words that are Roman numerals by what stands before and after them."""
-
-    numeral: tuple[int, str, int] = (-1, "", 0)
-    """The last one: the index of its token, its manner, its value."""
-    numbered = -9
-    """Index of the dot of an abbreviation that counts what follows ("Vol.")."""
-
-    def _roman(self, token: Token, index: int) -> bool:
-        """ "Henry VIII" → "the eighth", "Chapter IV" → "four", "MCMXCIX" → "nineteen ninety nine"."""
-        form = _FORM.fullmatch(token.text)
-        first = value(form["first"]) if form else None
-        nth = form is not None and form["end"] not in (None, "'s")
-        if form is None or first is None or (nth and token.text.islower()):
-            return False
-        last = value(form["last"]) if form["last"] else None
-        manner = self._manner(index, form["first"], first, form["rest"] or form["last"] or "")
-        if nth and manner != "the nth" and len(form["first"]) > 1:
-            manner = "nth"
-        if not manner or (form["last"] and last is None) or (form["letter"] and manner != "number"):
-            return False
-        self.numeral = (index, manner, last or first)
-        letter = f" {form['letter'].upper()}" if form["letter"] else ""
-        spoken = self._counted(first, manner) + letter + ("'s" if form["end"] == "'s" else "")
-        if last is not None:
-            spoken = f"{spoken} to {self._counted(last, manner)}"
-        self._say(token, f"{spoken} {(form['rest'] or '').replace('-', ' ')}".strip())
-        self._span(index)
-        return True
-
-    def _counted(self, number: int, manner: str) -> str:
-        if manner == "year":
-            return numbers.year(number, self.british)
-        if manner == "number":
-            return numbers.cardinal(number, self.british)
-        return manner.replace("nth", numbers.ordinal(number, self.british))
-
-    def _span(self, index: int) -> None:
-        """A dash between two numerals is "to"."""
-        dash = self._next(index, 1)
-        if self._text(dash) in ("-", "–", "—") and value(self._beside(dash, 1)):
-            self._say(self.tokens[dash], "to")
-            self.index = self._next(dash, 1)
-
-    def _manner(self, index: int, text: str, number: int, rest: str) -> str:
-        """ "number", "year", "nth" or "the nth"; nothing where the letters are no numeral."""
-        back = self._next(index, -1)
-        back -= back == self.numbered
-        word, after = self._text(back), self._text(index + 1)
-        low = word.lower()
-        word_like = text in WORDS.no_numerals or (len(text) > 2 and is_word(text.lower(), self.british))
-        if self._continues(index, text, number, word_like):
-            return self.numeral[1]
-        if self._ordinal_follows(index, rest) and (len(text) > 1 or (text in "IVX" and word[:1].islower())):
-            return "nth"
-        counting = {low, low.removesuffix("s"), low.removesuffix("es")} & WORDS.counting
-        year = low in WORDS.years or (len(text) > 3 and number <= 2100 and not word_like and not counting)
-        if number >= 1000 and year and (text.isupper() or (low in WORDS.years and len(text) > 3)):
-            return "year"
-        if counting:
-            return "number" if self._counts(index, text, bool(counting & WORDS.counting_long), word) else ""
-        if text.islower():
-            bracketed = (word, after) == ("(", ")")
-            return "number" if bracketed and len(text) > 1 and set(text) <= set("ivx") else ""
-        manner = self._of_name(index, back, text, word)
-        if manner or len(text) == 1:
-            return manner
-        if text in ("IV", "VI"):
-            named = word.istitle() and word not in WORDS.sentence_starts
-            heads = not word and after in ("", ".", ":", ")")
-            word_like = self._beside(index, 1).lower() in WORDS.letters_before or not (named or heads)
-        return "number" if not word_like and (set(text) <= set("IVX") or len(text) > 3) else ""
-
-    def _counts(self, index: int, text: str, long: bool, word: str) -> bool:
-        """Is it a numeral after a word that counts? "Part I" is, "the part I like" and "Section C" are not."""
-        after = self._beside(index, 1).lower()
-        if text in ("I", "i"):
-            if after in WORDS.i_verbs:
-                return False
-            return not after or after in WORDS.one_follows or (word[:1].isupper() and text == "I")
-        if len(text) == 1:
-            return text in "VXvx" or (long and text in "LC")
-        return not (text.islower() and not set(text) <= set("ivx") and is_word(text, self.british))
-
-    def _continues(self, index: int, text: str, number: int, word_like: bool) -> bool:
-        """Does it follow another numeral in a list ("II and III") or at the end of a span ("iv to ix")?"""
-        at, joined = index, False
-        for _ in range(3):
-            at = self._next(at, -1)
-            if at in (-1, self.numeral[0]):
-                break
-            if self._text(at).lower() not in WORDS.numeral_joins:
-                return False
-            joined = True
-        if at != self.numeral[0] or not joined or number <= self.numeral[2] or text in "CDLMcdlm":
-            return False
-        return self.tokens[at].text[:1].isupper() == text.isupper() and not (word_like and text.islower())
-
-    def _ordinal_follows(self, index: int, rest: str) -> bool:
-        """Does a century or its like come, perhaps after more numerals ("the XIX and XX centuries")?"""
-        after = rest.rpartition("-")[2]
-        for _ in range(6):
-            if after.lower() in WORDS.ordinal_before:
-                return True
-            if after and after.lower() not in WORDS.numeral_joins and not value(after):
-                return False
-            index = self._next(index, 1)
-            after = self._text(index)
-        return False
-
-    def _of_name(self, index: int, back: int, text: str, word: str) -> str:
-        """ "the nth" after a ruler's name, or after any name with a title before it."""
-        if word == "the":
-            return "nth" if self._beside(back, -1).capitalize() in WORDS.rulers else ""
-        if not self._capitalised(self._at(back)) or text in "CDLM":
-            return ""
-        titled = self._titled(back, len(text) > 1)
-        if not titled and word.capitalize() not in WORDS.rulers:
-            return ""
-        after, beyond = self._beside(index, 1).lower(), self._beside(index + 1, 1)
-        ruled = titled or not after or after in WORDS.ruler_follows
-        if text == "I" and (after in WORDS.i_verbs or not ruled):
-            return ""
-        initial = len(text) == 1 and after == "." and not titled and beyond[:1].isupper()
-        return "" if initial and beyond not in WORDS.sentence_starts else "the nth"
-
-    def _titled(self, back: int, long: bool) -> bool:
-        """Does a title stand before the name that ends at token `back`? `long`: a ruler's name will do."""
-        for _ in range(5):
-            back = self._next(back, -1)
-            dot = self._text(back) == "."
-            back -= dot
-            word = self._text(back)
-            title = word.capitalize() in WORDS.titles
-            if word.lower().removesuffix("s") in WORDS.ruler_titles or (
-                title and word not in WORDS.place_titles
-            ):
-                return True
-            if long and not dot and word.capitalize() in WORDS.rulers:
-                return True
-            if (dot and not title) or not (word[:1].isupper() or word in WORDS.particles):
-                return False
-        return False

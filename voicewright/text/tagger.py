@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from voicewright.text.grammar import Words, noun_or_verb
+from voicewright.text.grammar import Words, judge
 from voicewright.text.homographs import sense_of
 from voicewright.text.known import is_word
 from voicewright.text.tables import GRAMMAR
@@ -42,7 +42,7 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
     if word.lower() == "used":
         return _used(before, after, _at(words, index + 2))
     sense = sense_of(words, index)
-    return sense if sense is not None else noun_or_verb(words, index, senses) if senses else ""
+    return sense if sense is not None else judge(words, index, "noun or verb", senses) if senses else ""
 
 
 def _at(words: Words, index: int) -> str:
@@ -59,7 +59,7 @@ def _capitals(words: Words, index: int, before: str, after: str, senses: frozens
     noun = before in GRAMMAR.articles or (word == "US" and (not before or before in GRAMMAR.us_after))
     if _shouted(words, index) and word not in GRAMMAR.spelled:
         return "NNP" if noun and word in GRAMMAR.acronyms else SHOUTED
-    return "NNP" if word in GRAMMAR.acronyms else noun_or_verb(words, index, senses)
+    return "NNP" if word in GRAMMAR.acronyms else judge(words, index, "noun or verb", senses)
 
 
 def _shouted(words: Words, index: int) -> bool:

@@ -50,10 +50,9 @@ class WordReader(AbbreviationReader):
                 self.index = index + 2
                 self._respelt(token, f"{word}'" if whole else word, after.stop)
                 return
-        if self.dropped == index and is_word(f"h{low}", self.british):
-            if low in WORDS.aitches or not is_word(low, self.british):
-                word = f"'{word}"
-        self._respelt(token, word)
+        dropped = self.dropped == index and is_word(f"h{low}", self.british)
+        clipped = dropped and (low in WORDS.aitches or not is_word(low, self.british))
+        self._respelt(token, f"'{word}" if clipped else word)
 
     def _clips(self, low: str) -> bool:
         """Is this an -ing form without its g rather than a word of its own ("the cabin")?"""
