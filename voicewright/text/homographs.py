@@ -1,7 +1,7 @@
 """Words that one spelling gives two sounds for reasons of meaning: "lead", "read", "live", "bow", "bass".
 
-What is talked about nearby decides where grammar does not: rules in `data/english_grammar.toml`, those of "read"
-here. Tags as in tagger.py; METAL is the rules' own.
+What is talked about nearby decides where grammar does not, by rules in `data/english_grammar.toml`; those of
+"read" are here. Tags as in tagger.py; METAL is the rules' own.
 """
 
 from __future__ import annotations
