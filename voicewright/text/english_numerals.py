@@ -9,7 +9,7 @@ from voicewright.text.known import is_word
 from voicewright.text.reader import Reader
 from voicewright.text.roman import value
 from voicewright.text.scan import Token
-from voicewright.text.tables import WORDS
+from voicewright.text.tables import GRAMMAR, WORDS
 
 _FORM = re.compile(
     r"(?P<first>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?:-(?P<last>[IVXLCDM]{1,15}+|[ivxlcdm]{1,15}+)(?![\w']))?"
@@ -78,7 +78,7 @@ class NumeralReader(Reader):
         if number >= 1000 and year and (text.isupper() or (low in WORDS.years and len(text) > 3)):
             return "year"
         if counting:
-            return "number" if self._counts(index, text, bool(counting & WORDS.counting_long), word) else ""
+            return "number" if self._counts(index, text, frozenset(counting), word) else ""
         if text.islower():
             bracketed = (word, after) == ("(", ")")
             return "number" if bracketed and len(text) > 1 and set(text) <= set("ivx") else ""
@@ -91,15 +91,20 @@ class NumeralReader(Reader):
             word_like = self._beside(index, 1).lower() in WORDS.letters_before or not (named or heads)
         return "number" if not word_like and (set(text) <= set("IVX") or len(text) > 3) else ""
 
-    def _counts(self, index: int, text: str, long: bool, word: str) -> bool:
+    def _counts(self, index: int, text: str, counting: frozenset[str], word: str) -> bool:
         """Is it a numeral after a word that counts? "Part I" is, "the part I like" is not."""
-        after = self._beside(index, 1).lower()
-        if text in ("I", "i"):
-            if after in WORDS.i_verbs:
+        back, beside = self._next(index, -1), self._next(index, 1)
+        after = self._text(beside).lower()
+        if text in "Ii":
+            if after in WORDS.numeral_joins and value(self._beside(beside, 1)) > 1:
+                return True
+            if not counting & WORDS.one_before or after in WORDS.i_verbs:
                 return False
-            return not after or after in WORDS.one_follows or (word[:1].isupper() and text == "I")
+            named = word.istitle() and text == "I" and self._beside(back, -1).lower() not in GRAMMAR.articles
+            return named or word.isupper() or not after or after in WORDS.one_follows
         if len(text) == 1:
-            return text in "VXvx" or (long and text in "LC")
+            tenth = text in "Xx" and bool(counting & WORDS.ten_before)
+            return tenth or text in "Vv" or (text in "LC" and bool(counting & WORDS.counting_long))
         return not (text.islower() and not set(text) <= set("ivx") and is_word(text, self.british))
 
     def _continues(self, index: int, text: str, number: int, word_like: bool) -> bool:
@@ -131,14 +136,17 @@ class NumeralReader(Reader):
     def _of_name(self, index: int, back: int, text: str, word: str) -> str:
         """ "the nth" after a ruler's name, or after any name with a title before it."""
         if word == "the":
-            return "nth" if self._beside(back, -1).capitalize() in WORDS.rulers else ""
+            return "nth" if self._beside(back, -1).capitalize() in WORDS.rulers | WORDS.known_rulers else ""
         if not self._capitalised(self._at(back)) or text in "CDLM":
             return ""
         titled = self._titled(back, len(text) > 1)
-        if not titled and word.capitalize() not in WORDS.rulers:
+        known = word.capitalize() in WORDS.known_rulers
+        if not (titled or known or (word.capitalize() in WORDS.rulers and (len(text) > 1 or text == "I"))):
             return ""
         after, beyond = self._beside(index, 1).lower(), self._beside(index + 1, 1)
-        ruled = titled or not after or after in WORDS.ruler_follows
+        ruled = (
+            titled or not after or after in WORDS.ruler_follows or (known and after in WORDS.ruler_goes_on)
+        )
         if text == "I" and (after in WORDS.i_verbs or not ruled):
             return ""
         initial = len(text) == 1 and after == "." and not titled and beyond[:1].isupper()
@@ -156,7 +164,7 @@ class NumeralReader(Reader):
                 title and word not in WORDS.place_titles
             ):
                 return True
-            if long and not dot and word.capitalize() in WORDS.rulers:
+            if long and not dot and word.capitalize() in WORDS.rulers | WORDS.known_rulers:
                 return True
             if (dot and not title) or not (word[:1].isupper() or word in WORDS.particles):
                 return False
