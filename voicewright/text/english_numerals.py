@@ -41,21 +41,21 @@ class NumeralReader(Reader):
             return False
         self.numeral = (index, manner, last or first)
         letter = f" {form['letter'].upper()}" if form["letter"] else ""
-        spoken = self._counted(first, manner) + letter + ("'s" if form["end"] == "'s" else "")
+        spoken = self._as_words(first, manner) + letter + ("'s" if form["end"] == "'s" else "")
         if last:
-            spoken = f"{spoken} to {self._counted(last, manner)}"
+            spoken = f"{spoken} to {self._as_words(last, manner)}"
         self._say(token, f"{spoken} {(form['rest'] or '').replace('-', ' ')}".strip())
-        self._span(index)
+        self._dash_is_to(index)
         return True
 
-    def _counted(self, number: int, manner: str) -> str:
+    def _as_words(self, number: int, manner: str) -> str:
         if manner == "year":
             return numbers.year(number, self.british)
         if manner == "number":
             return numbers.cardinal(number, self.british)
         return manner.replace("nth", numbers.ordinal(number, self.british))
 
-    def _span(self, index: int) -> None:
+    def _dash_is_to(self, index: int) -> None:
         """A dash between two numerals is "to"."""
         dash = self._next(index, 1)
         if self._text(dash) in ("-", "–", "—") and value(self._beside(dash, 1)):
