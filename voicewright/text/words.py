@@ -9,6 +9,7 @@ from voicewright.text import numbers
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.reader import Reader
 from voicewright.text.scan import Token
+from voicewright.text.written import greek, months, table
 
 _MARKS = frozenset(";:,.!?…“”()")
 _BRACKETS = {"[": "(", "{": "(", "]": ")", "}": ")"}
@@ -28,7 +29,7 @@ class WordReader(Reader):
             self._foreign(token)
         elif word in self.known:
             self._say(token, word)
-        elif self._abbreviation(token, index) or self._measure(token, index):
+        elif self._abbreviation(token, index):
             return
         elif (value := self._roman(token, index)) is not None:
             self._say(token, value)
@@ -63,7 +64,7 @@ class WordReader(Reader):
 
     def _run(self, run: str) -> str:
         if not run[0].isdecimal():
-            return run.upper() if len(run) == 1 else run
+            return run.upper() if len(run) == 1 else ".".join(run) if len(run) == 2 and run.isupper() else run
         if len(run) == 4 and 1100 <= int(run) <= 2099:
             return numbers.year(int(run), self.british)
         return numbers.number(run, self.british) if len(run) < 4 else numbers.digits(run)
@@ -74,7 +75,7 @@ class WordReader(Reader):
         for run in _READABLE.finditer(token.text):
             self._unknown(token.start + start, token.start + run.start())
             if re.search(r"[^\W_]", run[0]):
-                spoken = tables.GREEK.get(run[0].lower()) or (
+                spoken = greek().get(run[0].lower()) or (
                     run[0] if run[0].isalpha() else self._mixed(run[0])
                 )
                 self.pieces.append(
@@ -117,10 +118,6 @@ class WordReader(Reader):
                 self._say(token, tables.TITLES[word], dot.stop)
                 self.index = index + 2
                 return True
-        if low in tables.BEFORE_NUMBER and self._is_numeric(after):
-            self._say(token, tables.BEFORE_NUMBER[low], dot.stop)
-            self.index = index + 2
-            return True
         spoken = self._short_form(word, before)
         if spoken is None:
             return False
@@ -130,10 +127,8 @@ class WordReader(Reader):
     def _short_form(self, word: str, before: Token | None) -> str | None:
         """What a word stands for when a dot follows it."""
         low = word.lower()
-        if word in tables.MONTH_NAMES and word not in tables.MONTHS:
-            return tables.MONTH_NAMES[word]
-        if low in tables.UNITS and len(low) > 1 and low != "in" and self._is_numeric(before):
-            return tables.UNITS[low][1]
+        if months().get(word, word) != word:
+            return months()[word]
         if low not in tables.ABBREVIATIONS or (low in tables.CAPITAL_ABBREVIATIONS and not word[0].isupper()):
             return None
         if low == "al" and (before is None or before.text.lower() != "et"):
@@ -142,38 +137,6 @@ class WordReader(Reader):
 
     def _follows_small(self, before: Token | None) -> bool:
         return before is not None and before.kind == "word" and before.text[:1].islower()
-
-    def _measure(self, token: Token, index: int) -> bool:
-        """Words that a number before them turns into a unit, a scale of money, or half of the day."""
-        if index in self.currency:
-            self._say(token, f"{token.text} {self.currency.pop(index)}")
-            return True
-        before = self._near(index, -1)
-        if before is None or not self._is_numeric(before) or self._at(index - 1) is before:
-            return False
-        word = token.text
-        if word in ("am", "pm", "AM", "PM") and before.kind in ("number", "time"):
-            self._say(token, f"{word[0]}.{word[1]}")
-            return True
-        if before.kind == "number" and before.groups["unit"]:
-            return False
-        if word in tables.UNITS and word not in tables.ATTACHED_ONLY:
-            one, many = tables.UNITS[word]
-            singular = numbers.is_one(before.text) or before.kind == "fraction"
-            slash, hour = self._at(index + 1), self._at(index + 2)
-            if (
-                slash is not None
-                and slash.text == "/"
-                and hour is not None
-                and f"{word}/{hour.text}" in tables.UNITS
-            ):
-                one, many = tables.UNITS[f"{word}/{hour.text}"]
-                self.index = index + 3
-                self._say(token, one if singular else many, hour.stop)
-            else:
-                self._say(token, one if singular else many)
-            return True
-        return False
 
     def _roman(self, token: Token, index: int) -> str | None:
         """ "Henry VIII" → "the eighth", "Chapter IV" → "four"."""
@@ -220,18 +183,18 @@ class WordReader(Reader):
         symbol = token.text
         previous, following = self._near(index, -1), self._near(index, 1)
         numeric = self._is_numeric(previous), self._is_numeric(following)
-        if symbol in tables.BETWEEN_NUMBERS and all(numeric):
-            self._say(token, tables.BETWEEN_NUMBERS[symbol])
+        if symbol in table("between") and all(numeric):
+            self._say(token, table("between")[symbol])
         elif symbol == "~" and numeric[1]:
             self._say(token, "about")
         elif symbol == "#" and after is not None and after.kind == "word":
             self._say(token, "hashtag")
         elif symbol in "%@+=&":
             if self._is_said(symbol, index, previous, following):
-                self._say(token, tables.SYMBOLS[symbol])
-        elif symbol in tables.SYMBOLS:
-            self._say(token, tables.SYMBOLS[symbol])
-        elif symbol in tables.SILENT:
+                self._say(token, table("symbols")[symbol])
+        elif symbol in table("symbols"):
+            self._say(token, table("symbols")[symbol])
+        elif symbol in table("lists")["silent"]:
             if self._inside(before, after):
                 self._space(token)
         elif symbol == "\ufffd" or not symbol.isspace():
