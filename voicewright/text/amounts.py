@@ -198,7 +198,7 @@ _HOW: dict[str, Callable[[str, bool], str]] = {
     "plural": lambda text, british: numbers.plural(numbers.number(text, british)),
     "circled": lambda text, british: numbers.cardinal(int(unicodedata.numeric(text)), british),
     "small": lambda text, british: count(unicodedata.normalize("NFKC", text), british) if text[0] in "₀₁₂₃₄₅₆₇₈₉" else text.lower(),
-    "type": lambda text, british: text.upper() if len(text) == 1 else text,
+    "type": lambda text, british: f"{text.upper()}." if len(text) == 1 else text,
     "symbol": lambda text, british: table("signs")[text],
     "direction": lambda text, british: table("directions")[text],
 }

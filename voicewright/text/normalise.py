@@ -61,7 +61,7 @@ class _EnglishReader(WordReader):
     def _word(self, token: Token, index: int) -> None:
         beside = self._near(index, -1), self._near(index, 1)
         if token.text == "a" and any(near is not None and near.text in _SIGNS for near in beside):
-            self._say(token, "A")  # no article, but a letter of a sum
+            self._say(token, "A.")  # no article, but a letter of a sum
         else:
             super()._word(token, index)
 

@@ -9,7 +9,7 @@ from voicewright.text import numbers
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.reader import Reader
 from voicewright.text.scan import Token
-from voicewright.text.written import greek, months, table
+from voicewright.text.written import greek, listed, months, table
 
 _MARKS = frozenset(";:,.!?…“”()")
 _BRACKETS = {"[": "(", "{": "(", "]": ")", "}": ")"}
@@ -64,7 +64,7 @@ class WordReader(Reader):
 
     def _run(self, run: str) -> str:
         if not run[0].isdecimal():
-            return run.upper() if len(run) == 1 else ".".join(run) if len(run) == 2 and run.isupper() else run
+            return run.upper() if len(run) == 1 else ".".join(run) if run in listed("formulas") else run
         if len(run) == 4 and 1100 <= int(run) <= 2099:
             return numbers.year(int(run), self.british)
         return numbers.number(run, self.british) if len(run) < 4 else numbers.digits(run)

@@ -71,20 +71,23 @@ def units() -> dict[str, tuple[str, str, str]]:
 @functools.cache
 def forms(british: bool) -> tuple[str, dict[str, Form]]:
     """The pattern of all forms of a dialect, and the forms by the names of their groups."""
-    parts = table("parts") | _made_parts()
-    patterns, found = [], {}
-    for at, entry in enumerate(_read()["form"]):
-        if entry.get("only", "gb" if british else "us") != ("gb" if british else "us"):
-            continue
-        name, pattern = f"f{at}", entry["pattern"]
-        while _PART.search(pattern):
-            pattern = _PART.sub(lambda part: parts[part[1]], pattern)
-        groups = frozenset(group[2] for group in _GROUP.finditer(pattern))
-        say = entry.get("gb", "") if british else ""
-        found[name] = Form(entry["kind"], name, groups, say or entry.get("say", ""))
-        named = _GROUP.sub(lambda group, name=name: f"(?P{group[1]}{name}{group[2]}", pattern)
-        patterns.append(f"(?P<{name}>{named})")
-    return "|".join(patterns), found
+    parts, dialect = table("parts") | _made_parts(), "gb" if british else "us"
+    groups: list[str] = []
+    found: dict[str, Form] = {}
+    for group in _read()["group"]:
+        patterns = []
+        for entry in (group | form for form in group["form"]):
+            if entry.get("only", dialect) == dialect:
+                name, pattern = f"f{len(found)}", entry["pattern"]
+                while _PART.search(pattern):
+                    pattern = _PART.sub(lambda part: parts[part[1]], pattern)
+                say = entry.get("gb", "") if british else ""
+                inner = frozenset(part[2] for part in _GROUP.finditer(pattern))
+                found[name] = Form(entry["kind"], name, inner, say or entry.get("say", ""))
+                named = _GROUP.sub(lambda part, name=name: f"(?P{part[1]}{name}{part[2]}", pattern)
+                patterns.append(f"(?P<{name}>{named})")
+        groups.append(f"(?={group.get('first', '')})(?:{'|'.join(patterns)})")
+    return "|".join(groups), found
 
 
 @functools.cache
