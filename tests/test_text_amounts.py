@@ -9,9 +9,32 @@ from voicewright.text.normalise import normaliser
 from voicewright.text.pieces import Kind
 
 US, GB = normaliser(False), normaliser(True)
-_SIGNS = ["-", "–", "—", "−", ".", ",", "/", " ", "+", "(", ")", ":", "'", "_", "=", "<", "x", "%", "°", "′", "″"]
-_WORDS = ["$", "€", "¥", "US$", "k", "M", "bn", "m", "km/h", "²", "⁻³", "₂", "½", "⅐", "⅟", "①", "➓", "⓿", "am", "PM",
-          "p.m.", "No.", "th", "s", "Jan", "T", "Z", "#", "♯", "!=", "/day", "㎡", "№", "h", "a", "٣", "１"]  # fmt: skip
+_SIGNS = [
+    "-",
+    "–",
+    "—",
+    "−",
+    ".",
+    ",",
+    "/",
+    " ",
+    "+",
+    "(",
+    ")",
+    ":",
+    "'",
+    "_",
+    "=",
+    "<",
+    "x",
+    "%",
+    "°",
+    "′",
+    "″",
+]
+_WORDS = (
+    "$ € ¥ US$ k M bn m km/h ² ⁻³ ₂ ½ ⅐ ⅟ ① ➓ ⓿ am PM p.m. No. th s Jan T Z # ♯ != /day ㎡ № h a ٣ １"
+).split()  # noqa: SIM905
 
 
 def _mixtures(seed: int, count: int) -> list[str]:

@@ -58,7 +58,7 @@ def time(token: Token, bare: bool) -> str:
 
 def money(token: Token, adjective: bool, british: bool) -> str:
     """$3.50 → "three dollars and fifty cents". `adjective`: "a five dollar bill"."""
-    names = table("currencies")[token.part("cur")]
+    names = table("currencies")[token.part("cur") or ""]
     minus = "minus " if any(token.part(sign) in _MINUS for sign in ("minus", "sign")) else ""
     amount, low = (plain(token.part(part) or "", token.part("cur") or "") for part in ("n", "low"))
     scale = table("scales").get((token.part("scale") or "").strip()) or token.part("word") or ""
@@ -95,7 +95,11 @@ def unit(written: str, singular: bool) -> str:
         return units()[top][0 if singular else 1]
     name, lengths = units()[power[2]][0 if singular else 1], table("lengths")
     kind = lengths[power[1] or power[3]]
-    return f"{kind} {name}" if power[2] in lengths["list"] else f"{name} {'squared' if kind == 'square' else 'cubed'}"
+    return (
+        f"{kind} {name}"
+        if power[2] in lengths["list"]
+        else f"{name} {'squared' if kind == 'square' else 'cubed'}"
+    )
 
 
 def period(written: str) -> str:
@@ -134,7 +138,9 @@ def power(written: str) -> str:
     """² → "squared", ⁻³ → "to the power of minus three"."""
     text = unicodedata.normalize("NFKC", written)
     signs = {"−": "minus", "+": "plus", "(": "", ")": ""}
-    runs = (numbers.number(r) if r.isdecimal() else signs.get(r, r.upper()) for r in re.findall(r"\d+|\D", text))
+    runs = (
+        numbers.number(r) if r.isdecimal() else signs.get(r, r.upper()) for r in re.findall(r"\d+|\D", text)
+    )
     return {"2": "squared", "3": "cubed"}.get(text) or f"to the power of {' '.join(runs)}"
 
 
@@ -197,7 +203,9 @@ _HOW: dict[str, Callable[[str, bool], str]] = {
     "decade": lambda text, british: numbers.decade(text.strip("'")),
     "plural": lambda text, british: numbers.plural(numbers.number(text, british)),
     "circled": lambda text, british: numbers.cardinal(int(unicodedata.numeric(text)), british),
-    "small": lambda text, british: count(unicodedata.normalize("NFKC", text), british) if text[0] in "₀₁₂₃₄₅₆₇₈₉" else text.lower(),
+    "small": lambda text, british: (
+        count(unicodedata.normalize("NFKC", text), british) if text[0] in "₀₁₂₃₄₅₆₇₈₉" else text.lower()
+    ),
     "type": lambda text, british: f"{text.upper()}." if len(text) == 1 else text,
     "symbol": lambda text, british: table("signs")[text],
     "direction": lambda text, british: table("directions")[text],

@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Sequence
 
 # Kept as they are: their compatibility forms would lose what they mean ("…" is a pause, "²" a power).
-_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ№º™´¨¯″′‼⁇⁈⁉")
+_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒⅟↉⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ№º™´¨¯″′‼⁇⁈⁉")
 _CHANGE = {
     "’": "'", "‘": "'", "ʼ": "'", "‛": "'", "ʹ": "'", "´": "'", "`": "'", "ˋ": "'", "ˊ": "'",
     "„": '"', "‟": '"', "«": "“", "»": "”", "‹": "“", "›": "”", "「": "“", "」": "”", "『": "“", "』": "”",

@@ -166,7 +166,9 @@ class _EnglishReader(WordReader):
 
     def _operand(self, token: Token | None) -> bool:
         """A number, or a letter that stands for one."""
-        return self._is_numeric(token) or (token is not None and len(token.text) == 1 and token.text.isalpha())
+        return self._is_numeric(token) or (
+            token is not None and len(token.text) == 1 and token.text.isalpha()
+        )
 
     def _in_sum(self, index: int) -> bool:
         """Does "=" stand beside this sign with nothing between but numbers, letters and other signs?"""
@@ -238,7 +240,9 @@ class _EnglishReader(WordReader):
     def _compound(self, token: Token, index: int) -> None:
         """ "24-hour", "3.5-inch", "5-km": the number, then the words."""
         written, rest = token.part("n") or "", (token.part("rest") or "")[1:]
-        first = numbers.year(int(written)) if amounts.is_year(written) else amounts.count(written, self.british)
+        first = (
+            numbers.year(int(written)) if amounts.is_year(written) else amounts.count(written, self.british)
+        )
         if len(rest) > 1 and rest in units():
             rest = units()[rest][0]
         self._say(token, f"{first} {rest.replace('-', ' ')}")

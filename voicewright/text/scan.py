@@ -32,7 +32,7 @@ class Token:
 
 
 def scanner(british: bool, special: str | None = None) -> Callable[[str], list[Token]]:
-    """A function from text to tokens that cover it; what matches `special` becomes a token of that kind first."""
+    """A function from text to tokens that cover it; what matches `special` comes first."""
 
     def scan(text: str) -> list[Token]:
         pattern, found = _compiled(british, special)

@@ -75,9 +75,7 @@ class WordReader(Reader):
         for run in _READABLE.finditer(token.text):
             self._unknown(token.start + start, token.start + run.start())
             if re.search(r"[^\W_]", run[0]):
-                spoken = greek().get(run[0].lower()) or (
-                    run[0] if run[0].isalpha() else self._mixed(run[0])
-                )
+                spoken = greek().get(run[0].lower()) or (run[0] if run[0].isalpha() else self._mixed(run[0]))
                 self.pieces.append(
                     Piece(Kind.WORD, token.start + run.start(), token.start + run.end(), spoken)
                 )

@@ -84,7 +84,7 @@ def forms(british: bool) -> tuple[str, dict[str, Form]]:
                 say = entry.get("gb", "") if british else ""
                 inner = frozenset(part[2] for part in _GROUP.finditer(pattern))
                 found[name] = Form(entry["kind"], name, inner, say or entry.get("say", ""))
-                named = _GROUP.sub(lambda part, name=name: f"(?P{part[1]}{name}{part[2]}", pattern)
+                named = _GROUP.sub(rf"(?P\g<1>{name}\g<2>", pattern)
                 patterns.append(f"(?P<{name}>{named})")
         groups.append(f"(?={group.get('first', '')})(?:{'|'.join(patterns)})")
     return "|".join(groups), found
@@ -108,8 +108,8 @@ def _made_parts() -> dict[str, str]:
     # No letter may stand before a sign that begins with one.
     sides = [_any(s for s, row in signs if (row[4:] or ["before"])[0] in (side, "both")) for side in _SIDES]
     return {
-        "loose": rf"(?:sq|square|cu|cubic)\.? (?:{lengths})(?!{{alnum}})|(?:{squared}|{_any(places[''])})(?:/{per})?"
-        rf"|(?:{_any(places['lone'])})/{per}",
+        "loose": rf"(?:sq|square|cu|cubic)\.? (?:{lengths})(?!{{alnum}})"
+        rf"|(?:{squared}|{_any(places[''])})(?:/{per})?|(?:{_any(places['lone'])})/{per}",
         "tight": rf"(?:{_any(places['tight'] + places['lone'])})",
         "lone": rf"(?:{_any(places['lone'] + places['far'])})(?! [A-Z][a-z])",
         "before": rf"(?<![^\W\d_])(?:{sides[0]})",
