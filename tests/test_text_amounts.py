@@ -32,9 +32,7 @@ _SIGNS = [
     "′",
     "″",
 ]
-_WORDS = (
-    "$ € ¥ US$ k M bn m km/h ² ⁻³ ₂ ½ ⅐ ⅟ ① ➓ ⓿ am PM p.m. No. th s Jan T Z # ♯ != /day ㎡ № h a ٣ １"
-).split()  # noqa: SIM905
+_MORE = "$ € ¥ US$ k M bn m km/h ² ⁻³ ₂ ½ ⅐ ⅟ ① ➓ ⓿ am PM p.m. No. th s Jan T Z # ♯ != /day ㎡ № h a ٣ １"
 
 
 def _mixtures(seed: int, count: int) -> list[str]:
@@ -42,7 +40,7 @@ def _mixtures(seed: int, count: int) -> list[str]:
     rng = random.Random(seed)
     texts = []
     for _ in range(count):
-        signs = _SIGNS[: rng.choice((1, 9, 21))] + (_WORDS if rng.random() < 0.4 else [])
+        signs = _SIGNS[: rng.choice((1, 9, 21))] + (_MORE.split() if rng.random() < 0.4 else [])
         parts = [
             str(rng.randrange(10)) if rng.random() < 0.66 else rng.choice(signs)
             for _ in range(rng.randint(3, 20))

@@ -207,6 +207,7 @@ _HOW: dict[str, Callable[[str, bool], str]] = {
         count(unicodedata.normalize("NFKC", text), british) if text[0] in "₀₁₂₃₄₅₆₇₈₉" else text.lower()
     ),
     "type": lambda text, british: f"{text.upper()}." if len(text) == 1 else text,
+    "letters": lambda text, british: ".".join(text),
     "symbol": lambda text, british: table("signs")[text],
     "direction": lambda text, british: table("directions")[text],
 }

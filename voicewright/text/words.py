@@ -9,11 +9,13 @@ from voicewright.text import numbers
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.reader import Reader
 from voicewright.text.scan import Token
-from voicewright.text.written import greek, listed, months, table
+from voicewright.text.written import greek, months, table
 
 _MARKS = frozenset(";:,.!?…“”()")
 _BRACKETS = {"[": "(", "{": "(", "]": ")", "}": ")"}
 _CLOSING = re.compile(r"[^\W_]'(?![^\W_])|[.,!?…]'")
+_LETTERS = re.compile(r"[AEIOU][A-Z]|[A-Z][AEIOU]")
+"""Two letters before or between figures that are no word there: CO2, BA117."""
 _RUNS = re.compile(r"\d+|[^\W\d_]+")
 _READABLE = re.compile(r"(?<![^\W_])[α-ωΑ-Ω](?![^\W_])|[A-Za-z0-9\u00aa-\u024f\u1e00-\u1eff'-]+")
 _ROMAN = re.compile(r"(?=[IVXL])L?X{0,3}(?:IX|IV|V?I{0,3})")
@@ -64,7 +66,7 @@ class WordReader(Reader):
 
     def _run(self, run: str) -> str:
         if not run[0].isdecimal():
-            return run.upper() if len(run) == 1 else ".".join(run) if run in listed("formulas") else run
+            return run.upper() if len(run) == 1 else ".".join(run) if _LETTERS.fullmatch(run) else run
         if len(run) == 4 and 1100 <= int(run) <= 2099:
             return numbers.year(int(run), self.british)
         return numbers.number(run, self.british) if len(run) < 4 else numbers.digits(run)
