@@ -123,7 +123,9 @@ def fraction(token: Token, british: bool) -> str:
     written = sign or (f"1⁄{one}" if one else f"{token.part('top')}⁄{token.part('bottom')}")
     top, bottom = (int(part) for part in unicodedata.normalize("NFKC", written).split("⁄"))
     if top >= bottom > 0 or bottom == 0 or (top, bottom) == (9, 11) or (top + bottom == 100 and top >= 10):
-        pair = f"{numbers.cardinal(top, british)} {numbers.cardinal(bottom, british)}"
+        divided = token.match.string[token.stop : token.stop + 2].lstrip()[:1] == "="
+        joint = " over " if divided else " "
+        pair = f"{numbers.cardinal(top, british)}{joint}{numbers.cardinal(bottom, british)}"
         words = f"{numbers.number(whole, british)} {pair}" if whole else pair
     else:
         words = numbers.fraction(top, bottom, british)
@@ -207,6 +209,7 @@ _HOW: dict[str, Callable[[str, bool], str]] = {
         count(unicodedata.normalize("NFKC", text), british) if text[0] in "₀₁₂₃₄₅₆₇₈₉" else text.lower()
     ),
     "type": lambda text, british: f"{text.upper()}." if len(text) == 1 else text,
+    "period": lambda text, british: period(text),
     "letters": lambda text, british: ".".join(text),
     "symbol": lambda text, british: table("signs")[text],
     "direction": lambda text, british: table("directions")[text],

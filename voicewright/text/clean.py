@@ -7,7 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 
 # Kept as they are: their compatibility forms would lose what they mean ("…" is a pause, "²" a power).
-_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞⅐⅑⅒⅟↉⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ№º™´¨¯″′‼⁇⁈⁉")
+_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞¹²³™´¨¯″′‼⁇⁈⁉")
+_SIGNS = frozenset("⅐⅑⅒⅟↉⁰⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ№º")
+"""Kept for English, whose reader knows them."""
 _CHANGE = {
     "’": "'", "‘": "'", "ʼ": "'", "‛": "'", "ʹ": "'", "´": "'", "`": "'", "ˋ": "'", "ˊ": "'",
     "„": '"', "‟": '"', "«": "“", "»": "”", "‹": "“", "›": "”", "「": "“", "」": "”", "『": "“", "』": "”",
@@ -46,7 +48,7 @@ def clean(text: str, marks: bool = False) -> tuple[str, Sequence[int]]:
         origin.extend(range(position, start))
         for at, cluster in _clusters(text, start, stop):
             plain = _marked(cluster) if marks else _plain(cluster)
-            if plain[:1].isdecimal() and not cluster.isdecimal() and text[at - 1 : at].isnumeric():
+            if plain[:1].isdecimal() and not cluster.isdecimal() and _counts(text[at - 1 : at], out[-1]):
                 plain = cluster  # a small or circled figure is no part of the number before it
             out.append(plain)
             origin.extend([at] * len(plain))
@@ -54,6 +56,11 @@ def clean(text: str, marks: bool = False) -> tuple[str, Sequence[int]]:
     out.append(text[position:])
     origin.extend(range(position, len(text) + 1))
     return "".join(out), origin
+
+
+def _counts(before: str, plain: str) -> bool:
+    """Would a figure after this character become part of another number? Not the second one of "H₁₂"."""
+    return before.isdecimal() or (before.isnumeric() and (before >= "①" or plain == before))
 
 
 def cluster_end(text: str, at: int) -> int:
@@ -101,7 +108,7 @@ def _compatible(cluster: str) -> str:
 def _plain(cluster: str) -> str:
     if cluster in _CHANGE:
         return _CHANGE[cluster]
-    if cluster in _KEEP:
+    if cluster in _KEEP or cluster in _SIGNS:
         return cluster
     if cluster.isspace():
         return " "

@@ -160,7 +160,7 @@ class _EnglishReader(WordReader):
         if before is not None and (
             (self._operand(before) and not amounts.is_year(before.text))
             or before.text in units()
-            or before.text in ("sin", "cos", "tan", "log")
+            or before.text in listed("powered")
         ):
             self._say(token, amounts.power(token.text))
 

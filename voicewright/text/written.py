@@ -117,6 +117,7 @@ def _made_parts() -> dict[str, str]:
         "scale": _any(table("scales")),
         "counted": rf"(?<![\w.'])(?i:{_any(table('counted'))})",
         "periods": per,
+        "squared": squared,
     }
 
 
