@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from voicewright.text import english_tables as tables
 from voicewright.text import numbers
 from voicewright.text.english_numerals import NumeralReader
 from voicewright.text.grammar import is_plural
@@ -10,6 +9,7 @@ from voicewright.text.known import is_word
 from voicewright.text.roman import value
 from voicewright.text.scan import Token
 from voicewright.text.tables import GRAMMAR, WORDS
+from voicewright.text.written import months, units
 
 
 class AbbreviationReader(NumeralReader):
@@ -80,7 +80,7 @@ class AbbreviationReader(NumeralReader):
         dotted = self.tokens[end] is not token
         if spoken is None or not (dotted or (form in WORDS.dotless_titles and token.text[0].isupper())):
             return None
-        if self._is_numeric(before) and token.text in tables.UNITS:
+        if self._is_numeric(before) and token.text in units():
             return None
         following, told = self._beside(end, 1), before.text if before is not None else ""
         starts = following in WORDS.sentence_starts
@@ -127,7 +127,7 @@ class AbbreviationReader(NumeralReader):
             return spoken if self._numbered_without_dot(token, index, before, after) else None
         if low in ("no", "nos") and after.text.lower() == "of":
             return spoken
-        if self._is_numeric(before) and low in tables.UNITS:
+        if self._is_numeric(before) and low in units():
             return None
         digits = self._is_numeric(after) or after.text[:1].isdecimal()
         if not digits and after.text not in GRAMMAR.numbers:
@@ -172,7 +172,7 @@ class AbbreviationReader(NumeralReader):
 
     def _date_name(self, word: str) -> str | None:
         form = word.capitalize() if word[:1].isupper() else ""
-        return WORDS.days.get(form) or tables.MONTH_NAMES.get(form)
+        return WORDS.days.get(form) or months().get(form)
 
     def _day_or_month(
         self, token: Token, index: int, end: int, before: Token | None, after: Token | None
@@ -211,8 +211,8 @@ class AbbreviationReader(NumeralReader):
     def _short_form(self, word: str, before: Token | None, after: Token | None) -> str | None:
         """What a word stands for when a dot follows it."""
         low = word.lower()
-        if before is not None and self._is_numeric(before) and low in tables.UNITS and len(low) > 1:
-            return tables.UNITS[low][not numbers.is_one(before.text)]
+        if before is not None and self._is_numeric(before) and low in units() and len(low) > 1:
+            return units()[low][not numbers.is_one(before.text)]
         capital = word[0].isupper() or (low == "co" and before is not None and before.text in ("&", "and"))
         if low not in WORDS.abbreviations or (low in WORDS.capital_abbreviations and not capital):
             return None

@@ -8,7 +8,7 @@ from voicewright.text.pieces import Kind, Piece
 from voicewright.text.scan import Token
 from voicewright.text.tables import WORDS
 
-_NUMERIC = frozenset({"number", "fraction", "money", "range", "ordinal", "time", "hour", "decade"})
+_NUMERIC = frozenset({"number", "fraction", "money", "range", "ordinal", "time", "hour", "decade", "measure"})
 _CLOSERS = frozenset(")]}\"'”")
 
 
@@ -22,8 +22,6 @@ class Reader:
         self.known = known
         self.pieces: list[Piece] = []
         self.index = 0
-        self.currency: dict[int, str] = {}
-        """Index of a scale word ("million") → the currency that is said after it."""
         self.single_open = False
         self.double_open = False
 
@@ -31,7 +29,7 @@ class Reader:
         while self.index < len(self.tokens):
             token = self.tokens[self.index]
             self.index += 1
-            getattr(self, f"_{token.kind}")(token, self.index - 1)
+            getattr(self, "_form" if token.form.say else f"_{token.kind}")(token, self.index - 1)
         return self.pieces
 
     # Neighbours

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import re
 
-from voicewright.text import english_tables as tables
 from voicewright.text import numbers
 from voicewright.text.abbreviations import AbbreviationReader
 from voicewright.text.known import is_word
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.scan import Token
 from voicewright.text.tables import WORDS
+from voicewright.text.written import greek, table
 
 _MARKS = frozenset(";:,.!?…“”()")
 _BRACKETS = {"[": "(", "{": "(", "]": ")", "}": ")"}
 _CLOSING = re.compile(r"[^\W_]'(?![^\W_])|[.,!?…]'")
 _LAST_WORD = re.compile(r"[^\W_]{1,24}\Z")
+_LETTERS = re.compile(r"[AEIOU][A-Z]|[A-Z][AEIOU]")
+"""Two letters before or between figures that are no word there: CO2, BA117."""
 _RUNS = re.compile(r"\d+|[^\W\d_]+")
 _READABLE = re.compile(r"(?<![^\W_])[α-ωΑ-Ω](?![^\W_])|[A-Za-z0-9\u00aa-\u024f\u1e00-\u1eff'-]+")
 
@@ -32,7 +34,7 @@ class WordReader(AbbreviationReader):
             self._foreign(token)
         elif word in self.known:
             self._say(token, word)
-        elif self._roman(token, index) or self._abbreviation(token, index) or self._measure(token, index):
+        elif self._roman(token, index) or self._abbreviation(token, index):
             return
         elif word.isalpha() or word.replace("'", "").replace("-", "").isalpha():
             self._letters(token, index)
@@ -87,7 +89,7 @@ class WordReader(AbbreviationReader):
 
     def _run(self, run: str) -> str:
         if not run[0].isdecimal():
-            return run.upper() if len(run) == 1 else run
+            return run.upper() if len(run) == 1 else ".".join(run) if _LETTERS.fullmatch(run) else run
         if len(run) == 4 and 1100 <= int(run) <= 2099:
             return numbers.year(int(run), self.british)
         return numbers.number(run, self.british) if len(run) < 4 else numbers.digits(run)
@@ -98,9 +100,7 @@ class WordReader(AbbreviationReader):
         for run in _READABLE.finditer(token.text):
             self._unknown(token.start + start, token.start + run.start())
             if re.search(r"[^\W_]", run[0]):
-                spoken = tables.GREEK.get(run[0].lower()) or (
-                    run[0] if run[0].isalpha() else self._mixed(run[0])
-                )
+                spoken = greek().get(run[0].lower()) or (run[0] if run[0].isalpha() else self._mixed(run[0]))
                 self.pieces.append(
                     Piece(Kind.WORD, token.start + run.start(), token.start + run.end(), spoken)
                 )
@@ -109,38 +109,6 @@ class WordReader(AbbreviationReader):
 
     def _unknown(self, start: int, stop: int) -> None:
         self.pieces.extend(Piece(Kind.UNKNOWN, at, at + 1) for at in range(start, stop))
-
-    def _measure(self, token: Token, index: int) -> bool:
-        """Words that a number before them turns into a unit, a scale of money, or half of the day."""
-        if index in self.currency:
-            self._say(token, f"{token.text} {self.currency.pop(index)}")
-            return True
-        before = self._near(index, -1)
-        if before is None or not self._is_numeric(before) or self._at(index - 1) is before:
-            return False
-        word = token.text
-        if word in ("am", "pm", "AM", "PM") and before.kind in ("number", "time"):
-            self._say(token, f"{word[0]}.{word[1]}")
-            return True
-        if before.kind == "number" and before.groups["unit"]:
-            return False
-        if word in tables.UNITS and word not in tables.ATTACHED_ONLY:
-            one, many = tables.UNITS[word]
-            singular = numbers.is_one(before.text) or before.kind == "fraction"
-            slash, hour = self._at(index + 1), self._at(index + 2)
-            if (
-                slash is not None
-                and slash.text == "/"
-                and hour is not None
-                and f"{word}/{hour.text}" in tables.UNITS
-            ):
-                one, many = tables.UNITS[f"{word}/{hour.text}"]
-                self.index = index + 3
-                self._say(token, one if singular else many, hour.stop)
-            else:
-                self._say(token, one if singular else many)
-            return True
-        return False
 
     # Single characters
 
@@ -164,18 +132,18 @@ class WordReader(AbbreviationReader):
         symbol = token.text
         previous, following = self._near(index, -1), self._near(index, 1)
         numeric = self._is_numeric(previous), self._is_numeric(following)
-        if symbol in tables.BETWEEN_NUMBERS and all(numeric):
-            self._say(token, tables.BETWEEN_NUMBERS[symbol])
+        if symbol in table("between") and all(numeric):
+            self._say(token, table("between")[symbol])
         elif symbol == "~" and numeric[1]:
             self._say(token, "about")
         elif symbol == "#" and after is not None and after.kind == "word":
             self._say(token, "hashtag")
         elif symbol in "%@+=&":
             if self._is_said(symbol, index, previous, following):
-                self._say(token, tables.SYMBOLS[symbol])
-        elif symbol in tables.SYMBOLS:
-            self._say(token, tables.SYMBOLS[symbol])
-        elif symbol in tables.SILENT:
+                self._say(token, table("symbols")[symbol])
+        elif symbol in table("symbols"):
+            self._say(token, table("symbols")[symbol])
+        elif symbol in table("lists")["silent"]:
             if self._inside(before, after):
                 self._space(token)
         elif symbol == "\ufffd" or not symbol.isspace():
