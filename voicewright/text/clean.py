@@ -7,7 +7,9 @@ import unicodedata
 from collections.abc import Sequence
 
 # Kept as they are: their compatibility forms would lose what they mean ("…" is a pause, "²" a power).
-_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞²³¹™´¨¯″′‼⁇⁈⁉")
+_KEEP = frozenset("…½⅓⅔¼¾⅕⅖⅗⅘⅙⅚⅛⅜⅝⅞¹²³™´¨¯″′‼⁇⁈⁉")
+_SIGNS = frozenset("⅐⅑⅒⅟↉⁰⁴⁵⁶⁷⁸⁹⁺⁻⁽⁾ⁿⁱˣ№º")
+"""Kept for English, whose reader knows them."""
 _CHANGE = {
     "’": "'", "‘": "'", "ʼ": "'", "‛": "'", "ʹ": "'", "´": "'", "`": "'", "ˋ": "'", "ˊ": "'",
     "„": '"', "‟": '"', "«": "“", "»": "”", "‹": "“", "›": "”", "「": "“", "」": "”", "『": "“", "』": "”",
@@ -46,12 +48,19 @@ def clean(text: str, marks: bool = False) -> tuple[str, Sequence[int]]:
         origin.extend(range(position, start))
         for at, cluster in _clusters(text, start, stop):
             plain = _marked(cluster) if marks else _plain(cluster)
+            if plain[:1].isdecimal() and not cluster.isdecimal() and _counts(text[at - 1 : at], out[-1]):
+                plain = cluster  # a small or circled figure is no part of the number before it
             out.append(plain)
             origin.extend([at] * len(plain))
         position = stop
     out.append(text[position:])
     origin.extend(range(position, len(text) + 1))
     return "".join(out), origin
+
+
+def _counts(before: str, plain: str) -> bool:
+    """Would a figure after this character become part of another number? Not the second one of "H₁₂"."""
+    return before.isdecimal() or (before.isnumeric() and (before >= "①" or plain == before))
 
 
 def cluster_end(text: str, at: int) -> int:
@@ -82,21 +91,29 @@ def _marked(cluster: str) -> str:
         return cluster
     if cluster in _CHANGE or cluster in _KEEP or cluster.isspace() or "\ud800" <= cluster <= "\udfff":
         return _plain(cluster)
-    whole = unicodedata.normalize("NFKC", cluster)
+    whole = _compatible(cluster)
     return "".join(
         _CHANGE.get(c, c) for c in whole if c in _JOINERS or unicodedata.category(c) not in _CONTROLS
     )
 
 
+def _compatible(cluster: str) -> str:
+    """The characters that a cluster stands for; "㎡" keeps its small 2."""
+    parts = unicodedata.decomposition(cluster) if len(cluster) == 1 else ""
+    if parts.startswith("<square>") and parts.endswith(("00B2", "00B3")):
+        return "".join(chr(int(part, 16)) for part in parts.split()[1:]).replace("∕", "/")
+    return unicodedata.normalize("NFKC", cluster).replace("∕", "/")
+
+
 def _plain(cluster: str) -> str:
     if cluster in _CHANGE:
         return _CHANGE[cluster]
-    if cluster in _KEEP:
+    if cluster in _KEEP or cluster in _SIGNS:
         return cluster
     if cluster.isspace():
         return " "
     if "\ud800" <= cluster <= "\udfff":
         return "\ufffd"  # half of a surrogate pair: not a character, and no file can hold it
-    whole = unicodedata.normalize("NFKC", cluster)
+    whole = _compatible(cluster)
     # Accents that no letter of Unicode carries have no reading of their own.
     return "".join(_CHANGE.get(c, c) for c in whole if unicodedata.category(c) not in _GONE)

@@ -14,18 +14,17 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from voicewright.text.espeak import Espeak
-from voicewright.text.homographs import OWN
+from voicewright.text.known import is_word, open_lexicon
 from voicewright.text.lexicon import Lexicon
 from voicewright.text.pieces import Kind, Piece
-from voicewright.text.tagger import tag
+from voicewright.text.tables import GRAMMAR
+from voicewright.text.tagger import SHOUTED, tag
 
 _VOWELS = frozenset("AIOQWYaiuæɑɒɔəɛɜɪʊʌᵻɐ")
 _CONSONANTS = frozenset("bdfhjklmnpstvwzðŋɡɹɾʃʒʤʧθT")
 _STOPS = frozenset(";:,.!?—…")
 _HEAVY = frozenset("AIOQWYʤʧ")
 _CAMEL = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_NOISES = {"sh": "ʃ", "shh": "ʃʃ", "shhh": "ʃʃʃ", "psst": "psst", "pst": "pst", "brr": "bɹɹ", "brrr": "bɹɹɹ"}
-"""Sounds that the lexicon lacks and espeak-ng would spell out."""
 _MOST_CACHED = 50_000
 
 
@@ -79,6 +78,8 @@ class English:
             else:
                 before_to = at + 1 < len(words) and (words[at + 1] or "").lower() == "to"
                 sense = tag(words, at, self._senses_of(word))
+                if sense == SHOUTED:
+                    word, sense = word.lower(), ""
                 sound = self._cached(word, sense, vowel, before_to)
             if sound:
                 sounds[owner].append(sound)
@@ -91,9 +92,7 @@ class English:
 
     def _open(self) -> None:
         if self._lexicon is None:
-            from kokorog2p.en.lexicon import Lexicon as Kokorog2pLexicon
-
-            self._lexicon = Kokorog2pLexicon(british=self.british)
+            self._lexicon = open_lexicon(self.british)
 
     def _senses_of(self, word: str) -> frozenset[str]:
         """Parts of speech that the lexicon tells apart for a word."""
@@ -101,8 +100,13 @@ class English:
         if found is None:
             if len(self._senses) > _MOST_CACHED:
                 self._senses.clear()
-            entry = self._lexicon.golds.get(word) if word.isascii() else None
-            found = frozenset(entry) if isinstance(entry, Mapping) else frozenset(OWN.get(word.lower(), ()))
+            golds = self._lexicon.golds
+            entry = golds.get(word) or golds.get(word.lower()) if word.isascii() else None
+            found = (
+                frozenset(entry)
+                if isinstance(entry, Mapping)
+                else frozenset(GRAMMAR.own.get(word.lower(), ()))
+            )
             self._senses[word] = found
         return found
 
@@ -119,10 +123,11 @@ class English:
     def _word(self, word: str, sense: str = "", vowel: bool | None = False, before_to: bool = False) -> str:
         own = self._from_user(word)
         if own is None:
-            own = _NOISES.get(word.lower()) or OWN.get(word.lower(), {}).get(sense)
+            sounds = GRAMMAR.own.get(word.lower(), {})
+            own = sounds.get(sense) or sounds.get("any")
         if own is not None:
             return own
-        sound = self._from_lexicon(word, sense, vowel, before_to)
+        sound = self._clipped(word) or self._from_lexicon(word, sense, vowel, before_to)
         if sound is None:
             sound = self._composed(word)
         if sound is None:
@@ -147,12 +152,24 @@ class English:
             return None  # too long to be spelled out
         if not sense and word.lower() not in self._lexicon.golds:
             # Made from a verb, where its stem may be a noun too: "lived" is of "to live", not of a live show.
-            sense = "VBD" if word.endswith("ed") else "VBG" if word.endswith("ing") else ""
+            low = word.lower()
+            sense = "VBD" if low.endswith("ed") else "VBG" if low.endswith("ing") else ""
         # Kokoro's convention: capitals bring out the stress of words that have none.
         stress = None if word == word.lower() else self._lexicon.cap_stresses[int(word == word.upper())]
         context = TokenContext(future_vowel=vowel, future_to=before_to)
         sound, _ = self._lexicon.get_word(word, sense, stress, context)
         return sound
+
+    def _clipped(self, word: str) -> str | None:
+        """ "makin'" is "making" without g, "'ouse" is "house" without h."""
+        low = word.lower()
+        if low.endswith("in'"):
+            sound, _ = self._lexicon.get_word(f"{low[:-1]}g", "VBG", None, None)
+            return f"{sound[:-1]}n" if sound and sound[-1] == "ŋ" else None
+        if low[0] != "'" or is_word(low, self.british):
+            return None
+        sound, _ = self._lexicon.get_word(f"h{low[1:]}", "", None, None)
+        return sound.replace("h", "", 1) if sound else None
 
     def _accented(self, word: str) -> str | None:
         """ "naïve" is in the lexicon without its accent; a final é changes the sound, espeak-ng knows how."""

@@ -1,77 +1,18 @@
 """What English words around a word say about it: is it a verb here, a noun, an adjective?
 
-A handful of word classes and their order; this covers what decides most cases, and is no parser.
+A handful of word classes and their order, as rules in `data/english_grammar.toml`; no parser.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
+
+from voicewright.text.tables import GRAMMAR
 
 Words = Sequence[str | None]
 """Spoken words in order; None is a pause."""
-
-
-def group(text: str) -> frozenset[str]:
-    """The words of a text, as a set."""
-    return frozenset(text.split())
-
-
-DETERMINERS = group(
-    "a an the this these those my your his her its our their no some any each every another whose which what"
-)
-NUMBERS = group(
-    "one two three four five six seven eight nine ten eleven twelve twenty thirty forty fifty hundred"
-)
-PREPOSITIONS = group(
-    "of in on at by from with without into onto for about over under between through against during "
-    "after before "
-    "upon toward towards per via near behind beyond within across along among like since until"
-)
-PRONOUNS = group("i you we they he she it who")
-AUXILIARIES = group(
-    "will would can could shall should may might must do does did don't doesn't didn't won't wouldn't "
-    "can't cannot "
-    "couldn't shouldn't i'll you'll he'll she'll we'll they'll it'll i'd you'd he'd she'd we'd they'd "
-    "let let's please"
-)
-OBJECTS = group("the a an my your his its our their this these those it them us me him her that every all")
-HAVE = group("have has had having i've you've we've they've he'd she'd i'd haven't hasn't hadn't")
-BE = group(
-    "be been being is are was were am i'm you're we're they're he's she's it's isn't wasn't aren't "
-    "weren't that's"
-)
-MEASURES = group("very so too more most quite rather less as")
-_ADVERBS = group(
-    "not never always just ever also still only really often soon even now then usually sometimes"
-)
-_PLURALS = group("people children men women police fish sheep both many few others most all some themselves")
-_NOT_PLURAL = group(
-    "this his its is was has does us thus yes always perhaps less unless across towards as plus minus "
-    "news sometimes "
-    "nowadays besides whereas ours yours theirs hers"
-)
-_ADJECTIVES = group(
-    "big small large little new old young good bad poor fresh high low long short main local great "
-    "early late heavy "
-    "light dark white black red green blue cold hot warm dry wet free full empty first second third "
-    "last next final "
-    "major minor strange simple strong weak public private social human national international foreign "
-    "domestic real "
-    "true false best worst better worse same other own only single double whole entire various several "
-    "official legal "
-    "medical annual daily weekly monthly personal recent current modern former sudden sharp steep "
-    "slight huge vast "
-    "tiny rapid slow quick direct open lovely fine nice clear common rare certain proper average total "
-    "double "
-    "building work world tax fat water student peace rescue"
-)
-_ADJECTIVE_ENDS = ("ful", "ous", "ive", "ical", "able", "ible", "less", "ary", "ional", "ish")
-_AFTER_VERB = group(
-    "when if because every again only slowly quickly easily well badly here there together how why "
-    "where what whether "
-    "and or to out up down off back away more less too very much both each such new no water electricity"
-)
-_CONJUNCTIONS = group("and or but nor")
+_PLACES = {"last": -1, "second": -2, "third": -3, "after": 1}
 
 
 def at(words: Words, index: int) -> str:
@@ -83,7 +24,7 @@ def previous(words: Words, index: int) -> str:
     """The word before, adverbs passed over."""
     back = index - 1
     while back > index - 4 and (
-        at(words, back) in _ADVERBS or (at(words, back).endswith("ly") and at(words, back - 1))
+        at(words, back) in GRAMMAR.adverbs or (at(words, back).endswith("ly") and at(words, back - 1))
     ):
         back -= 1
     return at(words, back)
@@ -97,76 +38,66 @@ def nearby(words: Words, index: int, reach: int) -> frozenset[str]:
 
 def is_plural(word: str) -> bool:
     """Does a word look like a plural, which takes a verb's plain form?"""
-    if word in _PLURALS:
+    if word in GRAMMAR.plurals:
         return True
     return (
         word.endswith("s")
         and len(word) > 3
         and not word.endswith(("ss", "us", "'s", "ous"))
-        and word not in _NOT_PLURAL
+        and word not in GRAMMAR.not_plural
     )
 
 
 def is_adjective(word: str) -> bool:
-    return word in _ADJECTIVES or (len(word) > 5 and word.endswith(_ADJECTIVE_ENDS))
+    return word in GRAMMAR.adjectives or (len(word) > 5 and word.endswith(GRAMMAR.adjective_ends))
 
 
-def is_verb_here(words: Words, index: int) -> bool:
-    """Is a word that may be a verb's plain form one here?"""
-    before, after = previous(words, index), at(words, index + 1)
-    if before == "to":
-        return at(words, index - 2) not in ("according", "due", "thanks") and after not in BE
-    if before in PRONOUNS or before in AUXILIARIES:
-        return before != "it" or after in OBJECTS
-    if before in DETERMINERS or before in PREPOSITIONS or before.endswith("'s"):
+def is_name_or_noun(words: Words, index: int) -> bool:
+    """Does a singular noun or a name stand before? Its present tense ends in s."""
+    before = (words[index - 1] or "") if index else ""
+    if before.lower() in GRAMMAR.no_names:
         return False
-    # "do you …", "would they …": the subject was passed, so an auxiliary two or three back.
-    if not before:
-        return after in OBJECTS
-    if is_plural(before):
-        return after not in BE and after not in HAVE and after not in AUXILIARIES and _may_follow(after)
-    if before in _CONJUNCTIONS:
-        return after in OBJECTS
-    if any(
-        at(words, index - back) in ("did", "does", "do", "will", "would", "can", "could") for back in (2, 3)
-    ):
-        return not is_adjective(before)
-    return after in OBJECTS and not is_adjective(before)
+    return before[:1].isupper() or at(words, index - 2) in GRAMMAR.determiners
 
 
-def _may_follow(after: str) -> bool:
-    """What comes after a verb rather than after a noun that is the subject of another verb."""
-    return (
-        not after
-        or after in OBJECTS
-        or after in PREPOSITIONS
-        or after in _AFTER_VERB
-        or after in DETERMINERS
-        or after in NUMBERS
-        or is_adjective(after)
-        or is_plural(after)
-        or after.endswith("ly")
-    )
+def judge(words: Words, index: int, name: str, senses: frozenset[str] = frozenset()) -> str:
+    """The tag of the first rule of `name` (`data/english_grammar.toml`) whose conditions hold; or nothing."""
+    before = previous(words, index)
+    for tag, *conditions in GRAMMAR.rules[name]:
+        if all(_holds(words, index, before, senses, what) for what in conditions):
+            return str(tag)
+    return ""
 
 
-def noun_or_verb(words: Words, index: int, senses: frozenset[str]) -> str:
-    """NOUN, VERB, ADJ, or nothing where the neighbours do not say, for a word with these `senses`."""
-    before, after = previous(words, index), at(words, index + 1)
-    adjective = "ADJ" in senses or ("VERB" in senses and "NOUN" not in senses)
-    if before in MEASURES:
-        return "ADJ"
-    if before in BE:
-        return "ADJ" if "ADJ" in senses else ""
-    if is_verb_here(words, index):
-        return "VERB"
-    if before in DETERMINERS or before in PREPOSITIONS or before in NUMBERS or before.endswith("'s"):
-        content = bool(after) and after not in PREPOSITIONS | BE | AUXILIARIES | DETERMINERS | _CONJUNCTIONS
-        if "ADJ" in senses and content and before in DETERMINERS:
-            return "ADJ"
-        return "NOUN"
-    if is_adjective(before) or at(words, index - 2) in DETERMINERS | MEASURES | NUMBERS:
-        return "NOUN"
-    closes = not after or after in PREPOSITIONS or after in BE or after in _CONJUNCTIONS
-    if not before and not adjective:
-        return "NOUN" if closes or is_plural(after) else ""
-    return "NOUN" if closes and not is_plural(before) else ""
+def _holds(words: Words, index: int, before: str, senses: frozenset[str], what: str) -> bool:
+    denied, name, members = _condition(what)
+    if name in _PLACES:
+        found = at(words, index + _PLACES[name]) in members
+    elif name == "before":
+        found = before in members
+    elif name.startswith("near"):
+        found = not members.isdisjoint(nearby(words, index, int(name[4:])))
+    else:
+        after = at(words, index + 1)
+        found = {
+            "sense": lambda: not members.isdisjoint(senses),
+            "earlier": lambda: any(at(words, index - back) in members for back in (2, 3, 4)),
+            "verb": lambda: bool(judge(words, index, "is a verb")),
+            "plural": lambda: is_plural(before),
+            "adjective": lambda: is_adjective(before),
+            "possessive": lambda: before.endswith("'s"),
+            "next-plural": lambda: is_plural(after),
+            "next-adjective": lambda: is_adjective(after) or after.endswith("ly"),
+            "capital": lambda: index > 0 and (words[index - 1] or "")[:1].isupper(),
+            "name": lambda: is_name_or_noun(words, index),
+        }[name]()
+    return found is not denied
+
+
+@functools.cache
+def _condition(text: str) -> tuple[bool, str, frozenset[str]]:
+    """ "!after=to,@be" → is it denied, what is looked at, the words it may be; "-" is none, "@" a group."""
+    name, _, values = text.lstrip("!").partition("=")
+    listed = values.split(",")
+    members = frozenset(value.strip("-") for value in listed if value[:1] != "@")
+    return text[0] == "!", name, members.union(*(getattr(GRAMMAR, v[1:]) for v in listed if v[:1] == "@"))

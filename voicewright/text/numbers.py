@@ -2,33 +2,9 @@
 
 from __future__ import annotations
 
-_LONGEST = 15
+LONGEST = 15
 """Whole numbers with more digits are read digit by digit: no listener counts quadrillions."""
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-_CURRENCIES = {
-    "$": ("dollar", "dollars", "cent", "cents"),
-    "US$": ("U.S dollar", "U.S dollars", "cent", "cents"),
-    "A$": ("Australian dollar", "Australian dollars", "cent", "cents"),
-    "C$": ("Canadian dollar", "Canadian dollars", "cent", "cents"),
-    "£": ("pound", "pounds", "penny", "pence"),
-    "€": ("euro", "euros", "cent", "cents"),
-    "¥": ("yen", "yen", "sen", "sen"),
-    "₹": ("rupee", "rupees", "paisa", "paise"),
-    "₩": ("won", "won", "", ""),
-    "₽": ("rouble", "roubles", "kopek", "kopeks"),
-}
-CURRENCY_SYMBOLS = tuple(sorted(_CURRENCIES, key=len, reverse=True))
-SCALES = {
-    "k": "thousand",
-    "K": "thousand",
-    "m": "million",
-    "M": "million",
-    "mn": "million",
-    "b": "billion",
-    "B": "billion",
-    "bn": "billion",
-    "tn": "trillion",
-}
 
 
 def digits(text: str) -> str:
@@ -37,13 +13,13 @@ def digits(text: str) -> str:
 
 
 def cardinal(value: int, british: bool = False) -> str:
-    if abs(value) >= 10**_LONGEST:
+    if abs(value) >= 10**LONGEST:
         return digits(str(value))
     return _words(value, "cardinal", british)
 
 
 def ordinal(value: int, british: bool = False) -> str:
-    if value >= 10**_LONGEST:
+    if value >= 10**LONGEST:
         return f"{digits(str(value))} th"
     return _words(value, "ordinal", british)
 
@@ -79,7 +55,7 @@ def number(text: str, british: bool = False) -> str:
     """A number as written: "1,234", "3.14", ".5", "-7", "007"."""
     sign = {"-": "minus ", "−": "minus ", "+": "plus "}.get(text[:1], "")
     whole, point, fraction = text.removeprefix(text[:1] if sign else "").replace(",", "").partition(".")
-    if len(whole) > _LONGEST or (len(whole) > 1 and whole[0] == "0"):
+    if len(whole) > LONGEST or (len(whole) > 1 and whole[0] == "0"):
         words = digits(whole)
     else:
         words = cardinal(int(whole), british) if whole else ""
@@ -101,24 +77,6 @@ def fraction(top: int, bottom: int, british: bool = False) -> str:
     name = ordinal(bottom, british)
     one, many = names.get(bottom, (name, f"{name}s"))
     return f"{cardinal(top, british)} {one if top == 1 else many}"
-
-
-def currency_name(symbol: str, singular: bool = False) -> str:
-    return _CURRENCIES[symbol][0 if singular else 1]
-
-
-def money(symbol: str, amount: str, british: bool = False) -> str:
-    """$3.50 → "three dollars and fifty cents"; amounts not in hundredths keep their point."""
-    one, many, cent, cents = _CURRENCIES[symbol]
-    whole, _, part = amount.replace(",", "").partition(".")
-    if len(part) not in (0, 2) or not cent or len(whole) > _LONGEST:
-        return f"{number(amount, british)} {one if is_one(amount) else many}"
-    pounds, pence = int(whole or 0), int(part or 0)
-    words = f"{cardinal(pounds, british)} {one if pounds == 1 else many}"
-    if not pence:
-        return words
-    small = f"{cardinal(pence, british)} {cent if pence == 1 else cents}"
-    return f"{words} and {small}" if pounds else small
 
 
 def _words(value: int, form: str, british: bool) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Container
 
-from voicewright.text.english_tables import SENTENCE_STARTS
 from voicewright.text.pieces import Kind, Piece
 from voicewright.text.scan import Token
+from voicewright.text.tables import WORDS
 
-_NUMERIC = frozenset({"number", "fraction", "money", "range", "ordinal", "time", "hour", "decade"})
+_NUMERIC = frozenset({"number", "fraction", "money", "range", "ordinal", "time", "hour", "decade", "measure"})
+_CLOSERS = frozenset(")]}\"'”")
 
 
 class Reader:
@@ -21,8 +22,6 @@ class Reader:
         self.known = known
         self.pieces: list[Piece] = []
         self.index = 0
-        self.currency: dict[int, str] = {}
-        """Index of a scale word ("million") → the currency that is said after it."""
         self.single_open = False
         self.double_open = False
 
@@ -30,7 +29,7 @@ class Reader:
         while self.index < len(self.tokens):
             token = self.tokens[self.index]
             self.index += 1
-            getattr(self, f"_{token.kind}")(token, self.index - 1)
+            getattr(self, "_form" if token.form.say else f"_{token.kind}")(token, self.index - 1)
         return self.pieces
 
     # Neighbours
@@ -38,14 +37,24 @@ class Reader:
     def _at(self, index: int) -> Token | None:
         return self.tokens[index] if 0 <= index < len(self.tokens) else None
 
-    def _near(self, index: int, step: int) -> Token | None:
-        """The next token in a direction that is not blank; None at a paragraph's end."""
+    def _text(self, index: int) -> str:
+        """The text of the token at an index; empty beyond the ends and at a paragraph's end (-1)."""
+        return self.tokens[index].text if 0 <= index < len(self.tokens) else ""
+
+    def _beside(self, index: int, step: int) -> str:
+        """The text of the next token in a direction that is not blank; empty at a paragraph's end."""
+        return self._text(self._next(index, step))
+
+    def _next(self, index: int, step: int) -> int:
+        """Index of the next token in a direction that is not blank; -1 at a paragraph's end."""
         token = self._at(index + step)
         if token is not None and token.kind == "blank":
-            if token.text.count("\n") > 1:
-                return None
-            token = self._at(index + 2 * step)
-        return token
+            step = len(self.tokens) if token.text.count("\n") > 1 else 2 * step
+        return index + step if index >= 0 and self._at(index + step) is not None else -1
+
+    def _near(self, index: int, step: int) -> Token | None:
+        """The next token in a direction that is not blank; None at a paragraph's end."""
+        return self._at(self._next(index, step))
 
     def _is_numeric(self, token: Token | None) -> bool:
         return token is not None and token.kind in _NUMERIC
@@ -55,12 +64,13 @@ class Reader:
 
     def _sentence_ends(self, index: int, always: bool = False) -> bool:
         """Does an abbreviation's dot at `index` also end the sentence?"""
-        after = self._near(index, 1)
+        index = self._next(index, 1)
+        after = self._at(index)
+        if after is not None and after.text in _CLOSERS:
+            after = self._near(index, 1)
         if after is None:
             return True
-        if not self._capitalised(after):
-            return False
-        return always or after.text in SENTENCE_STARTS
+        return self._capitalised(after) and (always or after.text in WORDS.sentence_starts)
 
     # Pieces
 

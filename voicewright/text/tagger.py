@@ -6,16 +6,23 @@ the lexicon's default is taken. grammar.py tells nouns from verbs, homographs.py
 
 from __future__ import annotations
 
-from voicewright.text.grammar import BE, Words, group, noun_or_verb
-from voicewright.text.homographs import SPECIAL
+import re
 
-_LETTERS = group("vitamin plan grade class type group team level hepatitis section point exhibit letter")
-_DEMONSTRATIVE = group(
-    "of in at for with like from about by on to than and but is was do did does all after before over at not "
-    "are were or so if what's how's who's"
+from voicewright.text.grammar import Words, judge
+from voicewright.text.homographs import sense_of
+from voicewright.text.known import is_word
+from voicewright.text.tables import GRAMMAR
+
+_LETTERED = frozenset({"DEFAULT", "NOUN"})
+"""The senses of an entry in capitals that is a word, or, as a noun, its letters."""
+_SAYABLE = re.compile(
+    r"(?=[A-Z]{4,5}\Z)(?![AEIOU]{2})(?:(?![AEIOU]?([AEIOU])\1)[^AEIOUY]{0,2}[AEIOUY]{1,2}){1,3}[^AEIOUY]{0,2}"
 )
-_ACRONYMS = group("US IT ID OS WHO PA LA GI SAT COD OD")
-_AFTER_USED_TO = group("the a an my your his its our their this these those it them us me him that")
+"""Letters that may be a name rather than an acronym, in a text in capitals."""
+SHOUTED = "shouted"
+"""The tag of a word in a run of capitals that alone would be an acronym."""
+_FARTHEST = 24
+"""Words that are looked at on either side to tell capitals of a heading from an acronym."""
 
 
 def tag(words: Words, index: int, senses: frozenset[str]) -> str:
@@ -26,33 +33,68 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
         return _article(word, before, after)
     if word == "I":
         return "PRP"
-    if word.lower() in ("the", "to"):
-        return "DT" if word.lower() == "the" else "TO"
-    if word.lower() in ("in", "by", "vs", "vs."):
-        return "IN"
-    if (
-        word in _ACRONYMS
-        and not (before.isupper() and len(before) > 1)
-        and not (after.isupper() and len(after) > 1)
-    ):
-        return "NNP"
-    low = word.lower()
-    if low == "that":
-        return "DT" if not before or before.lower() in _DEMONSTRATIVE or not after else "IN"
-    if low == "used":
+    if word.lower() in GRAMMAR.fixed:
+        return sense_of(words, index) or ""
+    if len(word) > 1 and word.isupper() and (word in GRAMMAR.acronyms or senses == _LETTERED):
+        return _capitals(words, index, before.lower(), after.lower(), senses)
+    if _SAYABLE.fullmatch(word) and not is_word(word.lower()) and _shouted(words, index):
+        return SHOUTED
+    if word.lower() == "used":
         return _used(before, after, _at(words, index + 2))
-    if low in SPECIAL:
-        return SPECIAL[low](words, index)
-    return noun_or_verb(words, index, senses) if senses else ""
+    sense = sense_of(words, index)
+    return sense if sense is not None else judge(words, index, "noun or verb", senses) if senses else ""
 
 
 def _at(words: Words, index: int) -> str:
     return (words[index] or "") if 0 <= index < len(words) else ""
 
 
+def _capitals(words: Words, index: int, before: str, after: str, senses: frozenset[str]) -> str:
+    """ "the IT crew" and "AM radio" are letters; "IT IS LATE" is not."""
+    word = words[index] or ""
+    if word == "AM" and (
+        after in GRAMMAR.after_am or (after in ("and", "or") and _at(words, index + 2) == "FM")
+    ):
+        return "NNP"
+    noun = before in GRAMMAR.articles or (word == "US" and (not before or before in GRAMMAR.us_after))
+    if _shouted(words, index) and word not in GRAMMAR.spelled:
+        return "NNP" if noun and word in GRAMMAR.acronyms else SHOUTED
+    return "NNP" if word in GRAMMAR.acronyms else judge(words, index, "noun or verb", senses)
+
+
+def _shouted(words: Words, index: int) -> bool:
+    """Does a word in capitals stand in a run of such words that are no acronyms?"""
+    ends = []
+    for step in (-1, 1):
+        at = index
+        while (
+            abs(at + step - index) < _FARTHEST
+            and (_at(words, at + step) or "X").isupper()
+            and 0 <= at < len(words)
+        ):
+            at += step
+        ends.append(at)
+    low, high = ends
+    said = [word for word in words[max(low, 0) : high + 1] if word]
+    if any(map(_is_plain, said)):
+        return True
+    alone = low < 0 and high >= len(words)
+    among_small = bool(_at(words, low) and _at(words, low - 1)) or bool(
+        _at(words, high) and _at(words, high + 1)
+    )
+    return sum(word.lower() in GRAMMAR.little for word in said) > (0 if alone else 1 + among_small)
+
+
+def _is_plain(word: str) -> bool:
+    """Is a word in capitals one of the language, and no acronym?"""
+    low = word.lower()
+    stems = (low, *(low.removesuffix(end) for end in ("s", "es", "d", "ed", "ing", "'s")))
+    return len(word) > 1 and not is_word(word) and (low.endswith("in'") or any(map(is_word, stems)))
+
+
 def _article(word: str, before: str, after: str) -> str:
     """ "a cat", but "vitamin A" and "from A to B"."""
-    if not after or before.lower() in _LETTERS:
+    if not after or before.lower() in GRAMMAR.letters:
         return "NN"
     return "NN" if word == "A" and before and not after[0].isupper() else "DT"
 
@@ -61,6 +103,6 @@ def _used(before: str, after: str, third: str) -> str:
     """ "used to go", "is used to it"; but "is used to make"."""
     if after.lower() != "to":
         return "VBN"
-    if before.lower() in BE and not (third.lower() in _AFTER_USED_TO or third.endswith("ing")):
+    if before.lower() in GRAMMAR.be and not (third.lower() in GRAMMAR.after_used_to or third.endswith("ing")):
         return "VBN"
     return "VBD"

@@ -1,26 +1,32 @@
-"""How words and single characters are read: abbreviations, acronyms, roman numerals, quotes, symbols."""
+"""How words and single characters are read: acronyms, dropped letters, quotes, symbols."""
 
 from __future__ import annotations
 
 import re
 
-from voicewright.text import english_tables as tables
 from voicewright.text import numbers
+from voicewright.text.abbreviations import AbbreviationReader
+from voicewright.text.known import is_word
 from voicewright.text.pieces import Kind, Piece
-from voicewright.text.reader import Reader
 from voicewright.text.scan import Token
+from voicewright.text.tables import WORDS
+from voicewright.text.written import greek, table
 
 _MARKS = frozenset(";:,.!?…“”()")
 _BRACKETS = {"[": "(", "{": "(", "]": ")", "}": ")"}
 _CLOSING = re.compile(r"[^\W_]'(?![^\W_])|[.,!?…]'")
+_LAST_WORD = re.compile(r"[^\W_]{1,24}\Z")
+_LETTERS = re.compile(r"[AEIOU][A-Z]|[A-Z][AEIOU]")
+"""Two letters before or between figures that are no word there: CO2, BA117."""
 _RUNS = re.compile(r"\d+|[^\W\d_]+")
 _READABLE = re.compile(r"(?<![^\W_])[α-ωΑ-Ω](?![^\W_])|[A-Za-z0-9\u00aa-\u024f\u1e00-\u1eff'-]+")
-_ROMAN = re.compile(r"(?=[IVXL])L?X{0,3}(?:IX|IV|V?I{0,3})")
-_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
-class WordReader(Reader):
-    """Reads tokens of the kinds `word` and `other`."""
+class WordReader(AbbreviationReader):
+    """Reads tokens of the kinds `word`, `elided` and `other`."""
+
+    dropped = -1
+    """Index of the word that an apostrophe stands before."""
 
     def _word(self, token: Token, index: int) -> None:
         word = token.text
@@ -28,24 +34,44 @@ class WordReader(Reader):
             self._foreign(token)
         elif word in self.known:
             self._say(token, word)
-        elif self._abbreviation(token, index) or self._measure(token, index):
+        elif self._roman(token, index) or self._abbreviation(token, index):
             return
-        elif (value := self._roman(token, index)) is not None:
-            self._say(token, value)
         elif word.isalpha() or word.replace("'", "").replace("-", "").isalpha():
             self._letters(token, index)
         else:
             self._say(token, self._mixed(word))
 
     def _letters(self, token: Token, index: int) -> None:
-        """A plain word, with the apostrophe that may end it ("goin'", "boys'")."""
-        after = self._at(index + 1)
-        if after is not None and after.text == "'" and not self.single_open:
-            self.index = index + 2
-            ending = "'" if token.text.lower().endswith("in") else ""
-            self._say(token, token.text + ending, after.stop)
-        else:
-            self._say(token, token.text)
+        """A plain word, with the apostrophe that may begin or end it ("'ouse", "goin'", "boys'")."""
+        word, low = token.text, token.text.lower()
+        before, after, beyond = (self._at(index + step) for step in (-1, 1, 2))
+        if after is not None and after.text == "'":
+            spaced = all(near is None or near.kind == "blank" for near in (before, beyond))
+            whole = (f"{low}'" in WORDS.elisions and spaced) or self._clips(low)
+            if whole or not self.single_open:
+                self.index = index + 2
+                self._respelt(token, f"{word}'" if whole else word, after.stop)
+                return
+        dropped = self.dropped == index and is_word(f"h{low}", self.british)
+        clipped = dropped and (low in WORDS.aitches or not is_word(low, self.british))
+        self._respelt(token, f"'{word}" if clipped else word)
+
+    def _clips(self, low: str) -> bool:
+        """Is this an -ing form without its g rather than a word of its own ("the cabin")?"""
+        if not low.endswith("in"):
+            return False
+        if low == "goin" or not is_word(low, self.british):
+            stems = (f"{low}g", low[:-2], f"{low[:-2]}e", low[:-3])
+            return not self.single_open or any(is_word(stem, self.british) for stem in stems)
+        return not self.single_open and len(low) > 4 and is_word(f"{low}g", self.british)
+
+    def _respelt(self, token: Token, word: str, stop: int | None = None) -> None:
+        spoken = WORDS.elisions.get(word.lower(), word)
+        phonemes = spoken.strip("/") if spoken.startswith("/") else None
+        self._say(token, word if phonemes else spoken, stop, phonemes)
+
+    def _elided(self, token: Token, index: int) -> None:
+        self._say(token, "'n'" if token.text.strip("'").lower() == "n" else token.text)
 
     def _mixed(self, word: str) -> str:
         """ "MP3" → "MP three", "mid-1990s", "COVID-19", "5's"."""
@@ -63,7 +89,7 @@ class WordReader(Reader):
 
     def _run(self, run: str) -> str:
         if not run[0].isdecimal():
-            return run.upper() if len(run) == 1 else run
+            return run.upper() if len(run) == 1 else ".".join(run) if _LETTERS.fullmatch(run) else run
         if len(run) == 4 and 1100 <= int(run) <= 2099:
             return numbers.year(int(run), self.british)
         return numbers.number(run, self.british) if len(run) < 4 else numbers.digits(run)
@@ -74,9 +100,7 @@ class WordReader(Reader):
         for run in _READABLE.finditer(token.text):
             self._unknown(token.start + start, token.start + run.start())
             if re.search(r"[^\W_]", run[0]):
-                spoken = tables.GREEK.get(run[0].lower()) or (
-                    run[0] if run[0].isalpha() else self._mixed(run[0])
-                )
+                spoken = greek().get(run[0].lower()) or (run[0] if run[0].isalpha() else self._mixed(run[0]))
                 self.pieces.append(
                     Piece(Kind.WORD, token.start + run.start(), token.start + run.end(), spoken)
                 )
@@ -85,118 +109,6 @@ class WordReader(Reader):
 
     def _unknown(self, start: int, stop: int) -> None:
         self.pieces.extend(Piece(Kind.UNKNOWN, at, at + 1) for at in range(start, stop))
-
-    def _abbreviation(self, token: Token, index: int) -> bool:
-        """Reads the word as an abbreviation where it is one."""
-        word, low = token.text, token.text.lower()
-        dot = self._at(index + 1)
-        if dot is None or dot.text != ".":
-            after = self._near(index, 1)
-            if word in tables.DOTLESS_TITLES and self._capitalised(after) and after is not dot:
-                self._say(token, tables.TITLES[word])
-                return True
-            return False
-        before, after = self._near(index, -1), self._near(index + 1, 1)
-        capital = self._capitalised(after)
-        initial = len(word) == 1 and word.isupper() and capital and after is not None
-        if initial and after is not None:
-            # An initial: "J. K. Rowling", but not "So do I. The end".
-            beyond = self._at(self.tokens.index(after, index) + 1)
-            starts = after.text in tables.SENTENCE_STARTS and (beyond is None or beyond.text != ".")
-            named = before is not None and before.text.lower() in tables.BEFORE_LETTER
-            if starts or named or (word == "I" and self._follows_small(before)):
-                return False
-            self._say(token, word, dot.stop)
-            self.index = index + 2
-            return True
-        if word in tables.TITLES and capital and after is not None:
-            street = (
-                self._capitalised(before) and after.text in tables.SENTENCE_STARTS and word in ("St", "Dr")
-            )
-            if not street:
-                self._say(token, tables.TITLES[word], dot.stop)
-                self.index = index + 2
-                return True
-        if low in tables.BEFORE_NUMBER and self._is_numeric(after):
-            self._say(token, tables.BEFORE_NUMBER[low], dot.stop)
-            self.index = index + 2
-            return True
-        spoken = self._short_form(word, before)
-        if spoken is None:
-            return False
-        self._with_dot(token, index, spoken, always=low == "etc")
-        return True
-
-    def _short_form(self, word: str, before: Token | None) -> str | None:
-        """What a word stands for when a dot follows it."""
-        low = word.lower()
-        if word in tables.MONTH_NAMES and word not in tables.MONTHS:
-            return tables.MONTH_NAMES[word]
-        if low in tables.UNITS and len(low) > 1 and low != "in" and self._is_numeric(before):
-            return tables.UNITS[low][1]
-        if low not in tables.ABBREVIATIONS or (low in tables.CAPITAL_ABBREVIATIONS and not word[0].isupper()):
-            return None
-        if low == "al" and (before is None or before.text.lower() != "et"):
-            return None
-        return tables.ABBREVIATIONS[low]
-
-    def _follows_small(self, before: Token | None) -> bool:
-        return before is not None and before.kind == "word" and before.text[:1].islower()
-
-    def _measure(self, token: Token, index: int) -> bool:
-        """Words that a number before them turns into a unit, a scale of money, or half of the day."""
-        if index in self.currency:
-            self._say(token, f"{token.text} {self.currency.pop(index)}")
-            return True
-        before = self._near(index, -1)
-        if before is None or not self._is_numeric(before) or self._at(index - 1) is before:
-            return False
-        word = token.text
-        if word in ("am", "pm", "AM", "PM") and before.kind in ("number", "time"):
-            self._say(token, f"{word[0]}.{word[1]}")
-            return True
-        if before.kind == "number" and before.groups["unit"]:
-            return False
-        if word in tables.UNITS and word not in tables.ATTACHED_ONLY:
-            one, many = tables.UNITS[word]
-            singular = numbers.is_one(before.text) or before.kind == "fraction"
-            slash, hour = self._at(index + 1), self._at(index + 2)
-            if (
-                slash is not None
-                and slash.text == "/"
-                and hour is not None
-                and f"{word}/{hour.text}" in tables.UNITS
-            ):
-                one, many = tables.UNITS[f"{word}/{hour.text}"]
-                self.index = index + 3
-                self._say(token, one if singular else many, hour.stop)
-            else:
-                self._say(token, one if singular else many)
-            return True
-        return False
-
-    def _roman(self, token: Token, index: int) -> str | None:
-        """ "Henry VIII" → "the eighth", "Chapter IV" → "four"."""
-        if not _ROMAN.fullmatch(token.text):
-            return None
-        before = self._at(index - 2)
-        blank = self._at(index - 1)
-        if before is None or blank is None or blank.text != " ":
-            return None
-        ruler = before.text in tables.RULERS
-        value = _roman_value(token.text)
-        if before.text in tables.NUMBERED or (before.text == "Pope"):
-            return numbers.cardinal(value) if before.text != "Pope" else None
-        if not ruler:
-            return None
-        after = self._at(index + 1)
-        if token.text == "I" and not (
-            after is None or after.text in (".", ",", ";", ")") or after.text == "'"
-        ):
-            following = self._near(index, 1)
-            if following is None or following.text not in ("of", "was", "and", "died", "became", "ruled"):
-                return None
-        return f"the {numbers.ordinal(value, self.british)}"
 
     # Single characters
 
@@ -220,18 +132,18 @@ class WordReader(Reader):
         symbol = token.text
         previous, following = self._near(index, -1), self._near(index, 1)
         numeric = self._is_numeric(previous), self._is_numeric(following)
-        if symbol in tables.BETWEEN_NUMBERS and all(numeric):
-            self._say(token, tables.BETWEEN_NUMBERS[symbol])
+        if symbol in table("between") and all(numeric):
+            self._say(token, table("between")[symbol])
         elif symbol == "~" and numeric[1]:
             self._say(token, "about")
         elif symbol == "#" and after is not None and after.kind == "word":
             self._say(token, "hashtag")
         elif symbol in "%@+=&":
             if self._is_said(symbol, index, previous, following):
-                self._say(token, tables.SYMBOLS[symbol])
-        elif symbol in tables.SYMBOLS:
-            self._say(token, tables.SYMBOLS[symbol])
-        elif symbol in tables.SILENT:
+                self._say(token, table("symbols")[symbol])
+        elif symbol in table("symbols"):
+            self._say(token, table("symbols")[symbol])
+        elif symbol in table("lists")["silent"]:
             if self._inside(before, after):
                 self._space(token)
         elif symbol == "\ufffd" or not symbol.isspace():
@@ -245,6 +157,9 @@ class WordReader(Reader):
             return (
                 symbol == "+" and previous is not None and (previous.kind == "word" or previous.text == "+")
             )
+        dot = previous is not None and previous.text == "." and previous.stop
+        if any(piece.kind is Kind.WORD and piece.stop == dot for piece in self.pieces[-2:]):
+            return True  # of an abbreviation
         return (previous is not None and previous.kind != "other") or (
             symbol in "@+" and following is not None and following.kind != "other"
         )
@@ -287,18 +202,21 @@ class WordReader(Reader):
         starts = before is None or before.kind == "blank" or before.text in '([{—–"“'
         if starts and after is not None and after.kind != "blank":
             # A quotation only when it closes again; otherwise a dropped letter ("'ello").
-            if _CLOSING.search(self.text, token.stop, token.stop + 600):
+            if any(map(self._closes, _CLOSING.finditer(self.text, token.stop, token.stop + 600))):
                 self.single_open = True
                 self._mark(token.start, token.stop, "“")
+            else:
+                self.dropped = self.index
         elif self.single_open:
             self.single_open = False
             self._mark(token.start, token.stop, "”")
 
+    def _closes(self, end: re.Match[str]) -> bool:
+        """Does a quotation end here, rather than a word that lost its g or v ("goin'", "o'")?"""
+        word = _LAST_WORD.search(self.text, max(0, end.start() - 23), end.start() + 1)
+        low = word[0].lower() if word else ""
+        return f"{low}'" not in WORDS.elisions and not self._clips(low)
+
 
 def _is_latin(letter: str) -> bool:
     return letter < "\u0250" or "\u1e00" <= letter <= "\u1eff"
-
-
-def _roman_value(text: str) -> int:
-    values = [_ROMAN_VALUES[letter] for letter in text]
-    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
