@@ -89,6 +89,12 @@ class English:
                 result[index] = piece.phonemes
         return result
 
+    def knows(self, word: str) -> bool:
+        """Is it a word of the lexicon, or a form of one?"""
+        with self._lock:
+            self._open()
+            return self._entry(word) is not None
+
     def _open(self) -> None:
         if self._lexicon is None:
             from kokorog2p.en.lexicon import Lexicon as Kokorog2pLexicon
