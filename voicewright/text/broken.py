@@ -41,7 +41,7 @@ def mended(text: str, language: str, known: Callable[[str], bool] | None) -> lis
 
 
 def _is_whole(left: str, right: str, language: str, known: Callable[[str], bool] | None) -> bool | None:
-    """Are the two one word without a hyphen? None where they are two words, and the hyphen stands for a third."""
+    """Are the two one word without a hyphen? None where they are two, and the hyphen stands for a third."""
     low = right.lower()
     cased = right != low or right != right.upper()
     if not cased:

@@ -16,11 +16,11 @@ _CHANGE = {
     "\u2028": "\n", "\u2029": "\n\n", "\x0b": "\n", "\x0c": "\n\n", "\x85": "\n", "\r": "\n",
 }  # fmt: skip
 _LETTER = r"[^\W\d_]"
-# Between letters they are apostrophes: primes, accents, and in English the okina and its like, which are letters
-# elsewhere; quotation marks only before what an apostrophe stands before.
+# Between letters they are apostrophes: primes, accents, and in English the okina and its like, which are
+# letters elsewhere; quotation marks and the sign of stress only before what an apostrophe stands before.
 _APOSTROPHE = re.compile(rf"(?<={_LETTER})[′‵ʹꞌ՚᾽᾿ߴߵ](?={_LETTER})")
-_OKINA = re.compile(rf"(?<={_LETTER})[ʻʽʾʿˈ](?={_LETTER})")
-_MEANT = re.compile(r"[\"“”„‟″‚‹›ˮ](?<=[^\W\d_].)(?=(?i:t|s|d|m|re|ve|ll)(?![^\W_]))")
+_OKINA = re.compile(rf"(?<={_LETTER})[ʻʽʾʿ](?={_LETTER})")
+_MEANT = re.compile(r"(?:[\"“”„‟″‚‹›ˮ]|ˈ(?!re|ve))(?<=[^\W\d_].)(?=(?i:t|s|d|m|re|ve|ll)(?![^\W_]))")
 _ODD = re.compile(r"[^\x09\x0a\x20-\x5f\x61-\x7e]+")
 _GONE = frozenset({"Cf", "Cc", "Mn", "Me"})
 _CONTROLS = frozenset({"Cf", "Cc", "Me"})

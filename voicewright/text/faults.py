@@ -52,9 +52,7 @@ def confined(text: str, read: Read) -> tuple[list[Unit], tuple[Fault, ...]]:
         return _within(text, 0, 0, read, error, faults), tuple(faults)
 
 
-def _within(
-    text: str, at: int, level: int, read: Read, error: Exception, faults: list[Fault]
-) -> list[Unit]:
+def _within(text: str, at: int, level: int, read: Read, error: Exception, faults: list[Fault]) -> list[Unit]:
     """Units of `text`, which begins at `at` and cannot be read as a whole."""
     if level == len(_CUTS):
         faults.append(_fault(text, at, error))

@@ -18,6 +18,8 @@ from voicewright.text.pieces import JOINED, Kind, Piece
 from voicewright.text.source import Source
 from voicewright.text.vocab import KOKORO, MAX_TOKENS, spell
 
+_UNSPACED = "\u0e00"
+"""Scripts from here on write words without blanks, or have none of the signs that join words."""
 _MARKS = frozenset(';:,.!?—…“”"()')
 
 
@@ -102,7 +104,9 @@ class Frontend:
             start, stop = shown[0].start, shown[-1].stop
             # A fault is reported with the chunk that it stands in, or the one before it.
             follows = groups[number + 1][0].piece.start if number + 1 < len(groups) else len(text) + 1
-            mine = [fault for fault in faults if (start <= fault.place or not number) and fault.place < follows]
+            mine = [
+                fault for fault in faults if (start <= fault.place or not number) and fault.place < follows
+            ]
             faults = faults[len(mine) :]
             result.append(self._assemble(text, start, stop, group, mine))
         return result
@@ -134,7 +138,8 @@ class Frontend:
         pieces = self._normalise(source.text)
         sounds = self._pronouncer.pronounce(pieces)
         return [
-            Unit(source.placed(piece), self._spelt(sound)) for piece, sound in zip(pieces, sounds, strict=True)
+            Unit(source.placed(piece), self._spelt(sound))
+            for piece, sound in zip(pieces, sounds, strict=True)
         ]
 
     def _spelt(self, sound: str) -> str:
@@ -155,6 +160,7 @@ class Frontend:
         words: list[Word] = []
         unknown: dict[str, None] = {}
         after_word = False
+        last: Piece | None = None
         for unit in units:
             piece, sound = unit.piece, unit.sound
             is_word = piece.kind is Kind.WORD
@@ -177,7 +183,13 @@ class Frontend:
                 elif symbol != " " or len(out) > start:
                     out.append(symbol)
             if is_word and len(out) > start:
+                if last is not None and words and _touch(text, last, piece):
+                    # "node.js" is one written word, however many are said for it.
+                    start, piece = words.pop().start, replace(piece, start=last.start)
                 words.append(Word(text[piece.start : piece.stop], start, len(out)))
+                last = piece
+            elif not is_word:
+                last = None
         if out and out[-1] == " ":
             out.pop()
         ids = tuple(self.vocab[symbol] for symbol in out)
@@ -187,6 +199,11 @@ class Frontend:
             faults = [replace(fault, place=fault.place - begin) for fault in faults]
         paragraph = bool(units) and units[-1].piece.kind is Kind.BREAK
         return Tokens(written, "".join(out), ids, tuple(words), tuple(unknown), tuple(faults), paragraph)
+
+
+def _touch(text: str, before: Piece, after: Piece) -> bool:
+    """Does one word follow the other without a blank, in a script that writes blanks?"""
+    return before.stop == after.start and text[before.stop - 1] < _UNSPACED > text[after.start]
 
 
 def _shown(symbol: str) -> str:

@@ -47,16 +47,15 @@ def unmarked(source: Source) -> Source:
 
 def silent_end(text: str, start: int, stop: int, most: int) -> int:
     """`stop`, or where a comment, script or style that is open there ends, within `most` characters."""
-    opened = None
-    for opened in HIDING.finditer(text, start, stop):
-        pass
-    if opened is None:
+    found = list(HIDING.finditer(text, start, stop))
+    if not found:
         return stop
+    opened = found[-1]
     closing = _closing(opened[0][1:].lower())
     if closing.search(text, opened.end(), stop) is not None:
         return stop
-    found = closing.search(text, opened.end(), stop + most)
-    return stop if found is None else found.end()
+    end = closing.search(text, opened.end(), stop + most)
+    return stop if end is None else end.end()
 
 
 def _entities(text: str) -> list[Edit]:

@@ -1,7 +1,7 @@
 """What the lines of a text are: headings, items of lists, check boxes, words broken at a line's end.
 
-A line's end is a blank, as in text wrapped at a fixed width, unless one of its two lines shows that it is a line of
-its own; then it is a paragraph's end. Nothing here depends on how a language is read.
+A line's end is a blank, as in text wrapped at a fixed width, unless one of its two lines shows that it is a line
+of its own; then it is a paragraph's end. Nothing here depends on how a language is read.
 """
 
 from __future__ import annotations
@@ -182,7 +182,10 @@ class _Marks:
         elif marker["deep"]:
             line.style = "deep"
         elif marker["bare"]:
-            line.style, line.value = "-" if marker["dash"] else "bare", int(re.split(r"\D", marker["bare"])[0])
+            line.style, line.value = (
+                "-" if marker["dash"] else "bare",
+                int(re.split(r"\D", marker["bare"])[0]),
+            )
         elif marker["value"]:
             value = marker["value"]
             kind = "1" if value.isdecimal() else "a" if value.islower() else "A"
@@ -350,7 +353,11 @@ class _Marks:
             return "number"
         if core.lower() in known.alone:
             return "alone"
-        counts = [at for at in (0, len(low) - 1) if low[at].rstrip(".:") in known.counting or low[at] in known.counting]
+        counts = [
+            at
+            for at in (0, len(low) - 1)
+            if low[at].rstrip(".:") in known.counting or low[at] in known.counting
+        ]
         if counts and len(low) <= 5:
             rest = [word for at, word in enumerate(low) if at != counts[0]]
             if rest and all(map(self._is_number, rest)):
