@@ -7,13 +7,14 @@ of its own; then it is a paragraph's end. Nothing here depends on how a language
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
 
 from voicewright.text import roman
 from voicewright.text.broken import mended
-from voicewright.text.source import Edit, Source, table
+from voicewright.text.headings import AROUND, LONGEST_TITLE, Headings, headings, title_case
+from voicewright.text.source import Edit, Source
 
 _END = re.compile(r"\r\n|[\n\r\x0b\x0c\x85\u2028\u2029]")
 _BLANK = " \t\u00a0\u2007\u202f\u3000"
@@ -23,24 +24,22 @@ _STARTS = re.compile(r"[^\w\s\"'“‘«¿¡]|\d|[^\W\d_]{1,7}[.)\]:]|第")
 """How a text of one line begins where it may be an item or a heading."""
 _MARKER = re.compile(
     rf"""
-  (?P<bullet>[-–—*+·○◦▪■□‣•●⁃](?=[{_BLANK}])|[•‣▪●◦⁃](?=\w))
+  (?P<bullet>[-–—*+·○◦▪■□‣•●⁃→➤►▶⇒➢✦◆◇](?=[{_BLANK}])|[•‣▪●◦⁃](?=\w))
 | (?P<sharp>\#{{1,6}}(?=[{_BLANK}]+(?!of\b)\S))
+| (?P<sign>[①-⓿❶-➓](?=[{_BLANK}]*[^\W\d_]))
 | (?P<open>[(\[]?)(?P<value>\d{{1,3}}|[A-Za-z]{{1,7}}|[^\W\d_])
-    (?P<close>\.\)|[.)\]:](?=[{_BLANK}])|[.)](?<=\d.)(?=[^\W\d_])|\)(?=[^\W\d_]))(?![{_BLANK}]*$)
+    (?P<close>\.\)|[.)\]:](?=[{_BLANK}])|[-/](?=[{_BLANK}])(?<=\d.)|[.)](?<=\d.)(?=[^\W\d_])|\)(?=[^\W\d_]))
+    (?![{_BLANK}]*$)
 | (?P<deep>\d{{1,3}}(?:\.\d{{1,3}}){{1,4}}\.?(?=[{_BLANK}]+[^\W\d_]))
-| (?P<bare>\d{{1,3}}(?P<dash>[{_BLANK}]+[-–—])?(?=[{_BLANK}]+[^\W\d_]))
+| (?P<bare>(?:\d{{1,3}}|[A-Z](?=[{_BLANK}]+[-–—][{_BLANK}]))(?P<dash>[{_BLANK}]+[-–—])?(?=[{_BLANK}]+[^\W\d_]))
 """,
     re.VERBOSE,
 )
 _BOX = re.compile(rf"(?:\[[ xX✓✔✗✘*~-]?\]|\( \)|[☐☑☒✅❌❎✓✔✗✘⬜⬛🗹🗷])\ufe0f?(?=[{_BLANK}]+\S)")
 _QUOTED = re.compile(rf"(?:>[{_BLANK}]?){{1,8}}(?![{_BLANK}]*[\d=<>]|$)")
 _RULE = re.compile(rf"([-*_=~#•·+◆◇■□●○★☆❦❧✽])(?:[{_BLANK}]{{0,4}}\1){{2,200}}|[⁂❦❧✽]")
-_AROUND = " \t\u00a0*_#~=-–—.:·|[](){}<>«»§"
-_WORD = re.compile(r"[^\W\d_][\w'’-]*")
 _FAR = 12
 """Lines between items that still belong together."""
-_TITLE = 60
-"""Characters of a longest title."""
 _NARROW = 40
 """Characters of a line that no page's width ended."""
 
@@ -67,23 +66,6 @@ class _Line:
     boxed: bool = False
 
 
-@dataclass(frozen=True)
-class _Headings:
-    """The words of a language that make headings."""
-
-    counting: frozenset[str]
-    alone: frozenset[str]
-    numbers: frozenset[str]
-
-
-@cache
-def _headings(language: str) -> _Headings:
-    known = table("lines").get(language[:2], {})
-    alone = (words.strip() for words in known.get("alone", "").split("|"))
-    counting, numbers = (frozenset(known.get(name, "").split()) for name in ("counting", "numbers"))
-    return _Headings(counting, frozenset(alone), numbers)
-
-
 def lined(source: Source, language: str, known: Callable[[str], bool] | None) -> Source:
     """The text with a blank line around every line of its own, broken words joined and markers made readable.
 
@@ -96,7 +78,7 @@ def lined(source: Source, language: str, known: Callable[[str], bool] | None) ->
     mends = mended(text, language, known)
     joined = {start for start, _, _ in mends}
     lines = _cut(text, ends)
-    _Marks(lines, _headings(language)).find()
+    _Marks(lines, headings(language)).find()
     edits = [*mends, *(edit for line in lines for edit in line.edits)]
     for before, line, end in zip(lines, lines[1:], ends, strict=False):
         if before.text and line.text and _parts(before, line) and before.stop - 1 not in joined:
@@ -148,7 +130,7 @@ def _cut(text: str, ends: Sequence[re.Match[str]]) -> list[_Line]:
 class _Marks:
     """Finds the lines of their own, one after the other, each with its neighbours in view."""
 
-    def __init__(self, lines: Sequence[_Line], headings: _Headings) -> None:
+    def __init__(self, lines: Sequence[_Line], headings: Headings) -> None:
         self.lines = lines
         self.headings = headings
         self.values: dict[str, list[tuple[int, int]]] = {}
@@ -176,18 +158,21 @@ class _Marks:
             line.edits.append((begin, begin + box.end(), ""))
         if marker is None:
             return
+        value = marker["value"] or ""
+        if len(value) > 1 and not value.isdecimal() and not roman.value(value):
+            return
         line.marker = marker
         if marker["bullet"]:
             line.style = marker["bullet"]
         elif marker["deep"]:
             line.style = "deep"
+        elif marker["sign"]:
+            line.style, line.value = "sign", int(unicodedata.numeric(marker["sign"], 0))
         elif marker["bare"]:
-            line.style, line.value = (
-                "-" if marker["dash"] else "bare",
-                int(re.split(r"\D", marker["bare"])[0]),
-            )
-        elif marker["value"]:
-            value = marker["value"]
+            first = marker["bare"].split()[0].rstrip("-–—")
+            line.style = "-" if marker["dash"] else "bare"
+            line.value = int(first) if first.isdecimal() else ord(first)
+        elif value:
             kind = "1" if value.isdecimal() else "a" if value.islower() else "A"
             line.style = f"{marker['open']}{kind}{marker['close']}"
             line.value = int(value) if value.isdecimal() else ord(value) if len(value) == 1 else 0
@@ -247,6 +232,8 @@ class _Marks:
             return self._bullet(index, line, marker)
         if marker["deep"]:
             return self._complete(index) and not self._sentence(line)
+        if marker["sign"]:
+            return self._complete(index) or self._siblings(index, lambda line: line.value)
         if marker["bare"]:
             capital = line.text[marker.end() :].lstrip(_BLANK)[:1].isupper()
             return capital and self._siblings(index, lambda line: line.value)
@@ -280,10 +267,12 @@ class _Marks:
         complete = self._complete(index)
         if value.isdecimal():
             listed = self._siblings(index, lambda line: line.value)
-            return listed or (complete and close != ":")
+            return listed or (complete and close not in ":-/")
         lettered = len(value) == 1 and self._siblings(index, _letter)
         numbered = self._siblings(index, _numeral)
-        alone = complete and close != ":" and (")" in close or (close == "." and not self._sentence(line)))
+        alone = (
+            complete and close not in ":-/" and (")" in close or (close == "." and not self._sentence(line)))
+        )
         small = roman.value(value) and set(value.upper()) <= set("IVX") and (len(value) > 1 or value in "Ii")
         if numbered or (alone and small and not lettered):
             self._say(line, marker, str(roman.value(value)), close)
@@ -301,21 +290,22 @@ class _Marks:
         line.edits.append((line.start + marker.start("value"), line.start + marker.end("value"), said))
 
     def _sentence(self, line: _Line) -> bool:
-        return len(line.text) > _TITLE or line.text.rstrip(_CLOSERS)[-1:] in ".!?,;"
+        return len(line.text) > LONGEST_TITLE or line.text.rstrip(_CLOSERS)[-1:] in ".!?,;"
 
     def _heading(self, index: int) -> bool:
         line = self.lines[index]
-        if len(line.text) > 2 * _TITLE or line.style not in ("", "bare"):
+        if len(line.text) > 2 * LONGEST_TITLE:
             return False
         if not self._complete(index) and not self._continues(index):
             return False
-        kind = self._kind(line.text)
-        core = line.text.strip(_AROUND)
+        kind = self.headings.kind(line.text)
+        core = line.text.strip(AROUND)
         following = self._next(index)
         if not kind or (len(self.lines) == 1 and kind in ("number", "numeral", "capitals")):
             return False
         small = following[:1].islower()
         if kind == "capitals":
+            line.style = ""
             return not small and following.upper() != following and not self._sentence(line)
         if small and kind != "number":
             return False
@@ -324,68 +314,18 @@ class _Marks:
             line.edits.append((at, at + len(core), str(roman.value(core))))
         if kind in ("number", "numeral", "counting") and self._is_title(index + 1):
             self.lines[index + 1].own = True
+        line.style = ""
         return True
 
     def _continues(self, index: int) -> bool:
         """Is this the next one of headings with a word and a number ("Step 2")?"""
-        first = self.lines[index].text.strip(_AROUND).split(maxsplit=1)[:1]
-        if not first or first[0].lower() not in self.headings.counting:
+        first = self.lines[index].text.strip(AROUND).split(maxsplit=1)[:1]
+        if not first or not self.headings.is_counting(first[0]):
             return False
         return any(
-            line.own and line.text.strip(_AROUND).split(maxsplit=1)[:1] == first
+            line.own and line.text.strip(AROUND).split(maxsplit=1)[:1] == first
             for line in self.lines[max(0, index - _FAR) : index]
             if line.text
-        )
-
-    def _kind(self, text: str) -> str:
-        """What makes a line a heading; nothing where it is none."""
-        core = text.strip(_AROUND)
-        words = core.split(maxsplit=6)
-        known = self.headings
-        if not words:
-            return ""
-        if re.fullmatch(r"\d{1,4}", core):
-            return "number"
-        if core.isupper() and roman.value(core) and (set(core) <= set("IVX") or len(core) > 3):
-            return "numeral"
-        low = [word.lower() for word in words]
-        if len(low) <= 3 and known.numbers.issuperset(low) and low[-1:] != ["the"]:
-            return "number"
-        if core.lower() in known.alone:
-            return "alone"
-        counts = [
-            at
-            for at in (0, len(low) - 1)
-            if low[at].rstrip(".:") in known.counting or low[at] in known.counting
-        ]
-        if counts and len(low) <= 5:
-            rest = [word for at, word in enumerate(low) if at != counts[0]]
-            if rest and all(map(self._is_number, rest)):
-                return "counting"
-        if counts[:1] == [0] or (len(low) > 1 and low[0] in known.counting):
-            return self._titled(text, core, words)
-        if re.match(r"第[\d〇零一二三四五六七八九十百千]{1,8}[章節节回卷部集话話幕編编](?![^\s:：])", core):
-            return "counting"
-        capitals = core.upper() == core != core.lower() and len(core) > 3
-        return "capitals" if capitals and len(core) <= _TITLE else ""
-
-    def _titled(self, text: str, core: str, words: Sequence[str]) -> str:
-        """ "Chapter 8: Snow", "Chapter 8 Snow": a title behind the number."""
-        number = words[1].rstrip(".:") if len(words) > 1 else ""
-        if not self._is_number(number.lower()) or len(text) > _TITLE or text[-1:] in ",;":
-            return ""
-        rest = core.split(maxsplit=2)[2] if len(words) > 2 else ""
-        marked = words[1][-1:] in ".:" or rest[:1] in ("-", "–", "—", ":", "|")
-        return "titled" if marked or (text[-1:] not in ".!?" and _title_case(rest)) else ""
-
-    def _is_number(self, word: str) -> bool:
-        word = word.strip(".,:()#")
-        return bool(
-            (word.isdecimal() and len(word) <= 4)
-            or word in self.headings.numbers
-            or roman.value(word)
-            or (len(word) == 1 and word.isalpha())
-            or ("-" in word and all(part in self.headings.numbers for part in word.split("-")))
         )
 
     def _is_title(self, index: int) -> bool:
@@ -395,13 +335,7 @@ class _Marks:
         line, following = self.lines[index], self.lines[index + 1].text
         if not line.text or not following or following[0].islower() or line.text[0].islower():
             return False
-        return not self._sentence(line) and (_title_case(line.text) or len(line.text) < len(following) // 2)
-
-
-def _title_case(text: str) -> bool:
-    """Are the words of a title capitalised, small ones aside?"""
-    words = _WORD.findall(text)
-    return bool(words) and words[0][0].isupper() and all(word[0].isupper() or len(word) < 4 for word in words)
+        return not self._sentence(line) and (title_case(line.text) or len(line.text) < len(following) // 2)
 
 
 def _letter(line: _Line) -> int:
