@@ -10,11 +10,11 @@ from voicewright.text.source import Edit, table
 
 _BLANKS = r"[ \t\u00a0]"
 _BREAK = re.compile(
-    rf"(?<=[^\W\d_])(?P<mark>[-‐‑\u00ad¬⸗])\ufeff?(?:{_BLANKS}{{0,40}}(?:\r\n|[\n\r\x0b\x85\u2028]){_BLANKS}{{0,80}}"
-    rf"|(?<=\u00ad){_BLANKS}{{1,8}})(?=[^\W\d_])"
+    rf"(?<=[^\W_])(?P<mark>[-‐‑\u00ad¬⸗])\ufeff?(?:{_BLANKS}{{0,40}}(?:\r\n|[\n\r\x0b\x85\u2028]){_BLANKS}{{0,80}}"
+    rf"|(?<=\u00ad){_BLANKS}{{1,8}})(?=[^\W_])"
 )
-_LEFT = re.compile(r"(?<![./@\\])\b[^\W\d_]{1,40}$")
-_RIGHT = re.compile(r"[^\W\d_]{1,40}")
+_LEFT = re.compile(r"(?<![./@\\])\b(?:[^\W\d_]{1,3}['’])?[^\W_]{1,40}$")
+_RIGHT = re.compile(r"[^\W_]{1,40}")
 
 
 def mended(text: str, language: str, known: Callable[[str], bool] | None) -> list[Edit]:
@@ -43,6 +43,8 @@ def mended(text: str, language: str, known: Callable[[str], bool] | None) -> lis
 def _is_whole(left: str, right: str, language: str, known: Callable[[str], bool] | None) -> bool | None:
     """Are the two one word without a hyphen? None where they are two, and the hyphen stands for a third."""
     low = right.lower()
+    if left[-1].isdecimal() or right[0].isdecimal():
+        return False
     cased = right != low or right != right.upper()
     if not cased:
         return None
@@ -50,7 +52,8 @@ def _is_whole(left: str, right: str, language: str, known: Callable[[str], bool]
         left, right = left.lower(), low
     whole = left + right
     in_lexicon = known is not None and any(map(known, (whole, whole.lower())))
-    if low in _words(language, "joining") and not in_lexicon:
+    hanging = low in _words(language, "joining") and (known is None or known(left.lower()))
+    if hanging and not in_lexicon:
         return None
     if not right[0].islower():
         return False

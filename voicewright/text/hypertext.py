@@ -134,8 +134,9 @@ def _is_tag(tag: re.Match[str], closed: set[str], in_pairs: bool) -> bool:
     if tag["empty"] or attributes or name in closed:
         return True
     if len(name) == 1:
-        # A letter between comparisons; paragraphs are often left open.
-        return name == "p" and not tag.string[tag.start() - 1 : tag.start()].isalnum()
+        # A letter between comparisons? Paragraphs are often left open, others by mistake.
+        around = tag.string[max(0, tag.start() - 1) : tag.start()], tag.string[tag.end() : tag.end() + 1]
+        return name == "p" or (name in _words("inline") and not around[0].isalnum() and around[1].isalnum())
     return any(name in _words(kind) for kind in ("blocks", "lines", "inline"))
 
 

@@ -24,7 +24,7 @@ _STARTS = re.compile(r"[^\w\s\"'“‘«¿¡]|\d|[^\W\d_]{1,7}[.)\]:]|第")
 """How a text of one line begins where it may be an item or a heading."""
 _MARKER = re.compile(
     rf"""
-  (?P<bullet>[-–—*+·○◦▪■□‣•●⁃→➤►▶⇒➢✦◆◇](?=[{_BLANK}])|[•‣▪●◦⁃](?=\w))
+  (?P<bullet>[-–—*+·○◦▪■□‣•●⁃→➤►▶⇒➢✦◆◇](?=[{_BLANK}]|\[[ xX]\])|[•‣▪●◦⁃](?=\w))
 | (?P<sharp>\#{{1,6}}(?=[{_BLANK}]+(?!of\b)\S))
 | (?P<sign>[①-⓿❶-➓](?=[{_BLANK}]*[^\W\d_]))
 | (?P<open>[(\[]?)(?P<value>\d{{1,3}}|[A-Za-z]{{1,7}}|[^\W\d_])
@@ -35,7 +35,7 @@ _MARKER = re.compile(
 """,
     re.VERBOSE,
 )
-_BOX = re.compile(rf"(?:\[[ xX✓✔✗✘*~-]?\]|\( \)|[☐☑☒✅❌❎✓✔✗✘⬜⬛🗹🗷])\ufe0f?(?=[{_BLANK}]+\S)")
+_BOX = re.compile(rf"(?:\[[ ]?[ xX✓✔✗✘*/~-]?[ ]?\]|\( \)|[☐☑☒✅❌❎✓✔✗✘⬜⬛🗹🗷])\ufe0f?(?![(\[])")
 _QUOTED = re.compile(rf"(?:>[{_BLANK}]?){{1,8}}(?![{_BLANK}]*[\d=<>]|$)")
 _RULE = re.compile(rf"([-*_=~#•·+◆◇■□●○★☆❦❧✽])(?:[{_BLANK}]{{0,4}}\1){{2,200}}|[⁂❦❧✽]")
 _FAR = 12
@@ -152,7 +152,8 @@ class _Marks:
         marker = _MARKER.match(text) if _BOX.match(text) is None else None
         after = marker.end() if marker is not None and not marker["sharp"] else 0
         rest = text[after:].lstrip(_BLANK)
-        if box := _BOX.match(rest):
+        box = _BOX.match(rest)
+        if box and (after or rest[box.end() : box.end() + 1] in tuple(_BLANK)):
             line.boxed = True
             begin = at + len(text) - len(rest)
             line.edits.append((begin, begin + box.end(), ""))
