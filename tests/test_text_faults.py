@@ -56,7 +56,7 @@ def test_a_fault_costs_one_word_and_is_reported_with_its_place(language: str) ->
 
 def test_a_fault_of_words_together_leaves_each_as_it_is() -> None:
     tokens = failing(Frontend(), r"rained\.\s+Then").tokens("It rained. Then it snowed. So what?")
-    assert [word.text for word in tokens.words] == "It rained Then it snowed So what".split()
+    assert [word.text for word in tokens.words] == ["It", "rained", "Then", "it", "snowed", "So", "what"]
     assert [fault.place for fault in tokens.faults] == [0]
 
 

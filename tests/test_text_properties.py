@@ -24,17 +24,19 @@ from voicewright.text.pieces import Kind
 from voicewright.text.source import Source
 
 ODD = [
-    "12-05-24", "1-23-456", "+1234567", "3.14.15", "1,000", "07:5", "24:61", "1/0", "½", "10⁶", "x²", "➀", "❷",
-    "⓿", "Ⅷ", "ⅳ", "٣", "१२", "#1", "№5", "$-20", "€5–10", "₹1,00,000", "CA$4", "9am", "2h30m", "5µm", "°F",
-    "IV", "mcmxc", "No.", "Mr.", "Dr. and", "et al.", "e.g.", "U.S.", "don′t", 'don"t', "goin'", "'n'", "l’eau",
-    "&amp;", "&#39;", "&#x110000;", "&#0;", "&#55296;", "&nbsp;", "&bogus;", "&", "&amp;amp;lt;", "AT&T",
-    "<b>", "</b>", "<br/>", "<p class='a'>", "<a b c>", "<", ">", "<!--", "-->", "<script>", "</script>", "<3",
-    "<sup>2</sup>", "<![CDATA[", "]]>", "- ", "* ", "1. ", "a) ", "II. ", "[x] ", "[ ] ", "# ", "Chapter 7", "---",
-    "exam-\nple", "well-\nknown", "soft\u00adhyphen", "-\n", "\n", "\n\n", "\r\n", "\r", "\u2028", "\x0c", " ",
-    " ", " ", "\t", "\u200b", "\u200d", "\ufeff", "\ud83d", "\x00", "\ufffd", "e\u0301", "\u0301", "[x](/ə/)",
-    "[x](y)", "[", "](", "http://x.y/z?a=1&lt=2", "a@b.c", "😀", "👨‍👩‍👧", "東京", "ひらがな", "한글", "การ", "שלום",
-    "a", "I", "the", "hello", "Straße", "naïve", "word", ".", "...", "!", "?", ",", ":", ";", "—", "–", "-", "'",
-    '"', "“", "”", "(", ")", "/", "%", "=", "+", "_", "|", "\\", "^", "~", "@", "§", "¶",
+    "12-05-24", "1-23-456", "+1234567", "3.14.15", "1,000", "07:5", "24:61", "1/0", "½", "10⁶",
+    "x²", "➀", "❷", "⓿", "Ⅷ", "ⅳ", "٣", "१२", "#1", "№5", "$-20", "€5–10", "₹1,00,000", "CA$4",
+    "9am", "2h30m", "5µm", "°F", "IV", "mcmxc", "No.", "Mr.", "Dr. and", "et al.", "e.g.", "U.S.",
+    "don′t", 'don"t', "goin'", "'n'", "l’eau", "&amp;", "&#39;", "&#x110000;", "&#0;", "&#55296;",
+    "&nbsp;", "&bogus;", "&", "&amp;amp;lt;", "AT&T", "<b>", "</b>", "<br/>", "<p class='a'>",
+    "<a b c>", "<", ">", "<!--", "-->", "<script>", "</script>", "<3", "<sup>2</sup>", "<![CDATA[",
+    "]]>", "- ", "* ", "1. ", "a) ", "II. ", "[x] ", "[ ] ", "# ", "Chapter 7", "---", "exam-\nple",
+    "well-\nknown", "soft\xadhyphen", "-\n", "\n", "\n\n", "\r\n", "\r", "\u2028", "\x0c", " ", " ",
+    " ", "\t", "\u200b", "\u200d", "\ufeff", "\ud83d", "\x00", "�", "é", "́", "[x](/ə/)", "[x](y)",
+    "[", "](", "http://x.y/z?a=1&lt=2", "a@b.c", "😀", "\U0001f468\u200d\U0001f469\u200d\U0001f467",
+    "東京", "ひらがな", "한글", "การ", "שלום", "a", "I", "the", "hello", "Straße", "naïve", "word", ".",
+    "...", "!", "?", ",", ":", ";", "—", "–", "-", "'", '"', "“", "”", "(", ")", "/", "%", "=", "+",
+    "_", "|", "\\", "^", "~", "@", "§", "¶",
 ]  # fmt: skip
 
 
@@ -76,7 +78,7 @@ def check(language: str, text: str) -> None:
     for target in re.finditer(r"\]\([^()\s]{1,500}\)", source.text):
         links[target.start() : target.end()] = b"\1" * (target.end() - target.start())
     for at, symbol in enumerate(source.text):
-        if unicodedata.category(symbol)[0] in "LN" and not links[at]:
+        if (symbol.isalpha() or symbol.isdecimal()) and not links[at]:
             assert heard[source.starts[at]], (language, text, symbol)
     tokens = reader.tokens(text)
     assert all(0 <= a.start < a.stop <= len(tokens.ids) and a.text in text for a in tokens.words)

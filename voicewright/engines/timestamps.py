@@ -108,9 +108,9 @@ def chunk_dict(chunk: Chunk) -> dict[str, object]:
 def cues(chunks: Sequence[Chunk]) -> list[Cue]:
     """Captions of at most 42 columns and 3 s, broken after sentences first, none over a chunk's end.
 
-    A cue's text is the written text from its first word up to the next cue, punctuation included, without tags
-    of HTML and with the characters that entities stand for. A word longer than a line stays whole. A sentence
-    ends where the reading has its mark: not at the points of "Dr." and "v2.5".
+    A cue's text is the written text from its first word up to the next cue, punctuation included, without
+    tags of HTML and with the characters that entities stand for. A word longer than a line stays whole. A
+    sentence ends where the reading has its mark: not at the points of "Dr." and "v2.5".
     """
     out: list[Cue] = []
     for chunk in chunks:

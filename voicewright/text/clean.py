@@ -106,7 +106,7 @@ def _plain(cluster: str) -> str:
     if "\ud800" <= cluster <= "\udfff":
         return "\ufffd"  # half of a surrogate pair: not a character, and no file can hold it
     whole = unicodedata.normalize("NFKC", cluster)
-    # Accents that no letter of Unicode carries have no reading of their own; digits of every script are numbers.
+    # Accents that no letter of Unicode carries have no reading; digits of every script are numbers.
     return "".join(
         str(unicodedata.decimal(c)) if c.isdecimal() else _CHANGE.get(c, c)
         for c in whole

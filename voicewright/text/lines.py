@@ -1,7 +1,7 @@
 """What the lines of a text are: headings, items of lists, check boxes, words broken at a line's end.
 
-A line's end is a blank, as in text wrapped at a fixed width, unless one of its two lines shows that it is a line
-of its own; then it is a paragraph's end. Nothing here depends on how a language is read.
+A line's end is a blank, as in text wrapped at a fixed width, unless one of its two lines shows that it is a
+line of its own; then it is a paragraph's end. Nothing here depends on how a language is read.
 """
 
 from __future__ import annotations
@@ -28,16 +28,18 @@ _MARKER = re.compile(
 | (?P<sharp>\#{{1,6}}(?=[{_BLANK}]+(?!of\b)\S))
 | (?P<sign>[①-⓿❶-➓](?=[{_BLANK}]*[^\W\d_]))
 | (?P<open>[(\[]?)(?P<value>\d{{1,3}}|[A-Za-z]{{1,7}}|[^\W\d_])
-    (?P<close>\.\)|[.)\]:](?=[{_BLANK}])|[-/](?=[{_BLANK}])(?<=\d.)|[.)](?<=\d.)(?=[^\W\d_])|\)(?=[^\W\d_]))
+    (?P<close>\.\)|[.)\]:](?=[{_BLANK}])|[-/](?=[{_BLANK}])(?<=\d.)
+    |[.)](?<=\d.)(?=[^\W\d_])|\)(?=[^\W\d_]))
     (?![{_BLANK}]*$)
 | (?P<deep>\d{{1,3}}(?:\.\d{{1,3}}){{1,4}}\.?(?=[{_BLANK}]+[^\W\d_]))
-| (?P<bare>(?:\d{{1,3}}|[A-Z](?=[{_BLANK}]+[-–—][{_BLANK}]))(?P<dash>[{_BLANK}]+[-–—])?(?=[{_BLANK}]+[^\W\d_]))
+| (?P<bare>(?:\d{{1,3}}|[A-Z](?=[{_BLANK}]+[-–—][{_BLANK}]))
+    (?P<dash>[{_BLANK}]+[-–—])?(?=[{_BLANK}]+[^\W\d_]))
 """,
     re.VERBOSE,
 )
-_BOX = re.compile(rf"(?:\[[ ]?[ xX✓✔✗✘*/~-]?[ ]?\]|\( \)|[☐☑☒✅❌❎✓✔✗✘⬜⬛🗹🗷])\ufe0f?(?![(\[])")
+_BOX = re.compile(r"(?:\[[ ]?[ xX✓✔✗✘*/~-]?[ ]?\]|\( \)|[☐☑☒✅❌❎✓✔✗✘⬜⬛🗹🗷])\ufe0f?(?![(\[])")
 _QUOTED = re.compile(rf"(?:>[{_BLANK}]?){{1,8}}(?![{_BLANK}]*[\d=<>]|$)")
-_RULE = re.compile(rf"([-*_=~#•·+◆◇■□●○★☆❦❧✽])(?:[{_BLANK}]{{0,4}}\1){{2,200}}|[⁂❦❧✽]")
+_RULE = re.compile(rf"([-*_=~#•·+◆◇■□●○★☆❦❧✽])(?:[{_BLANK}]{{0,4}}\1){{2,2000}}|[⁂❦❧✽]")
 _FAR = 12
 """Lines between items that still belong together."""
 _NARROW = 40
@@ -78,7 +80,7 @@ def lined(source: Source, language: str, known: Callable[[str], bool] | None) ->
     mends = mended(text, language, known)
     joined = {start for start, _, _ in mends}
     lines = _cut(text, ends)
-    _Marks(lines, headings(language)).find()
+    _Marks(lines, headings(language), language.startswith("en")).find()
     edits = [*mends, *(edit for line in lines for edit in line.edits)]
     for before, line, end in zip(lines, lines[1:], ends, strict=False):
         if before.text and line.text and _parts(before, line) and before.stop - 1 not in joined:
@@ -130,9 +132,11 @@ def _cut(text: str, ends: Sequence[re.Match[str]]) -> list[_Line]:
 class _Marks:
     """Finds the lines of their own, one after the other, each with its neighbours in view."""
 
-    def __init__(self, lines: Sequence[_Line], headings: Headings) -> None:
+    def __init__(self, lines: Sequence[_Line], headings: Headings, english: bool) -> None:
         self.lines = lines
         self.headings = headings
+        self.english = english
+        """Elsewhere a capital with a point is as often a title ("M. Dupont", "S. 12")."""
         self.values: dict[str, list[tuple[int, int]]] = {}
         """Style of marker → index and value of its lines."""
         self.places: dict[int, int] = {}
@@ -271,17 +275,23 @@ class _Marks:
             return listed or (complete and close not in ":-/")
         lettered = len(value) == 1 and self._siblings(index, _letter)
         numbered = self._siblings(index, _numeral)
-        alone = (
-            complete and close not in ":-/" and (")" in close or (close == "." and not self._sentence(line)))
-        )
+        alone = complete and (close in (")", ".)") or (close == "." and self._stands(index, line, marker)))
         small = roman.value(value) and set(value.upper()) <= set("IVX") and (len(value) > 1 or value in "Ii")
         if numbered or (alone and small and not lettered):
             self._say(line, marker, str(roman.value(value)), close)
-        elif lettered or (alone and len(value) == 1 and (")" in close or value.isupper())):
+        elif lettered or (alone and len(value) == 1 and (close != "." or self.english)):
             self._say(line, marker, value.upper(), "" if close == ":" else ",")
         else:
             return False
         return True
+
+    def _stands(self, index: int, line: _Line, marker: re.Match[str]) -> bool:
+        """Is a letter with its point at a line's start a marker by itself, rather than an initial?"""
+        value, rest = marker["value"], line.text[marker.end() :].lstrip(_BLANK)
+        numeral = roman.value(value) and set(value) <= set("IVX")
+        if not value.isupper() or rest[1:2] == "." or self._sentence(line):
+            return False
+        return title_case(rest) and bool(numeral or self._next(index))
 
     def _say(self, line: _Line, marker: re.Match[str], said: str, close: str) -> None:
         """The marker as every language reads it; a letter is one by itself before a comma."""
