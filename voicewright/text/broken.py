@@ -14,6 +14,8 @@ _BREAK = re.compile(
     rf"|(?<=\u00ad){_BLANKS}{{1,8}})(?=[^\W_])"
 )
 _LEFT = re.compile(r"(?<![./@\\])\b(?:[^\W\d_]{1,3}['’])?[^\W_]{1,40}$")
+_LONGEST = 60
+"""Letters of a word in many pieces."""
 _RIGHT = re.compile(r"[^\W_]{1,40}")
 
 
@@ -30,7 +32,7 @@ def mended(text: str, language: str, known: Callable[[str], bool] | None) -> lis
         if left is None or right is None:
             continue
         # "gov-⏎ern-⏎ment": what was joined before is the left part now.
-        first = joined if left.start() == joined_at else left[0]
+        first = joined if left.start() == joined_at and len(joined) < _LONGEST else left[0]
         soft = match["mark"] in "\u00ad¬⸗"
         whole = soft or _is_whole(first, right[0], language, known)
         if whole is None:
