@@ -147,6 +147,10 @@ def prepare_clip(
 
 def _read_text(text: str, reader: Reader) -> Tokens:
     tokens = reader.tokens(text)
+    if tokens.faults:
+        # Spelt out is not what was said in the recording: a voice would learn it wrongly.
+        first = tokens.faults[0]
+        raise _Refused("misread", f"at character {first.place + 1}, {first}")
     if tokens.unknown:
         raise _Refused("unknown_symbols", f"no reading is known for {' '.join(tokens.unknown[:8])}")
     if not tokens.words or not phoneme_count(tokens.phonemes):

@@ -27,6 +27,7 @@ REASONS: dict[str, str] = {
     "decoder_crash": "decoding the file ended the process that tried",
     "duplicate_id": "another clip has this id",
     "empty": "the file holds no samples",
+    "misread": "the front end failed at a part of the text, which is a fault of ours to report",
     "no_audio": "no recording was found for the text",
     "no_speech": "nothing in the recording sounds like speech",
     "no_text": "no text was found for the recording, or nothing in it can be spoken",

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from voicewright.errors import VoicewrightError
 from voicewright.text import markup as tags
 from voicewright.text.frontend import Frontend, Tokens, Word
+from voicewright.text.hypertext import silent_end
 
 COMFORT = 200
 """Tokens in a part: beyond a few hundred, Kokoro-class models hurry."""
@@ -23,10 +24,13 @@ _FIRST = 150
 """The same for the first block of a stream."""
 _PATIENCE = 2000
 """Characters without a word after which a part no longer waits to know whether it is the last one."""
+_LONGEST_SILENT = 100_000
+"""Characters of a comment, script or style that are read with the text before it."""
 _MOST_UNKNOWN = 9
 _SENTENCE_MARKS = ".!?…"
 _BLANK = re.compile(r"\n[^\S\n]*\n\s*")
 _SENTENCE = re.compile(r"(?<=[^\W\d_]{4}[.!?…])[\"'”’)]{0,3}\s+(?=\S)|(?<=[。！？।॥])\s*")
+_LINE_END = re.compile(r"(?<=\S)\n\s*(?=\S)")
 _SPACE = re.compile(r"(?<=\S)\s+(?=\S)|(?<=[、，；])")
 
 
@@ -188,6 +192,7 @@ def _items(
 ) -> Iterator[_Item]:
     """Items in order; those without words carry pauses, warnings and unknown symbols only."""
     before = ""
+    lines = _Lines(text)
     for stretch in tags.stretches(text) if markup else tags.plain(text):
         stretch, reader = _resolved(stretch, frontend, check_voice)
         nothing = Tokens("", "", (), (), ())
@@ -199,6 +204,9 @@ def _items(
             yield blank
         begins = True
         for tokens, place, paragraph in _read(stretch.text, reader, early):
+            warnings = _unknown_warning(tokens)
+            for fault in tokens.faults:
+                warnings += (f"{lines.place(stretch.start + place + fault.place)}: {fault}.",)
             between = before[-100:] + stretch.text[:place] if begins else ""
             yield replace(
                 blank,
@@ -209,13 +217,29 @@ def _items(
                 fresh=bool(_BLANK.search(between)),
                 spaced=between[-1:].isspace(),
                 pause=0.0,
-                warnings=_unknown_warning(tokens),
+                warnings=warnings,
             )
             if tokens.words:
                 begins = early = False
                 before = ""
         # What stands behind the last word of a stretch, and before the first one of the next.
         before += stretch.text if begins else stretch.text[len(stretch.text.rstrip()) :]
+
+
+class _Lines:
+    """Where characters of a text stand, for those who look them up in order: nothing is counted twice."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._counted = self._line = 0
+
+    def place(self, at: int) -> str:
+        at = min(max(at, 0), len(self._text))
+        if at < self._counted:
+            self._counted = self._line = 0
+        self._line += self._text.count("\n", self._counted, at)
+        self._counted = at
+        return f"Line {self._line + 1}, column {at - self._text.rfind(chr(10), 0, at)}"
 
 
 def _resolved(
@@ -266,8 +290,8 @@ def _read(text: str, frontend: Frontend, early: bool) -> Iterator[tuple[Tokens, 
             place = found if found >= 0 else position
             position = place + len(chunk.text) if found >= 0 else position
             follows = number < len(chunks) - 1
-            paragraph = bool(_BLANK.match(block, _past_spaces(block, position))) or (blank and not follows)
-            yield chunk, start + place, paragraph
+            ends = chunk.paragraph or bool(_BLANK.match(block, _past_spaces(block, position)))
+            yield chunk, start + place, ends or (blank and not follows)
 
 
 def _past_spaces(text: str, at: int) -> int:
@@ -285,7 +309,8 @@ def _early(chunk: Tokens, frontend: Frontend) -> list[Tokens]:
     rest = chunk.text[at + len(head.text) :] if at >= 0 else ""
     if not head.words or not rest.strip():
         return [chunk]
-    return [head, *frontend.chunks(rest, _SECOND)]
+    others = frontend.chunks(rest, _SECOND)
+    return [head, *others[:-1], *(replace(last, paragraph=chunk.paragraph) for last in others[-1:])]
 
 
 def blocks(text: str, first: int = _BLOCK) -> Iterator[tuple[int, int, bool]]:
@@ -297,6 +322,9 @@ def blocks(text: str, first: int = _BLOCK) -> Iterator[tuple[int, int, bool]]:
     start, least = 0, first
     while start < len(text):
         stop, following, blank = _cut(text, start, least)
+        # A comment or a style is one silent stretch, blank lines in it or not.
+        if (beyond := silent_end(text, start, stop, _LONGEST_SILENT)) > stop:
+            stop, following, blank = beyond, beyond, False
         yield start, stop, blank
         start, least = following, _BLOCK
 
@@ -313,7 +341,8 @@ def _cut(text: str, start: int, least: int) -> tuple[int, int, bool]:
             return match.end(), match.end(), False
     if len(text) - start <= 16 * least:
         return len(text), len(text), False
-    found = _SPACE.search(text, start + 8 * least, start + 16 * least)
+    near = start + 8 * least, start + 16 * least
+    found = _LINE_END.search(text, *near) or _SPACE.search(text, *near)
     if found is not None:
         return found.end(), found.end(), False
     at = start + 16 * least

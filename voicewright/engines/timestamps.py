@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import json
 import unicodedata
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from voicewright.engines.protocol import Chunk, Speech, TokenTime, WordTime
 from voicewright.errors import UsageError
+from voicewright.text.hypertext import unmarked
+from voicewright.text.source import Source
 
 FORMATS = (".json", ".srt", ".vtt")
 LONGEST_LINE = 42
 LONGEST_CUE = 3.0
 """Seconds."""
 _SENTENCE_END = ".!?…。！？"
+_NEAR = 1e-4
+"""Seconds within which two times are the same."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +108,9 @@ def chunk_dict(chunk: Chunk) -> dict[str, object]:
 def cues(chunks: Sequence[Chunk]) -> list[Cue]:
     """Captions of at most 42 columns and 3 s, broken after sentences first, none over a chunk's end.
 
-    A cue's text is the written text from its first word up to the next cue, punctuation included. A word
-    longer than a line stays whole.
+    A cue's text is the written text from its first word up to the next cue, punctuation included, without
+    tags of HTML and with the characters that entities stand for. A word longer than a line stays whole. A
+    sentence ends where the reading has its mark: not at the points of "Dr." and "v2.5".
     """
     out: list[Cue] = []
     for chunk in chunks:
@@ -114,18 +120,40 @@ def cues(chunks: Sequence[Chunk]) -> list[Cue]:
 
 
 def _lines(chunk: Chunk) -> list[tuple[str, list[WordTime]]]:
-    spans = _written(chunk)
+    source = unmarked(Source.of(chunk.text))
+    shown = source.text
+    spans = [
+        (bisect_left(source.starts, start), bisect_left(source.starts, stop))
+        for start, stop in _written(chunk)
+    ]
+    ends = _sentence_ends(chunk, [shown[start:stop] for start, stop in spans])
     lines: list[tuple[int, int, list[WordTime]]] = []
-    for (start, stop), word in zip(spans, chunk.words, strict=True):
-        if lines:
-            first, last, held = lines[-1]
-            text = _plain(chunk.text[first:stop])
-            ended = _plain(chunk.text[first:last]).rstrip("\"'”’)")[-1:] in _SENTENCE_END
-            if not ended and _columns(text) <= LONGEST_LINE and word.end - held[0].start <= LONGEST_CUE:
+    ended = True
+    for (start, stop), word, ends_here in zip(spans, chunk.words, ends, strict=True):
+        if not ended:
+            first, _, held = lines[-1]
+            fits = _columns(_plain(shown[first:stop])) <= LONGEST_LINE
+            if fits and word.end - held[0].start <= LONGEST_CUE:
                 lines[-1] = (first, stop, [*held, word])
+                ended = ends_here
                 continue
         lines.append((start, stop, [word]))
-    return [(_plain(chunk.text[start:stop]), words) for start, stop, words in lines]
+        ended = ends_here
+    return [(_plain(shown[start:stop]), words) for start, stop, words in lines]
+
+
+def _sentence_ends(chunk: Chunk, written: Sequence[str]) -> list[bool]:
+    """For each word: does a sentence end with it? By the reading; of a chunk without tokens, as `written`."""
+    if not chunk.tokens:
+        return [_plain(text).rstrip("\"'”’)")[-1:] in _SENTENCE_END for text in written]
+    marks = [token for token in chunk.tokens if token.symbol in _SENTENCE_END]
+    starts = [mark.start for mark in marks]
+    following = [*(word.start for word in chunk.words[1:]), float("inf")]
+    ends = []
+    for word, until in zip(chunk.words, following, strict=True):
+        at = bisect_left(starts, word.end - _NEAR)
+        ends.append(at < len(marks) and marks[at].end <= until + _NEAR)
+    return ends
 
 
 def _written(chunk: Chunk) -> list[tuple[int, int]]:

@@ -17,6 +17,12 @@ _CHANGE = {
     "。": ".", "、": ",", "‼": "!", "⁇": "?", "⁈": "?", "⁉": "!", "¿": "", "¡": "",
     "\u2028": "\n", "\u2029": "\n\n", "\x0b": "\n", "\x0c": "\n\n", "\x85": "\n", "\r": "\n",
 }  # fmt: skip
+_LETTER = r"[^\W\d_]"
+# Between letters they are apostrophes: primes, accents, and in English the okina and its like, which are
+# letters elsewhere; quotation marks and the sign of stress only before what an apostrophe stands before.
+_APOSTROPHE = re.compile(rf"(?<={_LETTER})[′‵ʹꞌ՚᾽᾿ߴߵ](?={_LETTER})")
+_OKINA = re.compile(rf"(?<={_LETTER})[ʻʽʾʿ](?={_LETTER})")
+_MEANT = re.compile(r"(?:[\"“”„‟″‚‹›ˮ]|ˈ(?!re|ve))(?<=[^\W\d_].)(?=(?i:t|s|d|m|re|ve|ll)(?![^\W_]))")
 _ODD = re.compile(r"[^\x09\x0a\x20-\x5f\x61-\x7e]+")
 _GONE = frozenset({"Cf", "Cc", "Mn", "Me"})
 _CONTROLS = frozenset({"Cf", "Cc", "Me"})
@@ -34,8 +40,10 @@ def clean(text: str, marks: bool = False) -> tuple[str, Sequence[int]]:
     marks: keep what languages other than English write with: vowel signs and other marks on letters, joiners,
     and the inverted marks of Spanish.
     """
+    text = _MEANT.sub("'", text)
     if _ODD.search(text) is None:
         return text, range(len(text) + 1)
+    text = _APOSTROPHE.sub("'", text if marks else _OKINA.sub("'", text))
     out: list[str] = []
     origin: list[int] = []
     position = 0
@@ -115,5 +123,9 @@ def _plain(cluster: str) -> str:
     if "\ud800" <= cluster <= "\udfff":
         return "\ufffd"  # half of a surrogate pair: not a character, and no file can hold it
     whole = _compatible(cluster)
-    # Accents that no letter of Unicode carries have no reading of their own.
-    return "".join(_CHANGE.get(c, c) for c in whole if unicodedata.category(c) not in _GONE)
+    # Accents that no letter of Unicode carries have no reading; digits of every script are numbers.
+    return "".join(
+        str(unicodedata.decimal(c)) if c.isdecimal() else _CHANGE.get(c, c)
+        for c in whole
+        if unicodedata.category(c) not in _GONE
+    )

@@ -90,6 +90,12 @@ class English:
                 result[index] = piece.phonemes
         return result
 
+    def knows(self, word: str) -> bool:
+        """Is it a word of the lexicon, or a form of one?"""
+        with self._lock:
+            self._open()
+            return self._entry(word) is not None
+
     def _open(self) -> None:
         if self._lexicon is None:
             self._lexicon = open_lexicon(self.british)

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from voicewright.errors import VoicewrightError
 from voicewright.text.chunks import Unit, split
+from voicewright.text.faults import Fault, confined
 from voicewright.text.g2p import find_language
+from voicewright.text.hypertext import unmarked
 from voicewright.text.lexicon import Lexicon
+from voicewright.text.lines import lined
 from voicewright.text.pieces import JOINED, Kind, Piece
+from voicewright.text.source import Source
 from voicewright.text.vocab import KOKORO, MAX_TOKENS, spell
 
+_UNSPACED = "\u0e00"
+"""Scripts from here on write words without blanks, or have none of the signs that join words."""
 _MARKS = frozenset(';:,.!?—…“”"()')
 
 
@@ -36,6 +42,10 @@ class Tokens:
     words: tuple[Word, ...]
     unknown: tuple[str, ...]
     """Symbols of the text, and of its phonemes, that could not be spoken; in order, each once."""
+    faults: tuple[Fault, ...] = ()
+    """What the front end failed at and spelt out; a fault of ours, not of the text."""
+    paragraph: bool = False
+    """A paragraph, or a line of its own, ends with it."""
 
     def check(self, where: str = "The text") -> Tokens:
         """Self, when there is something to speak; otherwise a VoicewrightError that says why not."""
@@ -66,13 +76,15 @@ class Frontend:
         self._user = Lexicon.read(lexicon, vocab) if isinstance(lexicon, Path) else lexicon
         self._normalise = found.normaliser(self._user)
         self._pronouncer = found.pronouncer(self._user)
+        self._known = getattr(self._pronouncer, "knows", None)
 
     def __reduce__(self) -> tuple[object, ...]:
         return Frontend, (self.language, self._user, dict(self.vocab))
 
     def tokens(self, text: str) -> Tokens:
-        """All of `text` as one sequence, however long."""
-        return self._assemble(text, 0, len(text), self._units(text))
+        """All of `text` as one sequence, however long. No text raises: see `Tokens.faults`."""
+        units, faults = confined(text, self._units)
+        return self._assemble(text, 0, len(text), units, faults)
 
     def chunks(self, text: str, limit: int = MAX_TOKENS) -> list[Tokens]:
         """`text` in sequences of at most `limit` tokens, in order; nothing is left out.
@@ -84,10 +96,19 @@ class Frontend:
         """
         if limit < 1:
             raise VoicewrightError(f"A chunk cannot have {limit} tokens: give a limit of at least 1.")
-        result = []
-        for group in split(self._units(text), limit):
-            start, stop = group[0].piece.start, group[-1].piece.stop
-            result.append(self._assemble(text, start, stop, group))
+        units, faults = confined(text, self._units)
+        result: list[Tokens] = []
+        groups = split(units, limit)
+        for number, group in enumerate(groups):
+            shown = [unit.piece for unit in group if unit.piece.kind not in (Kind.SPACE, Kind.BREAK)]
+            start, stop = shown[0].start, shown[-1].stop
+            # A fault is reported with the chunk that it stands in, or the one before it.
+            follows = groups[number + 1][0].piece.start if number + 1 < len(groups) else len(text) + 1
+            mine = [
+                fault for fault in faults if (start <= fault.place or not number) and fault.place < follows
+            ]
+            faults = faults[len(mine) :]
+            result.append(self._assemble(text, start, stop, group, mine))
         return result
 
     def ids(self, phonemes: str) -> list[int]:
@@ -113,9 +134,13 @@ class Frontend:
         return self._assemble(phonemes, 0, len(phonemes), units)
 
     def _units(self, text: str) -> list[Unit]:
-        pieces = self._normalise(text)
+        source = lined(unmarked(Source.of(text)), self.language, self._known)
+        pieces = self._normalise(source.text)
         sounds = self._pronouncer.pronounce(pieces)
-        return [Unit(piece, self._spelt(sound)) for piece, sound in zip(pieces, sounds, strict=True)]
+        return [
+            Unit(source.placed(piece), self._spelt(sound))
+            for piece, sound in zip(pieces, sounds, strict=True)
+        ]
 
     def _spelt(self, sound: str) -> str:
         """A sound in the vocabulary's own symbols where there is a way; what cannot be written stays."""
@@ -127,12 +152,15 @@ class Frontend:
             s if n is None else n for s, n in zip(sound.removeprefix(JOINED), spelt, strict=True)
         )
 
-    def _assemble(self, text: str, begin: int, end: int, units: Sequence[Unit]) -> Tokens:
-        """Units of text[begin:end], one after the other."""
+    def _assemble(
+        self, text: str, begin: int, end: int, units: Sequence[Unit], faults: Sequence[Fault] = ()
+    ) -> Tokens:
+        """Units of text[begin:end], one after the other; `faults` by their places in `text`."""
         out: list[str] = []
         words: list[Word] = []
         unknown: dict[str, None] = {}
         after_word = False
+        last: Piece | None = None
         for unit in units:
             piece, sound = unit.piece, unit.sound
             is_word = piece.kind is Kind.WORD
@@ -155,11 +183,27 @@ class Frontend:
                 elif symbol != " " or len(out) > start:
                     out.append(symbol)
             if is_word and len(out) > start:
+                if last is not None and words and _touch(text, last, piece):
+                    # "node.js" is one written word, however many are said for it.
+                    start, piece = words.pop().start, replace(piece, start=last.start)
                 words.append(Word(text[piece.start : piece.stop], start, len(out)))
+                last = piece
+            elif not is_word:
+                last = None
         if out and out[-1] == " ":
             out.pop()
         ids = tuple(self.vocab[symbol] for symbol in out)
-        return Tokens(text[begin:end].strip(), "".join(out), ids, tuple(words), tuple(unknown))
+        written = text[begin:end].strip()
+        if faults:
+            begin += len(text[begin:end]) - len(text[begin:end].lstrip())
+            faults = [replace(fault, place=fault.place - begin) for fault in faults]
+        paragraph = bool(units) and units[-1].piece.kind is Kind.BREAK
+        return Tokens(written, "".join(out), ids, tuple(words), tuple(unknown), tuple(faults), paragraph)
+
+
+def _touch(text: str, before: Piece, after: Piece) -> bool:
+    """Does one word follow the other without a blank, in a script that writes blanks?"""
+    return before.stop == after.start and text[before.stop - 1] < _UNSPACED > text[after.start]
 
 
 def _shown(symbol: str) -> str:
