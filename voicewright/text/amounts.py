@@ -123,8 +123,7 @@ def fraction(token: Token, british: bool) -> str:
     written = sign or (f"1⁄{one}" if one else f"{token.part('top')}⁄{token.part('bottom')}")
     top, bottom = (int(part) for part in unicodedata.normalize("NFKC", written).split("⁄"))
     if top >= bottom > 0 or bottom == 0 or (top, bottom) == (9, 11) or (top + bottom == 100 and top >= 10):
-        divided = token.match.string[token.stop : token.stop + 2].lstrip()[:1] == "="
-        joint = " over " if divided else " "
+        joint = " " if token.part("equals") is None else " over "
         pair = f"{numbers.cardinal(top, british)}{joint}{numbers.cardinal(bottom, british)}"
         words = f"{numbers.number(whole, british)} {pair}" if whole else pair
     else:

@@ -23,12 +23,16 @@ class Token:
     text: str
     start: int
     stop: int
-    match: re.Match[str]
     form: Form
+    parts: dict[str, str | None]
+    """What the groups of the form hold. A match itself is as large as all forms together, so none is kept."""
 
     def part(self, group: str) -> str | None:
-        """What a group of the form holds; None where it holds nothing, or the form has no such group."""
-        return self.match[self.form.name + group] if group in self.form.groups else None
+        """What a group holds; None where it holds nothing, or the form has no such group."""
+        return self.parts.get(group)
+
+
+_NO_PARTS: dict[str, str | None] = {}
 
 
 def scanner(british: bool, special: str | None = None) -> Callable[[str], list[Token]]:
@@ -39,7 +43,8 @@ def scanner(british: bool, special: str | None = None) -> Callable[[str], list[T
         tokens = []
         for match in pattern.finditer(text):
             form = found[match.lastgroup or ""]
-            tokens.append(Token(form.kind, match[0], match.start(), match.end(), match, form))
+            parts = {name: match[form.name + name] for name in form.groups} if form.groups else _NO_PARTS
+            tokens.append(Token(form.kind, match[0], match.start(), match.end(), form, parts))
         return tokens
 
     return scan
