@@ -34,7 +34,7 @@ from voicewright.console import emit as _emit
 from voicewright.console import mend_streams
 from voicewright.console import note as _note
 from voicewright.console import table as _table
-from voicewright.errors import UsageError, VoicewrightError
+from voicewright.errors import Interrupted, UsageError, VoicewrightError
 from voicewright.voice_commands import app as voice_app
 
 if TYPE_CHECKING:
@@ -157,8 +157,11 @@ def prepare(
         Path, typer.Option("-o", "--output", help="Folder of the corpus; continued when it exists.")
     ],
     language: Annotated[
-        str, typer.Option("--language", "--lang", help="en-us, fr-fr, ja, German, ….", metavar="CODE")
-    ] = "en-us",
+        str | None,
+        typer.Option(
+            "--language", "--lang", help="en-us, fr-fr, ja, German, …; else guessed.", metavar="CODE"
+        ),
+    ] = None,
     speaker: Annotated[str | None, typer.Option("--speaker", help="Name of who speaks.")] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the recordings.")] = None,
     consent: Annotated[
@@ -169,6 +172,16 @@ def prepare(
     recogniser: Annotated[
         Transcriber | None, typer.Option("--recogniser", help="pocketsphinx or faster-whisper.")
     ] = None,
+    verify: Annotated[
+        bool,
+        typer.Option("--verify/--no-verify", help="Refuse clips whose text is probably not what is said."),
+    ] = True,
+    check_language: Annotated[
+        bool,
+        typer.Option(
+            "--check-language/--no-check-language", help="Refuse texts that are in another language."
+        ),
+    ] = True,
     as_json: Json = False,
 ) -> None:
     """Make a corpus from recordings: cut, transcribe, measure, accept or quarantine with a reason."""
@@ -177,19 +190,23 @@ def prepare(
     from voicewright.corpus.prepare import render
 
     progress = Progress()
-    summary = run(
-        source,
-        out,
-        language=language,
-        speaker=speaker,
-        licence=licence,
-        consent=consent,
-        lexicon=lexicon,
-        transcribe=transcribe,
-        recogniser=recogniser,
-        progress=progress,
-    )
-    progress.close()
+    try:
+        summary = run(
+            source,
+            out,
+            language=language,
+            speaker=speaker,
+            licence=licence,
+            consent=consent,
+            lexicon=lexicon,
+            transcribe=transcribe,
+            recogniser=recogniser,
+            verify=verify,
+            check_language=check_language,
+            progress=progress,
+        )
+    finally:
+        progress.close()
     if as_json:
         _emit(summary.as_dict())
     else:
@@ -450,8 +467,12 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has gone; keep the interpreter from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (KeyboardInterrupt, typer.Abort):
-        _note("Interrupted.")
+    except (KeyboardInterrupt, typer.Abort) as error:
+        # Click hides the interrupt behind an Abort of its own.
+        _note(
+            next((str(each) for each in (error, error.__cause__) if isinstance(each, Interrupted)), "")
+            or "Interrupted."
+        )
         return 130
     except Exception as error:
         if debug and sys.stderr is not None:

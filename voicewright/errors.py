@@ -19,6 +19,10 @@ class UsageError(VoicewrightError):
     exit_code = 2
 
 
+class Interrupted(KeyboardInterrupt):
+    """Ctrl-C in work of which something is kept: the sentence says what, and how to go on."""
+
+
 class Cancelled(VoicewrightError):
     """The person, or the program that asked, wants no more of it. Exit code 130, as after Ctrl-C."""
 

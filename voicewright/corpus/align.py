@@ -4,20 +4,22 @@
 2. Gaussians: one per phone over decorrelated mel frames, re-estimated from the best monotonic path.
 3. A convolutional classifier (`voicewright.model.tts.aligner`) learns the path and finds it again.
 
-With `init`, weights of an earlier aligner replace steps 1 and 2 when they know every phone.
+With `init`, weights of an earlier aligner replace steps 1 and 2 when they know every phone. After the first
+round of step 3 clips whose text seems to be another's stop teaching, and what they taught is forgotten.
 Frames are 25 ms throughout: frame j covers samples [600 j, 600 j + 600).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from voicewright.corpus.monotonic import best_paths
+from voicewright.corpus.doubt import suspects
+from voicewright.corpus.paths import BOTTOM, Clip, Floats, Ints, Work, groups, margins, realign
 from voicewright.corpus.phones import (
     MAX_FRAMES,
     PAD_FRAMES,
@@ -32,15 +34,14 @@ from voicewright.corpus.phones import (
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.aligner import AlignerNet
 
-Floats = npt.NDArray[np.float32]
-Ints = npt.NDArray[np.int64]
+__all__ = ["AlignerSettings", "Alignment", "Clip", "Progress", "align", "apply", "plausible"]
+
 Progress = Callable[[str, float], None]
 
 _PHONE_LIMIT = 14
 """A phone longer than this (350 ms) is hardly one."""
 _HELD = 32
 """A phone longer than this (0.8 s) swallows speech that the text lacks."""
-_BOTTOM = -30.0
 _LEAN = 2400
 """Mel frames (30 s) of a speaker that weigh as much as what the aligner was taught with."""
 
@@ -62,41 +63,19 @@ class AlignerSettings:
 
 
 @dataclass(frozen=True)
-class Clip:
-    """One recording to align: mel [80, 2F] of the "styletts2" preset, with the pads' silence at both ends."""
-
-    id: str
-    phonemes: str
-    speaker: str
-    mel: npt.NDArray[np.floating]
-
-    @property
-    def frames(self) -> int:
-        return self.mel.shape[1] // 2
-
-
-@dataclass(frozen=True)
 class Alignment:
     """durations int64 [tokens + 2] in frames, pads included, summing to the clip's frames.
 
     confidence 0..1: mean probability, over the frames of phones, that the frame belongs to its phone; 0
-    when the clip cannot be aligned (`reason` says why).
+    when the clip cannot be aligned (`reason` says why). margin: how much better, in nats a frame, the text
+    fits than texts of other clips; None where there were too few of them.
     """
 
     id: str
     durations: Ints
     confidence: float
     reason: str = ""
-
-
-@dataclass
-class _Work:
-    clip: Clip
-    plan: Plan
-    x: Floats
-    """[F, 160] normalised input."""
-    labels: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
-    durations: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    margin: float | None = None
 
 
 def align(
@@ -127,26 +106,54 @@ def align(
     if missing:
         _gaussian_start(work, settings, tell)
     else:
-        _realign(work, _scores(net, work), _weighed_prior(net, settings))
+        realign(work, _scores(net, work), _weighed_prior(net, settings))
     for number in range(settings.rounds):
-        _train(net, work, settings, number, tell)
+        fresh = number == 0
+        if number == 1 and _dismiss(work, net, settings):
+            # From here on it must not know the doubtful clips: they would look right to it.
+            learnt = net
+            net = _seeded(lambda: AlignerNet(symbols, settings.width), settings.seed + 1)
+            net.mean.copy_(learnt.mean)
+            net.std.copy_(learnt.std)
+            fresh = True
+        _train(net, work, settings, number, fresh, tell)
         net.prior.copy_(_log_share(work, len(symbols)))
-        _realign(work, _scores(net, work), _weighed_prior(net, settings))
-    return _finish(clips, work, _scores(net, work)), net
+        realign(work, _scores(net, work), _weighed_prior(net, settings))
+    return _finish(clips, work, _scores(net, work), _weighed_prior(net, settings)), net
 
 
-def apply(net: AlignerNet, clips: Sequence[Clip], settings: AlignerSettings | None = None) -> list[Alignment]:
-    """Align clips with a trained aligner as it is. A clip with a phone it does not know gets confidence 0."""
+def apply(
+    net: AlignerNet,
+    clips: Sequence[Clip],
+    settings: AlignerSettings | None = None,
+    others: Sequence[str] = (),
+) -> list[Alignment]:
+    """Align clips with a trained aligner as it is. A clip with a phone it does not know gets confidence 0.
+
+    others: phonemes of further clips, whose texts each clip's own is compared with.
+    """
     known = set(net.symbols)
     fitting = [c for c in clips if _fits(c) and all(s in known for s in c.phonemes if is_phone(s))]
     work = _work(fitting, [_log_power(clip) for clip in fitting], net)
     scores = _scores(net, work)
-    _realign(work, scores, _weighed_prior(net, settings or AlignerSettings()))
-    return _finish(clips, work, scores)
+    prior = _weighed_prior(net, settings or AlignerSettings())
+    realign(work, scores, prior)
+    classes = {symbol: index for index, symbol in enumerate(net.symbols)}
+    rivals = [plan(line, classes) for line in others if known.issuperset(filter(is_phone, line))]
+    return _finish(clips, work, scores, prior, rivals)
 
 
 def _fits(clip: Clip) -> bool:
     return bool(clip.phonemes) and clip.frames >= len(clip.phonemes) + 2 * PAD_FRAMES
+
+
+def _dismiss(work: list[Work], net: AlignerNet, settings: AlignerSettings) -> bool:
+    """Whether some clips look so unlike the others that they had better not teach; they no longer do."""
+    found = margins(work, _scores(net, work), _weighed_prior(net, settings))
+    odd = suspects(found, [item.clip.speaker for item in work])
+    for item, doubtful in zip(work, odd, strict=True):
+        item.teaches = not doubtful
+    return any(odd)
 
 
 def _seeded(make: Callable[[], AlignerNet], seed: int) -> AlignerNet:
@@ -165,7 +172,7 @@ def _log_power(clip: Clip) -> Floats:
     return np.log(power + np.float32(1e-4 * loud))
 
 
-def _work(clips: Sequence[Clip], spectra: Sequence[Floats], net: AlignerNet) -> list[_Work]:
+def _work(clips: Sequence[Clip], spectra: Sequence[Floats], net: AlignerNet) -> list[Work]:
     """Inputs normalised per speaker: mean and std of what is there, leaning on the aligner's own."""
     classes = {symbol: index for index, symbol in enumerate(net.symbols)}
     groups: dict[str, list[int]] = {}
@@ -181,20 +188,10 @@ def _work(clips: Sequence[Clip], spectra: Sequence[Floats], net: AlignerNet) -> 
         for index in group:
             normal = (spectra[index] - centre) / scale
             inputs[index] = normal.reshape(-1, 2 * normal.shape[1]).astype(np.float32)
-    return [_Work(clip, plan(clip.phonemes, classes), inputs[i]) for i, clip in enumerate(clips)]
+    return [Work(clip, plan(clip.phonemes, classes), inputs[i]) for i, clip in enumerate(clips)]
 
 
-def _groups(work: Sequence[_Work], size: int = 128) -> Iterator[list[int]]:
-    """Indices of clips of similar length, a few at a time."""
-    order = sorted(range(len(work)), key=lambda i: len(work[i].x))
-    for start in range(0, len(order), size):
-        yield order[start : start + size]
-
-
-# --- the search -------------------------------------------------------------------------------------------
-
-
-def _log_share(work: list[_Work], classes: int) -> torch.Tensor:
+def _log_share(work: list[Work], classes: int) -> torch.Tensor:
     share = np.bincount(np.concatenate([w.labels for w in work]), minlength=classes) + 1.0
     return torch.from_numpy(np.log(share / share.sum()))
 
@@ -203,50 +200,10 @@ def _weighed_prior(net: AlignerNet, settings: AlignerSettings) -> Floats:
     return (settings.prior * net.prior.numpy()).astype(np.float32)
 
 
-def _realign(work: list[_Work], scores: list[Floats], prior: Floats | float) -> None:
-    """Set durations and frame labels of every clip from class scores [F, C] less `prior` [C]."""
-    for chosen in _groups(work):
-        tokens = np.array([len(work[i].plan.symbols) for i in chosen])
-        frames = np.array([len(work[i].x) for i in chosen])
-        enter = np.full((len(chosen), frames.max(), tokens.max()), -np.inf, np.float32)
-        stay = np.full_like(enter, -np.inf)
-        for row, i in enumerate(chosen):
-            first, later = _emissions(work[i].plan, scores[i] - prior)
-            enter[row, : frames[row], : tokens[row]] = first
-            stay[row, : frames[row], : tokens[row]] = later
-        durations, _ = best_paths(enter, stay, tokens, frames)
-        for row, i in enumerate(chosen):
-            work[i].durations = durations[row, : tokens[row]]
-            work[i].labels = _labels(work[i], scores[i])
-
-
-def _emissions(plan: Plan, scores: Floats) -> tuple[Floats, Floats]:
-    """Entering and staying scores [F, T] from class scores [F, C], with the end pads' frames forced."""
-    padded = np.concatenate([np.maximum(scores, _BOTTOM), np.full((len(scores), 1), -np.inf, np.float32)], 1)
-    enter = (padded[:, plan.enter] + plan.cost).max(2)
-    stay = padded[:, plan.stay]
-    for part in (enter, stay):
-        part[:PAD_FRAMES, 1:] = -np.inf
-        part[len(part) - PAD_FRAMES :, :-1] = -np.inf
-    return enter, stay
-
-
-def _labels(item: _Work, scores: Floats) -> Ints:
-    """The class under each frame of the path; a token that had a choice shows which it took."""
-    plan = item.plan
-    owner = np.repeat(np.arange(len(plan.symbols)), item.durations)
-    labels = plan.stay[owner]
-    starts = np.cumsum(item.durations) - item.durations
-    padded = np.concatenate([scores, np.full((len(scores), 1), -np.inf, np.float32)], 1)
-    options = np.take_along_axis(padded[starts], plan.enter, 1) + plan.cost
-    labels[starts] = plan.enter[np.arange(len(starts)), options.argmax(1)]
-    return labels
-
-
 # --- the start --------------------------------------------------------------------------------------------
 
 
-def _gaussian_start(work: list[_Work], settings: AlignerSettings, tell: Progress) -> None:
+def _gaussian_start(work: list[Work], settings: AlignerSettings, tell: Progress) -> None:
     classes = 1 + max(int(item.plan.stay.max()) for item in work)
     vectors = _decorrelated(work)
     for item in work:
@@ -254,10 +211,10 @@ def _gaussian_start(work: list[_Work], settings: AlignerSettings, tell: Progress
     for number in range(settings.gaussian_rounds):
         tell("aligner: start", number / settings.gaussian_rounds)
         scores = _gaussian_scores(vectors, [item.labels for item in work], classes)
-        _realign(work, scores, 0.0)
+        realign(work, scores, 0.0)
 
 
-def _decorrelated(work: list[_Work], keep: int = 30) -> list[Floats]:
+def _decorrelated(work: list[Work], keep: int = 30) -> list[Floats]:
     """Principal components of frames with their slope, whitened: [F, keep] for each clip."""
     rows = []
     for item in work:
@@ -271,7 +228,7 @@ def _decorrelated(work: list[_Work], keep: int = 30) -> list[Floats]:
     return [((row - mean) @ basis).astype(np.float32) for row in rows]
 
 
-def _spread(item: _Work) -> None:
+def _spread(item: Work) -> None:
     """Flat start: quiet frames are silence, phones share the others evenly."""
     loud = np.exp(item.x).mean(1)
     level = np.log(loud + 1e-6)
@@ -300,7 +257,7 @@ def _gaussian_scores(vectors: list[Floats], labels: list[Ints], classes: int) ->
     for rows in vectors:
         density = -0.5 * (rows**2) @ weight.T + rows @ (mean * weight).T + constant
         density -= density.max(1, keepdims=True)
-        out.append(np.maximum(density, _BOTTOM).astype(np.float32))
+        out.append(np.maximum(density, BOTTOM).astype(np.float32))
     return out
 
 
@@ -308,13 +265,14 @@ def _gaussian_scores(vectors: list[Floats], labels: list[Ints], classes: int) ->
 
 
 def _train(
-    net: AlignerNet, work: list[_Work], settings: AlignerSettings, number: int, tell: Progress
+    net: AlignerNet, work: list[Work], settings: AlignerSettings, number: int, fresh: bool, tell: Progress
 ) -> None:
+    work = [item for item in work if item.teaches]
     rng = np.random.default_rng([settings.seed, number])
     lengths = np.array([len(item.x) for item in work])
     steps = int(np.clip(10 * lengths.sum() // settings.batch_frames, 20, settings.steps))
     optimizer = torch.optim.AdamW(net.parameters(), lr=settings.rate, weight_decay=1e-2)
-    peak = settings.rate * (1.0 if number == 0 else 0.5)
+    peak = settings.rate * (1.0 if fresh else 0.5)
     net.train()
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(settings.seed * 1000 + number)
@@ -342,7 +300,7 @@ def _draw(rng: np.random.Generator, lengths: Ints, budget: int) -> list[int]:
     return [int(i) for i in order[start : start + count]]
 
 
-def _batch(work: list[_Work], chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
+def _batch(work: list[Work], chosen: list[int]) -> tuple[torch.Tensor, torch.Tensor]:
     longest = max(len(work[i].x) for i in chosen)
     x = np.zeros((len(chosen), longest, work[0].x.shape[1]), np.float32)
     y = np.full((len(chosen), longest), -1, np.int64)
@@ -354,11 +312,11 @@ def _batch(work: list[_Work], chosen: list[int]) -> tuple[torch.Tensor, torch.Te
 
 
 @torch.no_grad()
-def _scores(net: AlignerNet, work: list[_Work]) -> list[Floats]:
+def _scores(net: AlignerNet, work: list[Work]) -> list[Floats]:
     """Log-probabilities [F, C] of every clip."""
     net.eval()
     out: list[Floats] = [np.zeros(0, np.float32)] * len(work)
-    for chosen in _groups(work, 32):
+    for chosen in groups([len(item.x) for item in work], 32):
         x, _ = _batch(work, chosen)
         values = net(x).transpose(1, 2).numpy()
         for row, i in enumerate(chosen):
@@ -369,14 +327,22 @@ def _scores(net: AlignerNet, work: list[_Work]) -> list[Floats]:
 # --- what comes out ---------------------------------------------------------------------------------------
 
 
-def _finish(clips: Sequence[Clip], work: list[_Work], scores: list[Floats]) -> list[Alignment]:
+def _finish(
+    clips: Sequence[Clip],
+    work: list[Work],
+    scores: list[Floats],
+    prior: Floats,
+    rivals: Sequence[Plan] = (),
+) -> list[Alignment]:
     found: dict[int, Alignment] = {}
-    for item, score in zip(work, scores, strict=True):
+    for item, score, margin in zip(work, scores, margins(work, scores, prior, rivals), strict=True):
         durations = tidy_pauses(item.durations, item.plan.symbols)
         trust = round(_trust(score, item.labels), 4)
         reason = _too_long(durations, item.plan.symbols)
         trust = 0.0 if reason else trust
-        found[id(item.clip)] = Alignment(item.clip.id, durations, trust, reason)
+        found[id(item.clip)] = Alignment(
+            item.clip.id, durations, trust, reason, None if margin is None else round(margin, 4)
+        )
     out = []
     for clip in clips:
         known = found.get(id(clip))

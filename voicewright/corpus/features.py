@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -28,16 +28,19 @@ import numpy.typing as npt
 from voicewright.audio.files import write_atomically
 from voicewright.corpus.acoustic import SHARD, VERSION, Acoustic, open_shard
 from voicewright.corpus.align import AlignerSettings, Alignment, Clip, Progress, align, apply
+from voicewright.corpus.doubt import ENOUGH, doubts
 from voicewright.corpus.manifest import Corpus, Refusal, Utterance, content_hash
 from voicewright.corpus.phones import inventory
-from voicewright.errors import VoicewrightError
+from voicewright.errors import Interrupted, VoicewrightError
 from voicewright.model.tts.aligner import AlignerNet, load_aligner, save_aligner
 from voicewright.text.vocab import KOKORO, PAD
 
 MIN_CONFIDENCE = 0.35
-"""Below this the audio hardly belongs to the text."""
-ALIGNER_VERSION = "align-1"
+"""Below this the audio hardly belongs to the text, where too few clips are there to compare it with."""
+ALIGNER_VERSION = "align-2"
 """Part of the key of durations: raise it when aligning gives other numbers."""
+_READABLE = (ALIGNER_VERSION, "align-1")
+"""Accepted by training: durations stay as they are until the corpus is prepared again."""
 ALIGNER = "aligner.safetensors"
 ALIGNMENTS = "alignments.jsonl"
 LEFT_OUT = "quarantine.jsonl"
@@ -73,16 +76,18 @@ def build_features(
     settings: AlignerSettings | None = None,
     init: Path | None = None,
     workers: int = 2,
-    min_confidence: float = MIN_CONFIDENCE,
+    min_confidence: float | None = None,
+    refuse: bool = True,
 ) -> list[Features]:
     """Features of a corpus's utterances, in its order; only what is new or changed is computed.
 
     `split` keeps the utterances whose id it accepts: others are neither computed nor seen by the aligner.
     A later call with another split aligns the rest with the aligner that is there, unless that is more
     than it was taught with. `init` names aligner weights to start from. `cache` is `<corpus>/features`
-    unless given. Utterances below `min_confidence` are left out and written to the cache's
-    quarantine.jsonl. Raises VoicewrightError when nothing can be aligned, audio cannot be read or the
-    cache cannot be written.
+    unless given. Utterances whose text does not stand out as theirs (see `voicewright.corpus.doubt`), or
+    below `min_confidence`, are left out and written to the cache's quarantine.jsonl, unless `refuse` is
+    False. Raises VoicewrightError when nothing can be aligned, audio cannot be read or the cache cannot be
+    written.
     """
     folder = cache or corpus.folder / "features"
     settings = settings or AlignerSettings()
@@ -91,10 +96,19 @@ def build_features(
     if not chosen:
         raise VoicewrightError(f"{corpus.folder} has no utterance to compute features of.")
     try:
+        # What was measured before Ctrl-C stays; the aligner's own minute does not.
         folder.mkdir(parents=True, exist_ok=True)
-        sounds = _acoustics(corpus, chosen, folder, workers, tell)
+        every = {u.hash for u in corpus.utterances}
+        sounds = _acoustics(corpus.folder, chosen, folder, workers, tell, every)
         found = _alignments(chosen, sounds, folder, settings, init, tell)
+        if not refuse:
+            return [_features(u, found[u.id], sounds[u.hash]) for u in chosen if found[u.id].durations.all()]
         return _assemble(chosen, sounds, found, folder, min_confidence)
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"Interrupted while features were computed: what is in {folder} is kept, "
+            "and the same command goes on from there."
+        ) from error
     except OSError as error:
         raise VoicewrightError(
             f"{folder} cannot be written: {error}. Free some space or give another cache."
@@ -106,41 +120,75 @@ def _assemble(
     sounds: dict[str, Acoustic],
     found: dict[str, Alignment],
     folder: Path,
-    least: float,
+    least: float | None,
 ) -> list[Features]:
     out: list[Features] = []
     refused: list[Refusal] = []
-    for utterance in chosen:
+    odd = doubts([found[u.id].margin for u in chosen], [u.speaker for u in chosen])
+    if least is None:
+        least = MIN_CONFIDENCE if odd is None else 0.0
+    for utterance, doubt in zip(chosen, odd or [""] * len(chosen), strict=True):
         alignment = found[utterance.id]
-        if alignment.reason or alignment.confidence < least:
-            detail = alignment.reason or (
-                f"alignment confidence {alignment.confidence:.2f} is below {least:.2f}; "
+        if alignment.reason or doubt or alignment.confidence < least:
+            detail = (
+                alignment.reason
+                or doubt
+                or f"alignment confidence {alignment.confidence:.2f} is below {least:.2f}; "
                 "text and audio may differ"
             )
             refused.append(
                 Refusal(source=utterance.source, id=utterance.id, reason="alignment", detail=detail)
             )
             continue
-        sound = sounds[utterance.hash]
-        out.append(
-            Features(
-                id=utterance.id,
-                speaker=utterance.speaker,
-                tokens=_tokens(utterance),
-                durations=alignment.durations,
-                confidence=alignment.confidence,
-                f0=sound.f0,
-                energy=sound.energy,
-                mel=sound.mel,
-                samples=sound.samples,
-            )
-        )
+        out.append(_features(utterance, alignment, sounds[utterance.hash]))
     lines = (json.dumps(r.model_dump(mode="json"), ensure_ascii=False) + "\n" for r in refused)
     text = "".join(lines).encode()
     path = folder / LEFT_OUT
     if not path.exists() or path.read_bytes() != text:
         write_atomically(path, text)
     return out
+
+
+def _features(utterance: Utterance, alignment: Alignment, sound: Acoustic) -> Features:
+    return Features(
+        id=utterance.id,
+        speaker=utterance.speaker,
+        tokens=_tokens(utterance),
+        durations=alignment.durations,
+        confidence=alignment.confidence,
+        f0=sound.f0,
+        energy=sound.energy,
+        mel=sound.mel,
+        samples=sound.samples,
+    )
+
+
+def doubtful(
+    folder: Path,
+    utterances: Sequence[Utterance],
+    workers: int = 2,
+    progress: Progress | None = None,
+    settings: AlignerSettings | None = None,
+) -> dict[str, str] | None:
+    """Ids of a corpus's utterances whose text is probably not what was said, each with a sentence why.
+
+    Teaches an aligner and leaves it, the sounds and the durations in the corpus's features, for training.
+    None where there are too few clips to tell, or the aligner could not learn them. Raises
+    VoicewrightError as `build_features` does.
+    """
+    tell = progress or (lambda stage, done: None)
+    cache = folder / "features"
+    if len(utterances) < ENOUGH:
+        return None
+    try:
+        cache.mkdir(parents=True, exist_ok=True)
+        sounds = _acoustics(folder, utterances, cache, workers, tell)
+        used = settings or AlignerSettings()
+        found = _alignments(utterances, sounds, cache, used, None, tell, (ALIGNER_VERSION,))
+    except OSError as error:
+        raise VoicewrightError(f"{cache} cannot be written: {error}. Free some space.") from error
+    odd = doubts([found[u.id].margin for u in utterances], [u.speaker for u in utterances])
+    return None if odd is None else {u.id: doubt for u, doubt in zip(utterances, odd, strict=True) if doubt}
 
 
 def _tokens(utterance: Utterance) -> npt.NDArray[np.int64]:
@@ -157,17 +205,25 @@ def _tokens(utterance: Utterance) -> npt.NDArray[np.int64]:
 
 
 def _acoustics(
-    corpus: Corpus, chosen: Sequence[Utterance], folder: Path, workers: int, tell: Progress
+    corpus: Path,
+    chosen: Sequence[Utterance],
+    folder: Path,
+    workers: int,
+    tell: Progress,
+    every: Collection[str] = (),
 ) -> dict[str, Acoustic]:
-    """Sounds by audio hash; what the shards lack is computed by worker processes, shard by shard."""
+    """Sounds by audio hash; what the shards lack is computed by worker processes, shard by shard.
+
+    Shards that hold nothing of the chosen utterances, nor of `every`, are deleted.
+    """
     wanted = {u.hash: u for u in chosen}
-    sounds = _open_shards(folder, {u.hash for u in corpus.utterances})
+    sounds = _open_shards(folder, {*wanted, *every})
     lacking = [u for key, u in wanted.items() if key not in sounds]
     jobs = []
     for start in range(0, len(lacking), SHARD):
         part = lacking[start : start + SHARD]
         name = content_hash("".join([VERSION, *(u.hash for u in part)]).encode())[:16]
-        clips = [[u.hash, str(corpus.path(u))] for u in part]
+        clips = [[u.hash, str(corpus / u.audio)] for u in part]
         jobs.append(json.dumps({"shard": str(folder / f"acoustic-{name}.safetensors"), "clips": clips}))
     for done, shard in enumerate(_run_workers(jobs, max(1, min(workers, len(jobs))))):
         sounds.update(open_shard(Path(shard)))
@@ -262,22 +318,24 @@ def _alignments(
     settings: AlignerSettings,
     init: Path | None,
     tell: Progress,
+    versions: Sequence[str] = _READABLE,
 ) -> dict[str, Alignment]:
-    """Alignments by utterance id."""
-    recipe = json.dumps([ALIGNER_VERSION, VERSION, asdict(settings)])
+    """Alignments by utterance id; those of one of the `versions` that are there are kept."""
+    recipes = [json.dumps([version, VERSION, asdict(settings)]) for version in versions]
     keys = {u.id: _key(u) for u in chosen}
-    known = _read_alignments(folder / ALIGNMENTS, recipe)
+    known = _read_alignments(folder / ALIGNMENTS, recipes)
     new = [u for u in chosen if keys[u.id] not in known.alignments]
     if new:
         net = _taught(folder, known, new)
         if net is not None:
             tell("aligner: aligning", 0.0)
-            results = apply(net, [_clip(u, sounds) for u in new], settings)
+            others = [u.phonemes for u in chosen if keys[u.id] in known.alignments]
+            results = apply(net, [_clip(u, sounds) for u in new], settings, others)
         else:
             new = list(chosen)
             start = load_aligner(init) if init else None
             results, net = align([_clip(u, sounds) for u in new], settings, start, tell)
-            known = _Known(recipe, len(new), {})
+            known = _Known(recipes[0], len(new), {})
             save_aligner(net, folder / ALIGNER)
         known.alignments.update((keys[u.id], result) for u, result in zip(new, results, strict=True))
         _write_alignments(folder / ALIGNMENTS, known)
@@ -300,28 +358,29 @@ def _clip(utterance: Utterance, sounds: dict[str, Acoustic]) -> Clip:
     return Clip(utterance.id, utterance.phonemes, utterance.speaker, sounds[utterance.hash].mel)
 
 
-def _read_alignments(path: Path, recipe: str) -> _Known:
-    """What is known under this recipe; nothing, when the file is absent, damaged or of another recipe."""
-    known = _Known(recipe, 0, {})
+def _read_alignments(path: Path, recipes: Sequence[str]) -> _Known:
+    """What is known under these recipes; nothing, when the file is absent, damaged or of another recipe."""
+    known = _Known(recipes[0], 0, {})
     if not path.exists():
         return known
     try:
         head, *lines = path.read_text("utf-8").splitlines()
         first = json.loads(head)
-        if first["recipe"] != recipe:
+        if first["recipe"] not in recipes:
             return known
+        known.recipe = first["recipe"]
         for line in lines:
-            key, durations, confidence, reason = json.loads(line)
-            known.alignments[key] = Alignment("", np.array(durations, np.int64), confidence, reason)
+            key, durations, *rest = json.loads(line)
+            known.alignments[key] = Alignment("", np.array(durations, np.int64), *rest)
         known.taught = int(first["taught"])
         return known
     except (ValueError, KeyError, TypeError):
-        return _Known(recipe, 0, {})
+        return _Known(recipes[0], 0, {})
 
 
 def _write_alignments(path: Path, known: _Known) -> None:
     lines = [json.dumps({"recipe": known.recipe, "taught": known.taught})]
     for key, a in known.alignments.items():
-        row = [key, a.durations.tolist(), a.confidence, a.reason]
+        row = [key, a.durations.tolist(), a.confidence, a.reason, a.margin]
         lines.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")))
     write_atomically(path, "".join(line + "\n" for line in lines).encode())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ MANIFEST = "manifest.jsonl"
 QUARANTINE = "quarantine.jsonl"
 META = "corpus.yaml"
 AUDIO = "audio"
+DOUBTFUL = "doubtful"
+"""Folder with the sound of clips refused for their text, and an index: `align` draws them."""
 
 REASONS: dict[str, str] = {
     "bad_row": "the line of the list is not `id|text`, or its columns cannot be told apart",
@@ -42,6 +45,7 @@ REASONS: dict[str, str] = {
     "unknown_symbols": "the text holds symbols that no front end can read",
     "unreadable": "the file is not audio that can be read",
     "unsafe_id": "the id points outside the folder",
+    "wrong_text": "what is said is probably not this text",
 }
 """Every reason code of a quarantine line, and what it means."""
 
@@ -194,6 +198,38 @@ def read_quarantine(folder: Path) -> list[Refusal]:
         return [Refusal.model_validate_json(line) for line in _lines(folder / QUARANTINE)]
     except ValidationError as error:
         raise VoicewrightError(f"{folder / QUARANTINE}: {_first(error)}.") from error
+
+
+def read_doubtful(folder: Path) -> list[Utterance]:
+    """Clips refused for their text, whose sound is kept. Raises VoicewrightError."""
+    index = folder / DOUBTFUL / MANIFEST
+    if not index.exists():
+        return []
+    try:
+        return [Utterance.model_validate_json(line) for line in _lines(index)]
+    except ValidationError as error:
+        raise VoicewrightError(f"{index}: {_first(error)}. Prepare the corpus again.") from error
+
+
+def keep_doubtful(folder: Path, utterances: Sequence[Utterance]) -> None:
+    """Move the sound of these clips from `audio/` to `doubtful/`; nothing else stays there."""
+    shutil.rmtree(folder / DOUBTFUL, ignore_errors=True)
+    if not utterances:
+        return
+    (folder / DOUBTFUL).mkdir()
+    moved = []
+    for utterance in utterances:
+        audio = f"{DOUBTFUL}/{utterance.id}.flac"
+        (folder / utterance.audio).replace(folder / audio)
+        moved.append(utterance.model_copy(update={"audio": audio}))
+    write_atomically(folder / DOUBTFUL / MANIFEST, _jsonl(moved))
+
+
+def recall_doubtful(folder: Path) -> None:
+    """Move it back, for preparing again. Raises OSError."""
+    for path in (folder / DOUBTFUL).glob("*.flac"):
+        path.replace(folder / AUDIO / path.name)
+    shutil.rmtree(folder / DOUBTFUL, ignore_errors=True)
 
 
 def write_corpus(

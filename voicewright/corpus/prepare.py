@@ -9,27 +9,40 @@ import json
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
+from types import MappingProxyType
 
 from voicewright.audio.files import Samples, resample
 from voicewright.audio.loudness import TARGET
 from voicewright.corpus.clips import ClipSettings, Limits, Outcome, Reader, prepare_clip, refuse
 from voicewright.corpus.coverage import survey
 from voicewright.corpus.journal import JOURNAL, Journal
-from voicewright.corpus.manifest import AUDIO, META, QUARANTINE, CorpusMeta, Refusal, Utterance, write_corpus
+from voicewright.corpus.language import heard, settle
+from voicewright.corpus.manifest import (
+    AUDIO,
+    META,
+    QUARANTINE,
+    CorpusMeta,
+    Refusal,
+    Utterance,
+    keep_doubtful,
+    read_meta,
+    recall_doubtful,
+    write_corpus,
+)
 from voicewright.corpus.pace import mismatches
 from voicewright.corpus.pool import Crashed, spread
 from voicewright.corpus.recordings import PIECES, Cutter
 from voicewright.corpus.segment import Cutting, Detector
 from voicewright.corpus.sound import listen
-from voicewright.corpus.sources import Item, Transcribe, discover
+from voicewright.corpus.sources import Item, Sources, Transcribe, discover
 from voicewright.corpus.summary import Summary, origins, render
 from voicewright.corpus.transcribe import RATE as RECOGNISER_RATE
 from voicewright.corpus.transcribe import RecogniserName, build, choose
-from voicewright.errors import UsageError, VoicewrightError
+from voicewright.errors import Interrupted, UsageError, VoicewrightError
 from voicewright.text.frontend import Frontend
 
 __all__ = ["Progress", "Summary", "prepare", "render"]
@@ -37,6 +50,8 @@ __all__ = ["Progress", "Summary", "prepare", "render"]
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
+_DOUBTFUL = frozenset({"text_audio_mismatch", "wrong_text"})
+"""Reasons after which a clip's sound is kept, to be looked at."""
 _PROCEDURE = 2
 """Part of every journal key: raise it when clips must be made again."""
 
@@ -72,7 +87,7 @@ class _MakeCutter:
 def prepare(
     source: Path,
     out: Path,
-    language: str = "en-us",
+    language: str | None = None,
     speaker: str | None = None,
     licence: str | None = None,
     consent: str | None = None,
@@ -82,20 +97,32 @@ def prepare(
     limits: Limits | None = None,
     workers: int | None = None,
     reader: Reader | None = None,
+    verify: bool = True,
+    check_language: bool = True,
     progress: Progress | None = None,
 ) -> Summary:
     """Make a corpus in `out` from the recordings in `source` (a folder, a list or one recording).
 
-    `speaker` names whoever the metadata does not name (default: the folder's name); `licence` and `consent`
+    `language` is guessed from the texts unless given, and compared with them unless `check_language` is
+    False. With `verify`, clips whose text is probably not what is said are refused: an aligner is taught on
+    the corpus (see `voicewright.corpus.doubt`), which training then uses. `speaker` names
+    whoever the metadata does not name (default: the folder's name); `licence` and `consent`
     are recorded. `transcribe` and `recogniser`: see `discover` and `transcribe.choose`. An interrupted run,
     run again, goes on where it stopped. `workers` defaults to the number of CPUs; above one, a script that
     calls this needs the usual `if __name__ == "__main__":`.
-    Raises VoicewrightError (nothing to prepare, nothing accepted, disk full), UsageError (`out` is in use).
+    Raises VoicewrightError (nothing to prepare, nothing accepted, disk full), UsageError (`out` is in use,
+    the texts are in another language), Interrupted (Ctrl-C).
     """
     tell = progress or (lambda *_: None)
-    front = reader or Frontend(language, lexicon)
-    _claim(source, out)
+    _check_free(source, out)
     sources = discover(source, out, transcribe, speaker)
+    notes = list(sources.notes)
+    if check_language:
+        language, note = _language(language, sources, source, out)
+        notes += [note] if note else []
+    language = language or "en-us"
+    front = reader or Frontend(language, lexicon)
+    _claim(out)
     settings = ClipSettings(out, language, speaker or sources.folder.resolve().name, limits or Limits())
     workers = workers or os.cpu_count() or 1
     items = list(sources.items)
@@ -107,6 +134,16 @@ def prepare(
         outcomes, resumed = _prepare_items(items, make, journal, workers, tell)
         journal.keep(outcomes)
     accepted, refused = _settle(outcomes)
+    if verify:
+        try:
+            doubts, said = _verify(accepted, out, workers, tell)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                f"Interrupted while the texts were checked: all {len(items)} clips and the sounds measured "
+                "so far are kept; the same command goes on from there, with --no-verify without this check."
+            ) from error
+        notes += said
+        accepted, refused = _settle(outcomes, doubts) if doubts else (accepted, refused)
     # The promise of this module: whatever happened on the way, every item has an outcome.
     if len(accepted) + len(refused) != len(items):
         raise AssertionError(f"{len(items)} found, {len(accepted)} accepted, {len(refused)} quarantined")
@@ -125,10 +162,12 @@ def prepare(
         resumed=resumed,
         coverage=survey(accepted, language, front),
         texts=origins(accepted, items),
-        notes=sources.notes,
+        notes=tuple(notes),
         sound=listen(accepted),
     )
-    _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused)
+    known = {refusal.id for refusal in refused if refusal.reason in _DOUBTFUL}
+    doubtful = [o.utterance for o in outcomes if o.utterance is not None and o.utterance.id in known]
+    _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused, doubtful)
     if not accepted:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.quarantined.items())
         raise VoicewrightError(
@@ -139,7 +178,12 @@ def prepare(
 
 
 def _write(
-    summary: Summary, source: str, consent: str, accepted: Sequence[Utterance], refused: Sequence[Refusal]
+    summary: Summary,
+    source: str,
+    consent: str,
+    accepted: Sequence[Utterance],
+    refused: Sequence[Refusal],
+    doubtful: Sequence[Utterance],
 ) -> None:
     meta = CorpusMeta(
         language=summary.language,
@@ -154,6 +198,7 @@ def _write(
         lufs=TARGET,
         tool=f"voicewright {metadata.version('voicewright')}",
     )
+    keep_doubtful(summary.folder, doubtful)
     # Before the index: audio of an earlier source, or refused at the end, is not to be taken for the corpus.
     _sweep(summary.folder, accepted)
     write_corpus(summary.folder, meta, accepted, refused)
@@ -185,7 +230,25 @@ def _cut(
     return [item for pieces in found for item in pieces], name
 
 
-def _claim(source: Path, out: Path) -> None:
+def _language(said: str | None, sources: Sources, source: Path, out: Path) -> tuple[str, str]:
+    """The language to prepare in, and a note on it. Raises UsageError where texts, corpus and words
+    differ.
+    """
+    texts = [item.text for item in sources.items if item.text and not item.language]
+    held = None
+    if (out / META).exists():
+        with contextlib.suppress(VoicewrightError):
+            held = read_meta(out).language
+    chosen, note = settle(said, texts, held, source, out)
+    if said is None and held is None and not texts and sources.untranscribed:
+        path = sources.untranscribed[0].path
+        spoken = heard(path) if path is not None else None
+        if spoken is not None:
+            return settle(None, [], spoken, source, out)[0], f"Whisper hears the language {spoken}."
+    return chosen, note
+
+
+def _check_free(source: Path, out: Path) -> None:
     """`out` must be new, empty, or a corpus; it must not hold the recordings."""
     here, there = source.resolve(), out.resolve()
     if here == there or there in here.parents:
@@ -193,9 +256,16 @@ def _claim(source: Path, out: Path) -> None:
     try:
         if out.exists() and not (out / META).exists() and not (out / JOURNAL).exists() and any(out.iterdir()):
             raise UsageError(f"{out} is not empty and no corpus: choose another folder.")
+    except OSError as error:
+        raise VoicewrightError(f"{out} cannot be used: {error.strerror or error}.") from error
+
+
+def _claim(out: Path) -> None:
+    try:
         (out / AUDIO).mkdir(parents=True, exist_ok=True)
         for stale in (out / AUDIO).glob(".*.part"):
             stale.unlink(missing_ok=True)
+        recall_doubtful(out)
         # An index of an earlier run would promise what is about to change.
         (out / META).unlink(missing_ok=True)
     except OSError as error:
@@ -232,6 +302,11 @@ def _prepare_items(
                 outcomes[index] = outcome
                 done += 1
                 tell("clips", done, len(items))
+    except KeyboardInterrupt as error:
+        raise Interrupted(
+            f"Interrupted: {done} of {len(items)} clips are done and kept; "
+            "the same command goes on from there."
+        ) from error
     except VoicewrightError as error:
         raise VoicewrightError(
             f"{error} {done} of {len(items)} clips are done: the same command goes on from there."
@@ -263,10 +338,33 @@ def _key(base: bytes, item: Item) -> str:
     return state.hexdigest()
 
 
-def _settle(outcomes: Sequence[Outcome]) -> tuple[list[Utterance], list[Refusal]]:
-    """Split outcomes, and refuse the clips whose pace does not fit the rest of their speaker's."""
+def _verify(
+    accepted: Sequence[Utterance], out: Path, workers: int, tell: Progress
+) -> tuple[dict[str, str], list[str]]:
+    """Ids of clips whose text is probably not what is said, each with a sentence why; what to say of it."""
+    from voicewright.corpus.features import doubtful  # torch, which nothing else here needs
+
+    odd = doubtful(out, accepted, workers, lambda stage, share: tell(stage, round(100 * share), 100))
+    if odd is None:
+        few = f"Whether texts and recordings belong together was judged by length alone: {len(accepted)}"
+        return {}, [f"{few} clips are too few, or too unlike, to teach an aligner."] if accepted else []
+    if not odd:
+        return {}, []
+    names = ", ".join(list(odd)[:10]) + (", …" if len(odd) > 10 else "")
+    return odd, [
+        f"Probably another text than is said: {names}. See for yourself: "
+        f"voicewright align {out} {next(iter(odd))} -o picture.png"
+    ]
+
+
+def _settle(
+    outcomes: Sequence[Outcome], doubts: Mapping[str, str] = MappingProxyType({})
+) -> tuple[list[Utterance], list[Refusal]]:
+    """Split outcomes, and refuse the clips whose pace does not fit their speaker's, or doubtful."""
     utterances = [outcome.utterance for outcome in outcomes if outcome.utterance is not None]
-    odd = mismatches(utterances)
+    pace = mismatches(utterances)
+    odd = {name: ("text_audio_mismatch", why) for name, why in pace.items()}
+    odd |= {name: ("wrong_text", why) for name, why in doubts.items() if name not in pace}
     accepted: list[Utterance] = []
     refused: list[Refusal] = []
     for outcome in outcomes:
@@ -274,14 +372,8 @@ def _settle(outcomes: Sequence[Outcome]) -> tuple[list[Utterance], list[Refusal]
         if outcome.refusal is not None:
             refused.append(outcome.refusal)
         elif utterance is not None and utterance.id in odd:
-            refused.append(
-                Refusal(
-                    source=utterance.source,
-                    id=utterance.id,
-                    reason="text_audio_mismatch",
-                    detail=odd[utterance.id],
-                )
-            )
+            reason, why = odd[utterance.id]
+            refused.append(Refusal(source=utterance.source, id=utterance.id, reason=reason, detail=why))
         elif utterance is not None:
             accepted.append(utterance)
     return accepted, refused

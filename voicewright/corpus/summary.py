@@ -37,7 +37,7 @@ class Summary:
     texts: dict[str, int] = field(default_factory=dict)
     """Where the texts of accepted clips come from (a list, files beside, a recogniser) → how many."""
     notes: tuple[str, ...] = ()
-    """Sentences on what was found and not taken."""
+    """Sentences on what was found and not taken, on texts and on language."""
     sound: Sound | None = None
     """Of accepted clips."""
 

@@ -319,7 +319,10 @@ def train(
 def usable_features(
     corpus: Corpus, rule: Split, progress: Callable[[str, float], None] | None = None
 ) -> list[Features]:
-    """Features of all but the test utterances, which so teach nothing, the aligner included."""
+    """Features of all but the test utterances, which so teach nothing.
+
+    Only the aligner that `prepare` taught has heard them: it places phones, and nothing of it is in a model.
+    """
     return build_features(corpus, progress=progress, split=lambda name: not is_test(name, rule))
 
 
