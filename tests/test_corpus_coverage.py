@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import pairwise
 
+import pytest
 from synthetic import MEASURED
 
 from voicewright.corpus.coverage import RARE, prompts, sounds, survey
+from voicewright.corpus.language import guess
 from voicewright.corpus.manifest import Utterance
 from voicewright.text.frontend import Frontend
 
@@ -43,6 +46,24 @@ def test_prompts_are_many_and_each_can_be_read() -> None:
         assert 3 <= len(tokens.words) <= 14, line
     heard = {symbol for line in lines for symbol in sounds(front.tokens(line).phonemes)}
     assert set("bdfhijklmnpstuvwzæðŋɑɔəɛɜɡɪɹʃʊʌʒʤʧθAIOWY") <= heard
+
+
+@pytest.mark.parametrize("language", ["de", "nl", "es", "fr-fr", "it", "pt-br", "hi"])
+def test_every_language_with_tables_has_prompts(language: str) -> None:
+    """Each can be read, they are of that language, and among them they hold nearly all of its sounds."""
+    lines = prompts(language)
+    assert len(lines) == len(set(lines)) == 60
+    assert guess(lines) == language.split("-")[0]
+    front = Frontend(language)
+    heard: Counter[str] = Counter()
+    for line in lines:
+        tokens = front.tokens(line)
+        assert not tokens.unknown, line
+        assert 3 <= len(tokens.words) <= 14, line
+        heard.update(sounds(tokens.phonemes))
+    assert len(heard) >= 25
+    found = survey([utterance(0, front.tokens(lines[0]).phonemes, lines[0])], language, front)
+    assert len(found.suggestions) == 10 and found.pairs_lacking > 100
 
 
 def test_what_is_lacking_is_suggested() -> None:

@@ -156,7 +156,10 @@ def _read_text(text: str, reader: Reader) -> Tokens:
     if not tokens.words or not phoneme_count(tokens.phonemes):
         raise _Refused("no_text", f"nothing in {text[:80]!r} can be spoken")
     if len(tokens.ids) > MAX_TOKENS:
-        raise _Refused("too_long", f"{len(tokens.ids)} phoneme symbols, at most {MAX_TOKENS}")
+        raise _Refused(
+            "too_long",
+            f"{len(tokens.ids)} phoneme symbols, at most {MAX_TOKENS}: cut recording and text into sentences",
+        )
     return tokens
 
 
@@ -178,7 +181,8 @@ def _check_levels(levels: Levels, seconds: float, limits: Limits) -> None:
     if seconds < limits.min_seconds:
         raise _Refused("too_short", f"{seconds:.2f} s of speech, at least {limits.min_seconds:g}")
     if seconds > limits.max_seconds:
-        raise _Refused("too_long", f"{seconds:.1f} s of speech, at most {limits.max_seconds:g}")
+        detail = f"{seconds:.1f} s of speech, at most {limits.max_seconds:g}"
+        raise _Refused("too_long", f"{detail}: cut recording and text into sentences")
     if levels.clipped > limits.max_clipped:
         raise _Refused("clipped", f"{levels.clipped:.2%} of the samples are cut off")
     if levels.snr_db < limits.min_snr_db:

@@ -44,6 +44,8 @@ class Coverage:
     pairs_lacking: int
     """Pairs that the prompts of the language hold and the corpus does not."""
     suggestions: tuple[Suggestion, ...]
+    prompted: bool = True
+    """Whether there are prompts in the language."""
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
@@ -106,6 +108,7 @@ def survey(utterances: Sequence[Utterance], language: str, reader: Reader, count
         suggestions=_choose(
             {text: chain for text, chain in chains.items() if text.lower() not in spoken}, heard, pairs, count
         ),
+        prompted=bool(chains),
     )
 
 

@@ -63,16 +63,16 @@ def guess(texts: Sequence[str]) -> str | None:
     if len(words) < _WORDS:
         return None
     counts = Counter(words)
-    shares = {
-        code: (
-            sum(counts[word] for word in common)
-            + 0.5 * sum(letters[letter] for letter in signs.letters.get(code, ()))
-        )
-        / len(words)
+    holders = Counter(word for common in signs.words.values() for word in common)
+    # A word that several languages have speaks for each of them only in part.
+    worth = {
+        code: sum(counts[word] / holders[word] for word in common)
+        + 0.5 * sum(letters[letter] for letter in signs.letters.get(code, ()))
         for code, common in signs.words.items()
     }
-    best, second = sorted(shares, key=shares.__getitem__, reverse=True)[:2]
-    return best if shares[best] >= max(_SHARE, _LEAD * shares[second]) else None
+    best, second = sorted(worth, key=worth.__getitem__, reverse=True)[:2]
+    share = sum(counts[word] for word in signs.words[best]) / len(words)
+    return best if share >= _SHARE and worth[best] >= _LEAD * worth[second] else None
 
 
 def settle(

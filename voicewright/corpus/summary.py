@@ -111,10 +111,11 @@ def _coverage_lines(coverage: Coverage) -> list[str]:
         lines.append(f"  missing: {' '.join(missing)}")
     if rare:
         lines.append(f"  rare (fewer than {RARE}): {' '.join(rare)}")
-    lines.append(
-        f"Pairs of neighbouring sounds: {coverage.pairs} different ones; "
-        f"{coverage.pairs_lacking} of those in the sentences for recording are lacking"
-    )
+    pairs = f"Pairs of neighbouring sounds: {coverage.pairs} different ones; "
+    if coverage.prompted:
+        lines.append(f"{pairs}{coverage.pairs_lacking} of those in the sentences for recording are lacking")
+    else:
+        lines.append(f"{pairs}there are no sentences for recording in this language to compare them with")
     if coverage.suggestions:
         lines.append("Sentences worth recording next:")
         for suggestion in coverage.suggestions:
