@@ -76,14 +76,20 @@ def guess(texts: Sequence[str]) -> str | None:
 
 
 def settle(
-    said: str | None, texts: Sequence[str], held: str | None, where: Path, out: Path
+    said: str | None,
+    texts: Sequence[str],
+    held: str | None,
+    where: Path,
+    out: Path,
+    listed: str | None = None,
 ) -> tuple[str, str]:
     """The language to prepare in, and a note on how it was found; empty where nothing is to be said.
 
-    said: as the user did. held: that of the corpus already in `out`. Raises UsageError where what was said
-    is neither the texts' language nor the corpus's: one of the two is a mistake.
+    said: as the user did. held: that of the corpus already in `out`. listed: what the list itself says.
+    Raises UsageError where what was said is neither the texts' language nor the corpus's: one of the two
+    is a mistake.
     """
-    found = guess(texts)
+    found = _base(listed) if listed is not None else guess(texts)
     if said is not None:
         if found is not None and found != _base(said):
             raise UsageError(

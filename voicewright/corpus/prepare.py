@@ -234,12 +234,14 @@ def _language(said: str | None, sources: Sources, source: Path, out: Path) -> tu
     """The language to prepare in, and a note on it. Raises UsageError where texts, corpus and words
     differ.
     """
-    texts = [item.text for item in sources.items if item.text and not item.language]
+    texts = [item.text for item in sources.items if item.text]
+    languages = {item.language for item in sources.items if item.text}
+    listed = next(iter(languages)) if len(languages) == 1 else None
     held = None
     if (out / META).exists():
         with contextlib.suppress(VoicewrightError):
             held = read_meta(out).language
-    chosen, note = settle(said, texts, held, source, out)
+    chosen, note = settle(said, texts, held, source, out, listed)
     if said is None and held is None and not texts and sources.untranscribed:
         path = sources.untranscribed[0].path
         spoken = heard(path) if path is not None else None
