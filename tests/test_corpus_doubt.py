@@ -25,11 +25,15 @@ from voicewright.text.vocab import KOKORO
 torch.set_num_threads(1)
 SWAPPED = {"c03": "c04", "c04": "c03", "c20": "c21", "c21": "c20"}
 
+WRITTEN = str.maketrans("ɑɔʃˈ", "OYX'")
+READ = {ord(letter): symbol for symbol, letter in zip("ɑɔʃˈ", "OYX'", strict=True)}
+
 
 class Phonemes:
-    """A front end whose texts are phonemes already."""
+    """A front end whose texts are phonemes in plain letters."""
 
     def tokens(self, text: str) -> Tokens:
+        text = text.translate(READ)
         ids = tuple(KOKORO.get(symbol, 1) for symbol in text)
         return Tokens(text, text, ids, tuple(Word(word, 0, len(word)) for word in text.split()), ())
 
@@ -53,7 +57,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ids = [f"c{number:02d}" for number in range(26)]
     for name, text in zip(ids, texts, strict=True):
         write(folder / f"{name}.flac", speak(text, rng)[0], 24_000)
-    known = dict(zip(ids, texts, strict=True))
+    known = dict(zip(ids, (line.translate(WRITTEN) for line in texts), strict=True))
     lines = [f"{name}|{known[SWAPPED.get(name, name)]}" for name in ids]
     (folder / "metadata.csv").write_text("\n".join(lines) + "\n", "utf-8")
     return folder

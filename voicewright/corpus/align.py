@@ -139,7 +139,7 @@ def apply(
     prior = _weighed_prior(net, settings or AlignerSettings())
     realign(work, scores, prior)
     classes = {symbol: index for index, symbol in enumerate(net.symbols)}
-    rivals = [plan(line, classes) for line in others if known.issuperset(filter(is_phone, line))]
+    rivals = [plan(line, classes) for line in others if known.issuperset(s for s in line if is_phone(s))]
     return _finish(clips, work, scores, prior, rivals)
 
 
