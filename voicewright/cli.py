@@ -26,7 +26,6 @@ from voicewright.cli_options import (
     Speaker,
     TargetPitch,
     Transcribe,
-    Transcriber,
     Unvoiced,
 )
 from voicewright.commands_models import ListsByDefault
@@ -166,9 +165,7 @@ def prepare(
     ] = None,
     lexicon: Lexicon = None,
     transcribe: Annotated[Transcribe, typer.Option("--transcribe", help="auto, always or never.")] = "auto",
-    recogniser: Annotated[
-        Transcriber | None, typer.Option("--recogniser", help="pocketsphinx or faster-whisper.")
-    ] = None,
+    recogniser: Recogniser = "auto",
     as_json: Json = False,
 ) -> None:
     """Make a corpus from recordings: cut, transcribe, measure, accept or quarantine with a reason."""

@@ -114,7 +114,7 @@ def training_judge(
         from voicewright.corpus.manifest import Corpus
         from voicewright.engines.torch_engine import TorchEngine
         from voicewright.judge.quick import QuickJudge
-        from voicewright.judge.recogniser import open_recogniser
+        from voicewright.listen.recogniser import open_recogniser
         from voicewright.train.recipe import Recipe
         from voicewright.train.run import split, usable_features
 
@@ -245,7 +245,7 @@ def run_judgement(
     from voicewright.corpus.manifest import Corpus
     from voicewright.engines.onnx_engine import OnnxEngine, open_engine
     from voicewright.judge.judge import judge_model
-    from voicewright.judge.recogniser import open_recogniser
+    from voicewright.listen.recogniser import open_recogniser
     from voicewright.voice_commands import words_to_mix
 
     corpus = Corpus.read(corpus_folder)

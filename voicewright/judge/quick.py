@@ -14,10 +14,10 @@ from voicewright.engines.protocol import Voice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge.judge import Speaks, similarities, speak_24k
 from voicewright.judge.metrics import BAND, Samples, above_noise, noise_periodicity, periodicity
-from voicewright.judge.recogniser import Recogniser, open_recogniser
 from voicewright.judge.result import Item, clean
 from voicewright.judge.speaker import SpeakerEncoder, similarity_among
 from voicewright.judge.words import count_errors
+from voicewright.listen.recogniser import Recogniser, open_recogniser
 
 
 @dataclass(frozen=True)
