@@ -130,7 +130,7 @@ def training_judge(
         language = prepared.meta.language
         chosen = read_items(prepared, own)
         quick = QuickJudge(chosen, open_recogniser(recogniser, language), language=language, seed=plan.seed)
-        return lambda folder: dataclasses.asdict(quick(TorchEngine(folder), voice_of(speaker)))
+        return lambda folder: quick(TorchEngine(folder), voice_of(speaker)).measured()
 
     def judge(folder: Path) -> Mapping[str, float]:
         if not ready:

@@ -188,6 +188,13 @@ class Trainer:
     def record(self) -> Stage:
         return self.task.stages[self.stage.stage]
 
+    @property
+    def trained(self) -> float:
+        """The share of all parts that the recipe trains of which a stage has taken a step by now."""
+        stages = [self.task.stages[stage.stage].trains for stage in self.recipe.stages]
+        done = stages[: self.counters.stage + (self.counters.step > 0)]
+        return len(set().union(*done)) / len(set().union(*stages))
+
     def _enter_stage(self) -> None:
         """Freeze, unfreeze, and make fresh optimizers for the current stage."""
         record = self.record

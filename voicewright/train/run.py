@@ -198,7 +198,7 @@ def train_features(
         else:
             _preview(trainer, folder, validation)
             verdict = dict(judge(folder)) if judge else {"score": float(step)}
-        leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep)
+        leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep, trainer.trained)
         shown = " ".join(f"{k} {v:.3f}" for k, v in verdict.items())
         if judge or alone:
             trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
