@@ -129,15 +129,7 @@ def test_how_much_is_trained(tmp_path: Path) -> None:
     for stage, step in ((0, 0), (0, 1), (0, 6), (1, 0), (1, 1), (2, 0), (2, 5)):
         trainer.counters.stage, trainer.counters.step = stage, step
         shares[stage, step] = trainer.trained
-    assert shares == {
-        (0, 2): 0.0,
-        (0, 3): 0.5,
-        (0, 6): 0.5,
-        (1, 2): 0.5,
-        (1, 3): 1.0,
-        (2, 0): 1.0,
-        (2, 5): 1.0,
-    }
+    assert list(shares.values()) == [0.0, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]
 
 
 def test_voice_names_are_file_names() -> None:

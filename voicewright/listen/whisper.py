@@ -32,7 +32,7 @@ INSTALL = "pip install 'voicewright[whisper]'"
 _BLOCK = 1 << 20
 LIMIT = 0.6
 """Of confidence, measured with Whisper base on some 60 clips: clean English lies at .62 to .83 (WER .07),
-Dutch at .60 to .76 (.20); below are half the clips in 5 dB of noise (.3 to .9), and Dutch taken for German."""
+Dutch at .60 to .76 (.20); below are half the clips in 5 dB of noise (.3 to .9) and Dutch taken for German."""
 
 
 @dataclass(frozen=True)

@@ -119,8 +119,8 @@ def keep_best(
     """Enter a judged candidate (`out/judged/step-N`) into the ranking; `out/best` always holds the top one.
 
     More of the run's parts `trained` comes before a better score: figures cannot prefer a voice whose pitch
-    and timing are still somebody else's. Returns whether this candidate is the best so far. Those beyond `keep`
-    are removed.
+    and timing are still somebody else's. Returns whether this candidate is the best so far. Those beyond
+    `keep` are removed.
     """
     best.append({"step": float(step), **{k: float(v) for k, v in verdict.items()}, TRAINED: trained})
     best.sort(key=lambda entry: (-entry.get(TRAINED, 1.0), -entry["score"]))
