@@ -245,11 +245,14 @@ def test_unsure_texts_are_quarantined(
     assert ("unsure_transcript" in preparing.render(summary)) == (kept == 2)
 
 
-def test_a_given_text_is_never_doubted(tmp_path: Path) -> None:
+def test_a_given_text_is_never_doubted_and_needs_no_recogniser(
+    tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _installed(monkeypatch)
     (tmp_path / "in").mkdir()
     write(tmp_path / "in" / "a.wav", speech(1.2))
     (tmp_path / "in" / "a.txt").write_text(text(1.2), "utf-8")
-    prepare(tmp_path / "in", tmp_path / "out", reader=Letters(), workers=1)
+    prepare(tmp_path / "in", tmp_path / "out", language="nl", reader=Letters(), workers=1)
     (utterance,) = Corpus.read(tmp_path / "out").utterances
     assert (utterance.transcript, utterance.heard) == ("given", None)
 

@@ -111,9 +111,8 @@ def find_ears(language: str, recogniser: str, line: Callable[[str], None]) -> Ea
             f"{' and '.join(names)}. " + " ".join(why for _, why in lacking)
         )
     elif choice is not None:
-        line(
-            f"Checkpoints are chosen by {', '.join(kept[:-1])} and {kept[-1]}; {choice.shown} hears the words."
-        )
+        measures = f"{', '.join(kept[:-1])} and {kept[-1]}"
+        line(f"Checkpoints are chosen by {measures}; {choice.shown} hears the words.")
     return Ears(choice, encoder)
 
 

@@ -52,8 +52,9 @@ class _MakeClip:
 
     def __call__(self) -> Callable[[Item], Outcome]:
         reader = self.reader or Frontend(self.settings.language, self.lexicon)
-        choice = self.recogniser or choose(language=self.settings.language)
-        opened = functools.cache(lambda: choice.open(processes=1))
+        language, given = self.settings.language, self.recogniser
+        # Only what has no text needs a recogniser, and most corpora have all of theirs.
+        opened = functools.cache(lambda: (given or choose(language=language)).open(processes=1))
 
         def hear(samples: Samples, rate: int) -> Heard:
             return opened().hear(samples, rate)
