@@ -41,7 +41,12 @@ def main(out: Path, kill_at: int, place: str) -> None:
     state.save_file = saved
     features = [tone_features(i) for i in range(18)]
     train_features(
-        small_recipe(), features, out, resume=True, device=torch.device("cpu"), line=lambda text: None
+        small_recipe(),
+        features,
+        out,
+        resume=(out / "run.json").exists(),
+        device=torch.device("cpu"),
+        line=lambda text: None,
     )
 
 

@@ -42,7 +42,14 @@ def main(corpus: Path, out: Path, kill_at: int, place: str) -> None:
     state.save_file = saved
     recipe = out.with_suffix(".yaml")
     recipe.write_text(yaml.safe_dump(small(precision="fp16").model_dump(mode="json")), "utf-8")
-    train_voice(recipe, corpus, out, lambda plan: extractors(), resume=True, line=lambda text: None)
+    train_voice(
+        recipe,
+        corpus,
+        out,
+        lambda plan: extractors(),
+        resume=(out / "run.json").exists(),
+        line=lambda text: None,
+    )
 
 
 if __name__ == "__main__":

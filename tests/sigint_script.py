@@ -28,7 +28,9 @@ def main(out: Path, at: int) -> int:
 
     Trainer._follow = followed  # type: ignore[method-assign]
     features = [tone_features(i) for i in range(18)]
-    result = train_features(small_recipe(), features, out, resume=True, device=torch.device("cpu"))
+    result = train_features(
+        small_recipe(), features, out, resume=(out / "run.json").exists(), device=torch.device("cpu")
+    )
     return 0 if result.finished else 130
 
 

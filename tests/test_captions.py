@@ -10,8 +10,8 @@ import pytest
 
 from voicewright.engines.protocol import Chunk, Speech, TokenTime, WordTime
 from voicewright.engines.timestamps import cues, render
-from voicewright.text import english_tables as tables
 from voicewright.text.frontend import Frontend
+from voicewright.text.tables import WORDS
 
 
 @cache
@@ -37,7 +37,7 @@ def lines(text: str, language: str = "en-us") -> list[str]:
     return [cue.text for cue in cues(spoken(text, language))]
 
 
-TITLES = sorted({f"{title}." for title in tables.TITLES if title.isalpha()})
+TITLES = sorted({f"{title}." for title in WORDS.titles if title.isalpha()})
 ABBREVIATIONS = ["e.g.", "i.e.", "vs.", "approx.", "U.S.", "No. 5", "Fig. 2", "p. 7", "Vol. 3", "ca.", "a.m."]
 
 

@@ -17,7 +17,7 @@ from voicewright.corpus.prepare import prepare
 from voicewright.corpus.recordings import PIECES, Cutter
 from voicewright.corpus.segment import VAD_RATE, Cutting, group, pieces
 from voicewright.corpus.sources import Item
-from voicewright.corpus.transcribe import clean
+from voicewright.listen.sphinx import clean
 
 RULES = Cutting()
 

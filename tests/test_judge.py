@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,6 @@ import torch
 
 from voicewright.engines.protocol import Speech
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge import recogniser as recognisers
 from voicewright.judge import speaker
 from voicewright.judge.judge import judge, judge_model
 from voicewright.judge.quick import QuickJudge
@@ -247,49 +245,6 @@ def test_quick_score_orders_voices() -> None:
     assert refused.similarity < deaf.similarity
     with pytest.raises(UsageError, match="at least two"):
         QuickJudge(held_out[:1], listener, Ear())
-
-
-def test_what_a_recogniser_is_given() -> None:
-    tone = np.sin(2 * np.pi * 440 * np.arange(RATE) / RATE).astype(np.float32) * 0.01
-    given = recognisers.recogniser_input(tone)
-    edge = int(0.3 * 16_000)
-    assert given.dtype == np.int16 and len(given) == 16_000 + 2 * edge
-    assert not given[:edge].any() and not given[-edge:].any()
-    assert np.abs(given).max() == pytest.approx(0.95 * 32767, abs=1)
-    assert not recognisers.recogniser_input(np.zeros(0, np.float32)).any()
-
-
-def test_choosing_a_recogniser(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UsageError, match="no recogniser 'shazam'"):
-        recognisers.open_recogniser("shazam")
-    with pytest.raises(UsageError, match="English only"):
-        recognisers.open_recogniser("pocketsphinx", "nl")
-    monkeypatch.setattr(recognisers.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(VoicewrightError, match=r"voicewright\[whisper\]"):
-        recognisers.open_recogniser("auto", "nl")
-    with pytest.raises(VoicewrightError, match=r"voicewright\[judge\]"):
-        recognisers.open_recogniser()
-
-
-def test_pocketsphinx_is_blind_to_what_it_heard_before() -> None:
-    pytest.importorskip("pocketsphinx")
-    clips = [voice(text, 120 + 30 * n, n)[:RATE] for n, text in enumerate(TEXTS[:3])]
-    clips.append(np.zeros(RATE // 2, np.float32))
-    engine = recognisers.PocketSphinx(processes=2)
-    forwards = [engine.transcribe(clip) for clip in clips]
-    backwards = [engine.transcribe(clip) for clip in clips[::-1]][::-1]
-    assert forwards == backwards
-    calls: list[tuple[int, int]] = []
-    assert engine.transcribe_many(clips, lambda done, total: calls.append((done, total))) == forwards
-    assert calls == [(n + 1, 4) for n in range(4)]
-    assert engine.transcribe_many([]) == []
-
-
-def test_a_dead_worker_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pocketsphinx")
-    monkeypatch.setattr(recognisers.sys, "executable", "/bin/false" if sys.platform != "win32" else "cmd")
-    with pytest.raises(VoicewrightError, match="0 of 2 clips"):
-        recognisers.PocketSphinx(2).transcribe_many([np.ones(10_000, np.float32)] * 2)
 
 
 def test_windows_over_a_clip() -> None:

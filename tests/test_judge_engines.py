@@ -46,7 +46,7 @@ def corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         "voicewright.commands.read_items",
         lambda corpus, ids: [Item(name, TEXTS[name], recordings[name]) for name in ids],
     )
-    monkeypatch.setattr("voicewright.judge.recogniser.open_recogniser", lambda *given: Listener())
+    monkeypatch.setattr("voicewright.listen.recogniser.open_recogniser", lambda *given: Listener())
     monkeypatch.setattr("voicewright.judge.judge.SpeakerEncoder", Ear)
     return tmp_path / "corpus"
 

@@ -153,11 +153,13 @@ def measured() -> None:
 
 @pytest.mark.usefixtures("measured")
 def test_all_clips_when_there_is_room_and_fewer_when_not() -> None:
-    chosen, said = choose_clips(allocate, 8, CPU, "acoustic", free=2**33)
-    assert chosen == 8 and "instead" not in said and "acoustic: 8 clips" in said
-    chosen, said = choose_clips(allocate, 8, CPU, "acoustic", free=500 * 2**20)
+    fit = choose_clips(allocate, 8, CPU, "acoustic", free=2**33)
+    assert fit.clips == 8 and "instead" not in fit.sentence and "acoustic: 8 clips" in fit.sentence
+    assert 0.3 * 2**30 < fit.bytes < 0.6 * 2**30
+    assert "GiB more memory, of 8.0 GiB that are free" in fit.sentence
+    fit = choose_clips(allocate, 8, CPU, "acoustic", free=500 * 2**20)
     # (0.85 · 500 - 64) / 48 = 7.5, with some play for the allocator.
-    assert 5 <= chosen <= 7 and f"{chosen} clips a batch instead of 8" in said
+    assert 5 <= fit.clips <= 7 and f"{fit.clips} clips a step instead of 8" in fit.sentence
 
 
 @pytest.mark.usefixtures("measured")
@@ -169,8 +171,8 @@ def test_too_little_for_one_clip_is_refused_before_step_one(wanted: int) -> None
 
 def test_unknown_memory_takes_what_the_recipe_says() -> None:
     asked: list[int] = []
-    chosen, said = choose_clips(asked.append, 5, CPU, "prosody", free=0)
-    assert chosen == 5 and "could not be measured" in said and asked
+    fit = choose_clips(asked.append, 5, CPU, "prosody", free=0)
+    assert fit.clips == 5 and "could not be measured" in fit.sentence and asked
 
 
 # --- splits -----------------------------------------------------------------------------------------------

@@ -20,12 +20,13 @@ from voicewright.train.stages import STAGES
 from voicewright.voices.pack import Voicepack
 
 FEATURES = [tone_features(i, "Ada L." if i % 3 else "two") for i in range(18)]
-SCORES = {4: 0.1, 8: 0.9, 12: 0.5, 16: 0.3}
+SCORES = {4: 0.95, 8: 0.1, 12: 0.9, 16: 0.5}
+"""The first is judged before prosody has been trained: its score must not count for more than that."""
 
 
 @pytest.fixture(scope="module")
 def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path, list[Path]]:
-    """A run judged at steps 4, 8, 12 and 16 by a judge that likes step 8 best."""
+    """A run judged at steps 4, 8, 12 and 16 by a judge that likes step 4 best."""
     torch.set_num_threads(1)
     out = tmp_path_factory.mktemp("run")
     asked: list[Path] = []
@@ -42,16 +43,18 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> tuple[Result, Path, list
     return result, out, asked
 
 
-def test_best_is_what_the_judge_liked_best(judged: tuple[Result, Path, list[Path]]) -> None:
+def test_best_is_what_the_judge_liked_of_what_is_trained(
+    judged: tuple[Result, Path, list[Path]],
+) -> None:
     result, out, asked = judged
     assert [path.name for path in asked] == [f"step-{step:08d}" for step in SCORES]
     assert result.finished and result.steps == 16 and result.model == out / "best"
-    assert [(entry["step"], entry["score"]) for entry in result.best] == [(8.0, 0.9), (12.0, 0.5)]
+    assert [(entry["step"], entry["score"]) for entry in result.best] == [(12.0, 0.9), (16.0, 0.5)]
     assert json.loads((out / "best.json").read_text("utf-8")) == result.best
-    assert sorted(path.name for path in (out / "judged").iterdir()) == ["step-00000008", "step-00000012"]
+    assert sorted(path.name for path in (out / "judged").iterdir()) == ["step-00000012", "step-00000016"]
     best = (out / "best" / "model.safetensors").read_bytes()
-    assert best == (out / "judged" / "step-00000008" / "model.safetensors").read_bytes()
-    assert best != (out / "judged" / "step-00000012" / "model.safetensors").read_bytes()
+    assert best == (out / "judged" / "step-00000012" / "model.safetensors").read_bytes()
+    assert best != (out / "judged" / "step-00000016" / "model.safetensors").read_bytes()
     assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
 
 
@@ -94,6 +97,39 @@ def test_keep_best_keeps_the_best_and_removes_the_rest(tmp_path: Path) -> None:
     assert leads == [True, False, True, False]
     assert sorted(path.name for path in (tmp_path / "judged").iterdir()) == ["step-00000003", "step-00000004"]
     assert (tmp_path / "best" / "config.json").read_text("utf-8") == "3"
+
+
+def test_an_untrained_stage_cannot_win(tmp_path: Path) -> None:
+    """The worse checkpoint was kept once: before the prosody stage, for a figure that it did not touch."""
+    best: list[dict[str, float]] = []
+    for step, score, trained in ((165, -0.05, 0.5), (250, -0.4, 1.0), (330, -0.2, 1.0)):
+        folder = tmp_path / "judged" / f"step-{step:08d}"
+        folder.mkdir(parents=True)
+        keep_best(tmp_path, step, {"score": score}, best, keep=2, trained=trained)
+    assert [entry["step"] for entry in best] == [330.0, 250.0]
+    older = [{"step": 1.0, "score": 0.0}]  # a run begun before shares were recorded
+    (tmp_path / "judged" / "step-00000002").mkdir()
+    assert not keep_best(tmp_path, 2, {"score": -1.0}, older, keep=2)
+
+
+def test_how_much_is_trained(tmp_path: Path) -> None:
+    """acoustic, prosody, joint: what a stage trains counts from its first step on."""
+    recipe = small_recipe()
+    trainer = Trainer(
+        recipe,
+        start_networks(recipe, None),
+        FEATURES,
+        [],
+        tmp_path,
+        torch.device("cpu"),
+        fingerprint="x",
+        line=lambda text: None,
+    )
+    shares = {}
+    for stage, step in ((0, 0), (0, 1), (0, 6), (1, 0), (1, 1), (2, 0), (2, 5)):
+        trainer.counters.stage, trainer.counters.step = stage, step
+        shares[stage, step] = trainer.trained
+    assert list(shares.values()) == [0.0, 0.5, 0.5, 0.5, 1.0, 1.0, 1.0]
 
 
 def test_voice_names_are_file_names() -> None:

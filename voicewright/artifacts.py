@@ -34,6 +34,8 @@ PARTS = "parts"
 """Folder of our cache for networks that do not speak themselves."""
 RUN_FOLDERS = ("best", "export")
 """Where a training run keeps its models, the one chosen by judgement first."""
+CANDIDATES = "judged"
+"""Where it keeps whole checkpoints: all there is of a run that was stopped at its first judgement."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,8 @@ def weights_file(path: Path) -> Path:
 
 def model_in(folder: Path) -> Path | None:
     """The folder itself when it holds a model, else that of a training run in it, else None."""
-    for inner in (folder, *(folder / name for name in RUN_FOLDERS)):
+    newest = sorted((folder / CANDIDATES).glob("step-*"), reverse=True)
+    for inner in (folder, *(folder / name for name in RUN_FOLDERS), *newest):
         if any((inner / name).is_file() for name in CONFIGS) or weights_in(inner):
             return inner
     return None

@@ -26,7 +26,6 @@ from voicewright.cli_options import (
     Speaker,
     TargetPitch,
     Transcribe,
-    Transcriber,
     Unvoiced,
 )
 from voicewright.commands_models import ListsByDefault
@@ -169,9 +168,7 @@ def prepare(
     ] = None,
     lexicon: Lexicon = None,
     transcribe: Annotated[Transcribe, typer.Option("--transcribe", help="auto, always or never.")] = "auto",
-    recogniser: Annotated[
-        Transcriber | None, typer.Option("--recogniser", help="pocketsphinx or faster-whisper.")
-    ] = None,
+    recogniser: Recogniser = "auto",
     verify: Annotated[
         bool,
         typer.Option("--verify/--no-verify", help="Refuse clips whose text is probably not what is said."),
@@ -215,11 +212,17 @@ def prepare(
 
 @app.command()
 def train(
-    recipe: Annotated[Path, typer.Argument(help="Recipe (YAML).")],
+    recipe: Annotated[str, typer.Argument(help="Recipe: a YAML file, or a shipped one's name: finetune, ….")],
     corpus: Annotated[Path, typer.Option("--corpus", help="Prepared corpus.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder of the run.")],
     resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run, exactly.")] = False,
     device: Annotated[str, typer.Option("--device", help="auto, cpu or cuda.")] = "auto",
+    steps: Annotated[
+        int | None, typer.Option("--steps", min=1, help="Steps of the run; stages keep their proportions.")
+    ] = None,
+    batch: Annotated[
+        int | None, typer.Option("--batch", min=1, help="Clips a step, in place of the recipe's.")
+    ] = None,
     judged: Annotated[
         bool, typer.Option("--judge/--no-judge", help="Choose checkpoints by held-out judgement.")
     ] = True,
@@ -227,23 +230,22 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train a voice by a recipe on a prepared corpus: one that speaks, or an RVC voice (`kind: rvc`)."""
-    from voicewright.artifacts import embedded_model
-    from voicewright.commands import Progress, train_conversion, training_judge
-    from voicewright.train.export import voice_name
-    from voicewright.train.recipe import Recipe, read_yaml
-    from voicewright.train.run import train as run
+    from voicewright.train_commands import train as run
 
-    if read_yaml(recipe).get("kind") == "rvc":
-        _finish_training(train_conversion(recipe, corpus, out, resume=resume, device=device), as_json)
-        return
-    embedded = embedded_model() if Recipe.read(recipe).start == "embedded" else None
-    judge = training_judge(corpus, recipe, voice_name, recogniser) if judged else None
-    progress = Progress()
-    result = run(
-        recipe, corpus, out, resume=resume, device=device, judge=judge, embedded=embedded, line=progress
+    _finish_training(
+        run(
+            recipe,
+            corpus,
+            out,
+            resume=resume,
+            device=device,
+            judged=judged,
+            recogniser=recogniser,
+            steps=steps,
+            batch=batch,
+        ),
+        as_json,
     )
-    progress.close()
-    _finish_training(result, as_json)
 
 
 def _finish_training(result: Result, as_json: bool) -> None:
@@ -251,7 +253,7 @@ def _finish_training(result: Result, as_json: bool) -> None:
 
     if as_json:
         _emit(plain(result))
-    else:
+    elif result.model is not None:
         print(result.model)
     if not result.finished:
         raise typer.Exit(130)
@@ -335,8 +337,8 @@ def demo(
         str, typer.Option("--language", "--lang", help="en-us, fr-fr, ja, German, ….", metavar="CODE")
     ] = "en-us",
     recipe: Annotated[
-        Path | None, typer.Option("--recipe", help="Recipe; recipes/finetune.yaml when not given.")
-    ] = None,
+        str, typer.Option("--recipe", help="Recipe: a YAML file, or a shipped one's name.")
+    ] = "finetune",
     as_json: Json = False,
 ) -> None:
     """Show the whole road: speak, prepare, train, speak again, judge."""

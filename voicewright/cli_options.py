@@ -48,7 +48,9 @@ TargetPitch = Annotated[
     typer.Option("--target-pitch", help="The voice's median pitch in Hz, for auto.", metavar="HZ"),
 ]
 Recogniser = Annotated[
-    str, typer.Option("--recogniser", help="auto, pocketsphinx or whisper:MODEL.", metavar="NAME")
+    str,
+    typer.Option(
+        "--recogniser", help="auto, pocketsphinx, whisper or whisper:NAME_OR_FOLDER.", metavar="NAME"
+    ),
 ]
 Transcribe = Literal["auto", "always", "never"]
-Transcriber = Literal["pocketsphinx", "faster-whisper"]

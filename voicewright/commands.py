@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from voicewright.engines.protocol import Voice
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.result import Item, Judgement
-    from voicewright.train.run import Result
-    from voicewright.train.rvc.features import Extractors
-    from voicewright.train.rvc.recipe import VoiceRecipe
 
 
 class Progress:
@@ -101,111 +98,6 @@ def argument_text(text: str) -> str:
     return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
-def training_judge(
-    corpus: Path, recipe: Path, voice_of: Callable[[str], str], recogniser: str = "auto"
-) -> Callable[[Path], Mapping[str, float]]:
-    """Scores model folders on held-out utterances of the speaker who has most of them.
-
-    Made ready at its first call, when the corpus's features are there. `voice_of` names a speaker's voice.
-    """
-    ready: list[Callable[[Path], Mapping[str, float]]] = []
-
-    def prepare() -> Callable[[Path], Mapping[str, float]]:
-        from voicewright.corpus.manifest import Corpus
-        from voicewright.engines.torch_engine import TorchEngine
-        from voicewright.judge.quick import QuickJudge
-        from voicewright.judge.recogniser import open_recogniser
-        from voicewright.train.recipe import Recipe
-        from voicewright.train.run import split, usable_features
-
-        plan, prepared = Recipe.read(recipe), Corpus.read(corpus)
-        _, held = split(usable_features(prepared, plan.split), plan.split)
-        if len(held) < 2:
-            raise VoicewrightError(
-                f"{recipe} holds out {len(held)} of {corpus}'s utterances, too few to choose by; "
-                "widen its `split`, or train with --no-judge."
-            )
-        speaker = Counter(item.speaker for item in held).most_common(1)[0][0]
-        own = spread([item.id for item in held if item.speaker == speaker], plan.judge.sentences)
-        language = prepared.meta.language
-        chosen = read_items(prepared, own)
-        quick = QuickJudge(chosen, open_recogniser(recogniser, language), language=language, seed=plan.seed)
-        return lambda folder: dataclasses.asdict(quick(TorchEngine(folder), voice_of(speaker)))
-
-    def judge(folder: Path) -> Mapping[str, float]:
-        if not ready:
-            ready.append(prepare())
-        return ready[0](folder)
-
-    return judge
-
-
-def train_conversion(
-    recipe: Path, corpus: Path, out: Path, *, resume: bool = False, device: str = "auto"
-) -> Result:
-    """Train an RVC voice, with progress on standard error. Raises VoicewrightError."""
-    from voicewright.convert.index_build import build_index
-    from voicewright.train.rvc.run import train_voice
-
-    progress = Progress()
-
-    def index(rows: NDArray[np.float32], folder: Path, name: str, version: str) -> Path:
-        return build_index(rows, folder, name, version, progress=progress)
-
-    try:
-        return train_voice(
-            recipe,
-            corpus,
-            out,
-            lambda plan: voice_extractors(plan, device),
-            resume=resume,
-            device=device,
-            build_index=index,
-            line=progress,
-        )
-    finally:
-        progress.close()
-
-
-def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
-    """The content encoder and pitch method that a recipe names. Raises UsageError for what is missing."""
-    import hashlib
-
-    import numpy as np
-    import torch
-
-    from voicewright.convert import pitch
-    from voicewright.model.listener import open_listener, said_name, weights_of
-    from voicewright.train.run import pick_device
-    from voicewright.train.rvc.features import Extractors
-
-    encoder = open_listener(recipe.content).to(pick_device(device))
-    name = recipe.content
-    # Another file under the same name must not be taken for it in caches.
-    with weights_of(name).open("rb") as file:
-        name += " " + hashlib.file_digest(file, "blake2b").hexdigest()[:16]
-    method = pitch.resolve(recipe.pitch) if recipe.f0 else "none"
-
-    def content(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        wave = torch.from_numpy(np.ascontiguousarray(samples))[None].to(pick_device(device))
-        return encoder.encode(wave, recipe.version)[0].float().cpu().numpy()
-
-    def f0(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not recipe.f0:
-            return np.zeros(len(samples) // pitch.HOP + 1, np.float32)
-        found = pitch.estimate(samples, method)
-        return pitch.interpolate_unvoiced(found) if recipe.unvoiced == "interpolate" else found
-
-    return Extractors(
-        content,
-        said_name(recipe.content),
-        f"{name} {recipe.version}",
-        f0,
-        f"{method} {recipe.unvoiced}",
-        pitch.coarse,
-    )
-
-
 def spread(names: Sequence[str], count: int | None) -> list[str]:
     """At most `count` of the names, evenly spread."""
     if count is None or count >= len(names):
@@ -245,7 +137,7 @@ def run_judgement(
     from voicewright.corpus.manifest import Corpus
     from voicewright.engines.onnx_engine import OnnxEngine, open_engine
     from voicewright.judge.judge import judge_model
-    from voicewright.judge.recogniser import open_recogniser
+    from voicewright.listen.recogniser import open_recogniser
     from voicewright.voice_commands import words_to_mix
 
     corpus = Corpus.read(corpus_folder)

@@ -112,7 +112,7 @@ def demonstrate(
     recordings: Path | None = None,
     *,
     language: str = "en-us",
-    recipe: Path | None = None,
+    recipe: str | Path = "finetune",
     note: Callable[[str], None] = print,
 ) -> Demonstration:
     """Speak, prepare, train, speak, judge. `recordings` None: espeak-ng reads sentences as a stand-in.
@@ -122,7 +122,9 @@ def demonstrate(
     """
     if recordings is not None and not recordings.exists():
         raise UsageError(f"there are no recordings at {recordings}; name a folder that holds some.")
-    plan = recipe or find_recipe()
+    from voicewright.train.options import find_recipe
+
+    plan = find_recipe(recipe)
     name = "stand-in" if recordings is None else recordings.resolve().stem
     folder = output / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -143,8 +145,8 @@ def demonstrate(
         ["--licence", "CC0-1.0", "--consent", "a synthesiser, nobody's voice"] if recordings is None else []
     )
     step("prepare", ["prepare", source, "-o", corpus, "--language", language, "--speaker", name, *rights])
-    resume = ["--resume"] if trained.exists() else []
-    step("train", ["train", plan, "--corpus", corpus, "--out", trained, *resume])
+    resume = ["--resume"] if (trained / "run.json").is_file() else []
+    step("train", ["train", recipe, "--corpus", corpus, "--out", trained, *resume])
     spoken = folder / "new-voice.wav"
     step("say", ["say", TEXT, "--model", trained, "-o", spoken])
 
@@ -166,14 +168,6 @@ def demonstrate(
         rows=_rows(before, after),
         seconds=step.seconds,
     )
-
-
-def find_recipe(name: str = "finetune.yaml") -> Path:
-    """The shipped recipe: in `recipes/` of this folder, or beside the package. Raises UsageError."""
-    for folder in (Path("recipes"), Path(__file__).resolve().parents[1] / "recipes"):
-        if (folder / name).is_file():
-            return folder / name
-    raise UsageError(f"there is no recipes/{name} here; run this in the project's folder, or give --recipe.")
 
 
 def _held_out(corpus: Path, recipe: Path) -> list[str]:

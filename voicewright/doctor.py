@@ -12,6 +12,7 @@ from pathlib import Path
 
 from voicewright import __version__
 from voicewright.artifacts import cache_folder, list_models
+from voicewright.listen.recogniser import available
 
 REQUIRED = (
     "torch",
@@ -48,7 +49,10 @@ ALONE: Mapping[str, tuple[str, str]] = {
 
 
 def examine() -> dict[str, object]:
-    """Facts about this machine and installation; `problems`: what keeps the base commands from working."""
+    """Facts about this machine and installation.
+
+    `problems`: what keeps the base commands from working; `notes`: what works less well than it could.
+    """
     problems: list[str] = []
     versions = {name: _version(name) for name in REQUIRED}
     problems += [f"{name} is not installed" for name, version in versions.items() if version is None]
@@ -61,7 +65,7 @@ def examine() -> dict[str, object]:
     extras = {
         extra: {name: _version(name) or "missing" for name in names} for extra, names in _extras().items()
     }
-    recognisers = [name for name in ("pocketsphinx", "faster-whisper") if _version(name)]
+    recognisers = available()
     cache = cache_folder()
     return {
         "voicewright": __version__,
@@ -76,6 +80,7 @@ def examine() -> dict[str, object]:
         "models": [entry.name for entry in models],
         "cache": str(cache),
         "cached": sorted(path.name for path in cache.iterdir()) if cache.is_dir() else [],
+        "notes": _notes(recognisers),
         "problems": problems,
     }
 
@@ -102,6 +107,17 @@ def _lacking(extras: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         for name, (requirement, meaning) in ALONE.items()
         if _version(name) is None
     }
+
+
+def _notes(recognisers: list[str]) -> list[str]:
+    notes = []
+    if not any(name.startswith("whisper") for name in recognisers):
+        only = "English only, and weakly" if recognisers else "nothing at all"
+        notes.append(
+            f"speech is heard in {only}: elsewhere `prepare` needs texts, `judge` counts no word errors, and "
+            "`train` chooses checkpoints without them; `pip install 'voicewright[whisper]'` and a model help"
+        )
+    return notes
 
 
 def _version(name: str) -> str | None:

@@ -27,6 +27,7 @@ from voicewright.corpus.edges import voice_detector
 from voicewright.corpus.manifest import AUDIO, Measurements, Refusal, Utterance, content_hash
 from voicewright.corpus.measure import Levels, clipped_fraction, measure
 from voicewright.corpus.sources import Item
+from voicewright.listen.heard import Heard
 from voicewright.text.frontend import Tokens
 from voicewright.text.vocab import MAX_TOKENS
 
@@ -55,6 +56,8 @@ class Limits(Strict):
     max_rate: float = 30.0
     pause: float = 0.6
     """Seconds of any clip that need not hold phonemes."""
+    min_heard: float | None = Field(default=None, ge=0, le=1)
+    """How sure a recogniser must be of a text that nobody gave; None: its own limit."""
 
 
 class Outcome(Strict):
@@ -93,7 +96,7 @@ def phoneme_count(phonemes: str) -> int:
 
 
 def prepare_clip(
-    item: Item, settings: ClipSettings, reader: Reader, hear: Callable[[Samples, int], str] | None = None
+    item: Item, settings: ClipSettings, reader: Reader, hear: Callable[[Samples, int], Heard] | None = None
 ) -> Outcome:
     """Measure one clip, check it, write its audio. Refusals are results.
 
@@ -103,7 +106,7 @@ def prepare_clip(
     """
     if item.reason is not None or item.path is None:
         return refuse(item, item.reason or "no_audio", item.detail)
-    text = item.text
+    text, sure = item.text, None
     try:
         # A text that cannot be used spares the decoding.
         tokens = _read_text(text, reader) if text is not None else None
@@ -113,9 +116,9 @@ def prepare_clip(
         seconds = end - start
         _check_levels(levels, seconds, settings.limits)
         if text is None or tokens is None:
-            text = hear(samples[round(start * rate) : round(end * rate)], rate) if hear else ""
-            if not text:
-                raise _Refused("no_text", "no words were recognised in it")
+            heard = hear(samples[round(start * rate) : round(end * rate)], rate) if hear else Heard("", 0.0)
+            text, sure = heard.text, heard.confidence
+            _check_heard(heard, settings.limits)
             tokens = _read_text(text, reader)
         spoken = levels.speech_end - levels.speech_start
         pace = phoneme_count(tokens.phonemes) / max(spoken, 1e-3)
@@ -138,6 +141,7 @@ def prepare_clip(
         seconds=round(len(clip) / SAMPLE_RATE, 4),
         language=settings.language,
         transcript=item.transcript,
+        heard=None if sure is None else round(sure, 3),
         source=item.source,
         hash=content_hash(data),
         measurements=_record(levels, info, pace, factor),
@@ -187,6 +191,15 @@ def _check_levels(levels: Levels, seconds: float, limits: Limits) -> None:
         raise _Refused("clipped", f"{levels.clipped:.2%} of the samples are cut off")
     if levels.snr_db < limits.min_snr_db:
         raise _Refused("too_noisy", f"speech is {levels.snr_db:.1f} dB above the noise")
+
+
+def _check_heard(heard: Heard, limits: Limits) -> None:
+    if not heard.text:
+        raise _Refused("no_text", "no words were recognised in it")
+    least = heard.limit if limits.min_heard is None else limits.min_heard
+    if heard.confidence < least:
+        detail = f"confidence {heard.confidence:.2f}, at least {least:g}: {heard.text[:200]}"
+        raise _Refused("unsure_transcript", detail)
 
 
 def _check_pace(count: int, seconds: float, limits: Limits) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from voicewright.errors import UsageError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.text.g2p import LANGUAGES, find_language
 
 _WORDS = 12
@@ -125,22 +125,18 @@ def settle(
 
 def heard(recording: Path) -> str | None:
     """The language that Whisper hears in half a minute of a recording; None where it is not at hand."""
-    try:
-        from faster_whisper import WhisperModel
-
-        model = WhisperModel("base", device="cpu", compute_type="int8", cpu_threads=1, local_files_only=True)
-    except (ImportError, OSError, ValueError, RuntimeError):
-        return None
     from voicewright.audio.files import AudioError, blocks
+    from voicewright.listen import whisper
 
     try:
+        model = whisper.choose("", "de")  # one that hears more than English
         samples = next(iter(blocks(recording, 16_000, 12 * 3600.0)), None)
         if samples is None:
             return None
-        language, probability, _ = model.detect_language(samples[: 30 * 16_000])
-    except (AudioError, OSError, RuntimeError):
+        language, probability = whisper.FasterWhisper(model).spoken_language(samples[: 30 * 16_000], 16_000)
+    except (AudioError, VoicewrightError):
         return None
-    return str(language) if probability >= 0.8 else None
+    return language if probability >= 0.8 else None
 
 
 def _readable(code: str) -> bool:

@@ -46,12 +46,13 @@ REASONS: dict[str, str] = {
     "unreadable": "the file is not audio that can be read",
     "unsafe_id": "the id points outside the folder",
     "wrong_text": "what is said is probably not this text",
+    "unsure_transcript": "nobody gave its text, and the recogniser is not sure of what it heard",
 }
 """Every reason code of a quarantine line, and what it means."""
 
 
-Transcript = Literal["given", "pocketsphinx", "faster-whisper"]
-"""Where a text comes from."""
+Transcript = Literal["given", "pocketsphinx", "whisper", "faster-whisper"]
+"""Where a text comes from; older corpora say faster-whisper for whisper."""
 
 
 class Measurements(Strict):
@@ -100,6 +101,8 @@ class Utterance(Strict):
     language: str
     transcript: Transcript = "given"
     """Where the text came from."""
+    heard: float | None = None
+    """How sure the recogniser was of it, 0..1; absent for texts that were given."""
     source: str
     """Path of the recording relative to the prepared folder."""
     hash: str

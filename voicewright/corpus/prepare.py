@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 
-from voicewright.audio.files import Samples, resample
+from voicewright.audio.files import Samples
 from voicewright.audio.loudness import TARGET
 from voicewright.corpus.clips import ClipSettings, Limits, Outcome, Reader, prepare_clip, refuse
 from voicewright.corpus.coverage import survey
@@ -40,9 +40,9 @@ from voicewright.corpus.segment import Cutting, Detector
 from voicewright.corpus.sound import listen
 from voicewright.corpus.sources import Item, Sources, Transcribe, discover
 from voicewright.corpus.summary import Summary, origins, render
-from voicewright.corpus.transcribe import RATE as RECOGNISER_RATE
-from voicewright.corpus.transcribe import RecogniserName, build, choose
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
+from voicewright.listen.heard import Heard
+from voicewright.listen.recogniser import Choice, choose
 from voicewright.text.frontend import Frontend
 
 __all__ = ["Progress", "Summary", "prepare", "render"]
@@ -63,15 +63,16 @@ class _MakeClip:
     settings: ClipSettings
     lexicon: Path | None
     reader: Reader | None
-    recogniser: RecogniserName | None
+    recogniser: Choice | None
 
     def __call__(self) -> Callable[[Item], Outcome]:
         reader = self.reader or Frontend(self.settings.language, self.lexicon)
-        language, name = self.settings.language, self.recogniser
-        recognise = functools.cache(lambda: build(language, name or "pocketsphinx"))
+        language, given = self.settings.language, self.recogniser
+        # Only what has no text needs a recogniser, and most corpora have all of theirs.
+        opened = functools.cache(lambda: (given or choose(language=language)).open(processes=1))
 
-        def hear(samples: Samples, rate: int) -> str:
-            return recognise().transcribe(resample(samples, rate, RECOGNISER_RATE))
+        def hear(samples: Samples, rate: int) -> Heard:
+            return opened().hear(samples, rate)
 
         return lambda item: prepare_clip(item, self.settings, reader, hear)
 
@@ -93,7 +94,7 @@ def prepare(
     consent: str | None = None,
     lexicon: Path | None = None,
     transcribe: Transcribe = "auto",
-    recogniser: RecogniserName | None = None,
+    recogniser: str = "auto",
     limits: Limits | None = None,
     workers: int | None = None,
     reader: Reader | None = None,
@@ -107,7 +108,7 @@ def prepare(
     False. With `verify`, clips whose text is probably not what is said are refused: an aligner is taught on
     the corpus (see `voicewright.corpus.doubt`), which training then uses. `speaker` names
     whoever the metadata does not name (default: the folder's name); `licence` and `consent`
-    are recorded. `transcribe` and `recogniser`: see `discover` and `transcribe.choose`. An interrupted run,
+    are recorded. `transcribe` and `recogniser`: see `discover` and `listen.recogniser`. An interrupted run,
     run again, goes on where it stopped. `workers` defaults to the number of CPUs; above one, a script that
     calls this needs the usual `if __name__ == "__main__":`.
     Raises VoicewrightError (nothing to prepare, nothing accepted, disk full), UsageError (`out` is in use,
@@ -126,11 +127,12 @@ def prepare(
     settings = ClipSettings(out, language, speaker or sources.folder.resolve().name, limits or Limits())
     workers = workers or os.cpu_count() or 1
     items = list(sources.items)
+    ears: Choice | None = None
     if sources.untranscribed:
-        pieces, recogniser = _cut(sources.untranscribed, out, language, recogniser, workers, tell)
+        pieces, ears = _cut(sources.untranscribed, out, language, recogniser, workers, tell)
         items += pieces
     with Journal(out) as journal:
-        make = _MakeClip(settings, lexicon, reader, recogniser)
+        make = _MakeClip(settings, lexicon, reader, ears)
         outcomes, resumed = _prepare_items(items, make, journal, workers, tell)
         journal.keep(outcomes)
     accepted, refused = _settle(outcomes)
@@ -208,13 +210,13 @@ def _cut(
     recordings: Sequence[Item],
     out: Path,
     language: str,
-    recogniser: RecogniserName | None,
+    recogniser: str,
     workers: int,
     tell: Progress,
-) -> tuple[list[Item], RecogniserName | None]:
+) -> tuple[list[Item], Choice | None]:
     """Pieces of recordings without text, in order; the recordings, refused, where nothing can hear them."""
     try:
-        name = choose(language, recogniser)
+        ears = choose(recogniser, language).ready()
         make = _MakeCutter(out)
         make()  # fails here, and not in a worker, where silero-vad is missing
     except VoicewrightError as error:
@@ -225,9 +227,9 @@ def _cut(
         for done, (index, result) in enumerate(results, 1):
             if isinstance(result, Crashed):
                 result = [recordings[index].refused("decoder_crash", "the process that decoded it died")]
-            found[index] = [replace(item, transcript=name) for item in result]
+            found[index] = [replace(item, transcript=ears.kind) for item in result]
             tell("recordings", done, len(recordings))
-    return [item for pieces in found for item in pieces], name
+    return [item for pieces in found for item in pieces], ears
 
 
 def _language(said: str | None, sources: Sources, source: Path, out: Path) -> tuple[str, str]:
@@ -285,7 +287,7 @@ def _prepare_items(
         if item.reason is not None:
             outcomes[index] = refuse(item, item.reason, item.detail)
             continue
-        keys[index] = _key(base, item)
+        keys[index] = _key(base, item, make.recogniser)
         outcomes[index] = journal.find(keys[index])
     resumed = sum(outcomes[index] is not None for index in keys)
     todo = [index for index in keys if outcomes[index] is None]
@@ -330,9 +332,10 @@ def _fingerprint(make: _MakeClip) -> bytes:
     return state.digest()
 
 
-def _key(base: bytes, item: Item) -> str:
+def _key(base: bytes, item: Item, ears: Choice | None) -> str:
     state = hashlib.blake2b(base, digest_size=16)
-    state.update(json.dumps([item.id, item.source, item.text, item.speaker, item.transcript]).encode())
+    heard = ears.key if ears is not None and item.text is None else item.transcript
+    state.update(json.dumps([item.id, item.source, item.text, item.speaker, heard]).encode())
     if item.path is not None:
         # A file that cannot be read is refused later, by the one who reads it.
         with contextlib.suppress(OSError), item.path.open("rb") as file:

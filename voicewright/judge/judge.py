@@ -38,7 +38,6 @@ from voicewright.judge.metrics import (
     profile_bands,
     visible_to,
 )
-from voicewright.judge.recogniser import Recogniser, open_recogniser
 from voicewright.judge.result import Clip, Item, Judgement, Pair, Row, Sound, ToneRow, clean
 from voicewright.judge.speaker import SpeakerEncoder, similarity_among, similarity_to_voice
 from voicewright.judge.spectrum import (
@@ -51,6 +50,7 @@ from voicewright.judge.spectrum import (
     third_octaves,
 )
 from voicewright.judge.words import comparable, count_errors
+from voicewright.listen.recogniser import Recogniser, open_recogniser
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""

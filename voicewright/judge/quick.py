@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import numpy as np
 
@@ -13,72 +13,99 @@ from voicewright.config import SAMPLE_RATE
 from voicewright.engines.protocol import Voice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge.judge import Speaks, similarities, speak_24k
-from voicewright.judge.metrics import BAND, Samples, above_noise, noise_periodicity, periodicity
-from voicewright.judge.recogniser import Recogniser, open_recogniser
+from voicewright.judge.metrics import (
+    BAND,
+    Samples,
+    above_noise,
+    f0_statistics,
+    noise_periodicity,
+    periodicity,
+    timing,
+)
 from voicewright.judge.result import Item, clean
+from voicewright.judge.score import Figures, score
 from voicewright.judge.speaker import SpeakerEncoder, similarity_among
 from voicewright.judge.words import count_errors
+from voicewright.listen.heard import Recogniser
 
 
 @dataclass(frozen=True)
 class QuickScore:
-    """A checkpoint's score, higher is better, and what it is made of."""
+    """A checkpoint's score, higher is better, and what it is made of; None: nothing here could measure it."""
 
     score: float
-    wer: float
-    cer: float
-    similarity: float
-    periodicity: float
-    recordings_cer: float
-    recordings_similarity: float
-    recordings_periodicity: float
+    wer: float | None
+    cer: float | None
+    similarity: float | None
+    pitch_hz: float | None
+    pitch_spread: float | None
+    pace: float | None
+    periodicity: float | None
+    recordings_cer: float | None
+    recordings_similarity: float | None
+    recordings_pitch_hz: float | None
+    recordings_pace: float | None
+    recordings_periodicity: float | None
     seconds: float
+
+    def measured(self) -> dict[str, float]:
+        """The figures that there are."""
+        return {name: float(value) for name, value in asdict(self).items() if value is not None}
 
 
 class QuickJudge:
     """Scores checkpoints on a few held-out utterances; the recordings' own figures are taken once.
 
-    score = − max(0, CER − recordings' CER) − max(0, recordings' similarity − similarity)
-            − 0.25 · max(0, 1 − periodicity / recordings' periodicity)
-    so 0 is a voice that no figure here tells from the recordings, and a point of CER weighs as much as a
-    point of cosine. Give it validation utterances, never test ones.
+    What `score` weighs: words, similarity, pitch, pace, periodicity. Without a recogniser there are no words,
+    without a speaker encoder there is no similarity; the rest is always measured. Give it validation
+    utterances, never test ones.
     """
 
     def __init__(
         self,
         items: Sequence[Item],
-        recogniser: Recogniser | None = None,
-        encoder: SpeakerEncoder | None = None,
+        recogniser: Recogniser | None,
+        encoder: SpeakerEncoder | None,
         *,
         language: str = "en-us",
         seed: int = 0,
-        periodicity_weight: float = 0.25,
     ) -> None:
         if len(items) < 2:
             raise UsageError(f"A quick judgement needs at least two held-out utterances, got {len(items)}.")
         self.items = list(items)
-        self.language, self.seed, self.periodicity_weight = language, seed, periodicity_weight
-        self._recogniser = recogniser or open_recogniser("auto", language)
-        self._encoder = encoder or SpeakerEncoder()
+        self.language, self.seed = language, seed
+        self._recogniser, self._encoder = recogniser, encoder
         recordings = [clean(item.recording) for item in self.items]
-        self._voice = self._encoder.embed_many(recordings)
-        _, self._cer, self._periodicity = self._measure(recordings)
-        self._similarity = float(similarity_among(self._voice).mean())
+        self._voice = encoder.embed_many(recordings) if encoder is not None else None
+        own = None if self._voice is None else float(similarity_among(self._voice).mean())
+        self.recorded, _ = self._figures(recordings, own)
 
-    def _measure(self, clips: Sequence[Samples]) -> tuple[float, float, float]:
-        """WER, CER and periodicity above noise of clips of the items' texts."""
-        heard = self._recogniser.transcribe_many(clips)
-        errors = [count_errors(i.text, h, self.language) for i, h in zip(self.items, heard, strict=True)]
+    def _figures(self, clips: Sequence[Samples], similarity: float | None) -> tuple[Figures, float | None]:
+        """Figures of clips of the items' texts, in their order, and the word error rate."""
+        wer = cer = None
+        if self._recogniser is not None:
+            heard = self._recogniser.transcribe_many(clips)
+            errors = [count_errors(i.text, h, self.language) for i, h in zip(self.items, heard, strict=True)]
+            wer = sum(e.word_errors for e in errors) / max(1, sum(e.words for e in errors))
+            cer = sum(e.character_errors for e in errors) / max(1, sum(e.characters for e in errors))
         tracks = [track_f0(clip) for clip in clips]
+        together = np.concatenate(tracks)
+        voiced = together[together > 0]
+        speaking = sum(timing(clip).speaking for clip in clips)
+        letters = sum(character.isalnum() for item in self.items for character in item.text)
         bands = [periodicity(clip, track)[0] for clip, track in zip(clips, tracks, strict=True)]
         weight = sum(band.weight for band in bands)
         raw = sum(band.weighted for band in bands) / weight if weight else 0.0
-        noise = noise_periodicity(np.concatenate(tracks)[:2400], (BAND,), self.seed)[0]
-        return (
-            sum(e.word_errors for e in errors) / sum(e.words for e in errors),
-            sum(e.character_errors for e in errors) / sum(e.characters for e in errors),
-            above_noise(raw, noise),
+        noise = noise_periodicity(together[:2400], (BAND,), self.seed)[0]
+        figures = Figures(
+            cer=cer,
+            similarity=similarity,
+            pitch_hz=float(np.median(voiced)) if voiced.size else 0.0,
+            pitch_spread=f0_statistics(together).sd_semitones,
+            pace=letters / speaking if speaking > 0 else 0.0,
+            periodicity=above_noise(raw, noise),
         )
+        return figures, wer
 
     def __call__(self, engine: Speaks, voice: Voice | None = None) -> QuickScore:
         """Score an engine; deterministic for a deterministic engine."""
@@ -94,22 +121,19 @@ class QuickJudge:
         """Score clips (24 kHz) of the items' texts, in their order."""
         started = time.perf_counter()
         clips = [clean(clip) for clip in clips]
-        wer, cer, periodic = self._measure(clips)
-        similarity = float(similarities(self._encoder, clips, self._voice).mean())
-        short = 1.0 - periodic / self._periodicity if self._periodicity > 0 else 0.0
-        score = (
-            -max(0.0, cer - self._cer)
-            - max(0.0, self._similarity - similarity)
-            - self.periodicity_weight * max(0.0, short)
-        )
+        alike = None
+        if self._encoder is not None and self._voice is not None:
+            alike = float(similarities(self._encoder, clips, self._voice).mean())
+        made, wer = self._figures(clips, alike)
+        real = self.recorded
         return QuickScore(
-            score=score,
+            score=score(made, real),
             wer=wer,
-            cer=cer,
-            similarity=similarity,
-            periodicity=periodic,
-            recordings_cer=self._cer,
-            recordings_similarity=self._similarity,
-            recordings_periodicity=self._periodicity,
+            **asdict(made),
+            recordings_cer=real.cer,
+            recordings_similarity=real.similarity,
+            recordings_pitch_hz=real.pitch_hz,
+            recordings_pace=real.pace,
+            recordings_periodicity=real.periodicity,
             seconds=time.perf_counter() - started,
         )

@@ -25,6 +25,9 @@ from voicewright.voices.encode import encode_voice
 Judge = Callable[[Path], Mapping[str, float]]
 """Judges a model folder by held-out speech. The key "score" orders checkpoints: higher is better."""
 
+TRAINED = "trained"
+"""Beside the score: the share of the parts that a run trains which had been trained by then."""
+
 TYPICAL = 60
 """Tokens of a sentence whose style stands for the voice when it converts speech: about five seconds."""
 
@@ -106,14 +109,21 @@ def write_converter(
 
 
 def keep_best(
-    out: Path, step: int, verdict: Mapping[str, float], best: list[dict[str, float]], keep: int
+    out: Path,
+    step: int,
+    verdict: Mapping[str, float],
+    best: list[dict[str, float]],
+    keep: int,
+    trained: float = 1.0,
 ) -> bool:
     """Enter a judged candidate (`out/judged/step-N`) into the ranking; `out/best` always holds the top one.
 
-    Returns whether this candidate is the best so far. Candidates beyond `keep` are removed.
+    More of the run's parts `trained` comes before a better score: figures cannot prefer a voice whose pitch
+    and timing are still somebody else's. Returns whether this candidate is the best so far. Those beyond
+    `keep` are removed.
     """
-    best.append({"step": float(step), **{k: float(v) for k, v in verdict.items()}})
-    best.sort(key=lambda entry: -entry["score"])
+    best.append({"step": float(step), **{k: float(v) for k, v in verdict.items()}, TRAINED: trained})
+    best.sort(key=lambda entry: (-entry.get(TRAINED, 1.0), -entry["score"]))
     for entry in best[keep:]:
         shutil.rmtree(out / "judged" / f"step-{int(entry['step']):08d}", ignore_errors=True)
     del best[keep:]

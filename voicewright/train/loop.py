@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import compare
 from voicewright.train.batches import prefetch
-from voicewright.train.memory import choose_clips
+from voicewright.train.memory import available, choose_clips
+from voicewright.train.options import check_room
 from voicewright.train.stages import Output, Stage
 from voicewright.train.state import Checkpoints, Counters, optimizer_tensors, restore_optimizer
 from voicewright.train.task import SPEAKING, Source, Task
@@ -114,6 +115,8 @@ class Trainer:
         self.telemetry: Telemetry
         self.epoch = 1
         """Steps of an epoch of the current stage."""
+        self.judging = 0.0
+        """Seconds that a judgement takes, as far as that is known."""
         self._skips = 0
         self._compiled = False
         self._saved = time.monotonic()
@@ -188,6 +191,13 @@ class Trainer:
     def record(self) -> Stage:
         return self.task.stages[self.stage.stage]
 
+    @property
+    def trained(self) -> float:
+        """The share of all parts that the recipe trains of which a stage has taken a step by now."""
+        stages = [self.task.stages[stage.stage].trains for stage in self.recipe.stages]
+        done = stages[: self.counters.stage + (self.counters.step > 0)]
+        return len(set().union(*done)) / len(set().union(*stages))
+
     def _enter_stage(self) -> None:
         """Freeze, unfreeze, and make fresh optimizers for the current stage."""
         record = self.record
@@ -215,26 +225,74 @@ class Trainer:
             self.recipe, self.stage, self.counters.stage, chosen, budget or self.stage.budget
         )
 
-    def _probe(self) -> int:
-        """Batch budget that fits this machine, found before the stage's first step."""
+    def plan(self) -> None:
+        """Measure every stage before the first step; say how many steps, how long, how much memory and disk.
+
+        Nothing that a step depends on moves but the batch budgets, which the counters keep.
+        """
+        shown, seconds, memory = [], 0.0, 0
+        for number, stage in enumerate(self.recipe.stages):
+            self.counters.stage = number
+            self._enter_stage()
+            clips, need, each = self._probe()
+            seconds += each * stage.steps
+            memory = max(memory, need)
+            shown.append(f"{stage.stage} {stage.steps} of {clips} clips, {_clock(each)} each")
+        self.counters.stage = 0
+        disk = self.disk()
+        room = check_room(self.out, disk, "this run's checkpoints and models")
+        total, free = self.recipe.total_steps, available(self.device)
+        self.line(f"{total} steps on {self.device}: {'; '.join(shown)}.")
+        held = f"{memory / 2**30:.1f} GiB more memory ({free / 2**30:.1f} GiB are free), " if memory else ""
+        self.line(
+            f"About {_clock(seconds)}, {held}{disk / 2**30:.1f} GiB of disk ({room / 2**30:.0f} are free)."
+        )
+        if self.export is not None:
+            times = -(-total // self.recipe.judge.every)
+            each_time = f", about {_clock(self.judging)} each" if self.judging else ""
+            self.line(f"Beside that, models written and judged: {times} times{each_time}.")
+
+    def disk(self) -> int:
+        """Bytes that checkpoints (one more than are kept, while it is written) and models will take."""
+        weights, critics = (
+            sum(tensor.nbytes for module in modules for tensor in module.state_dict().values())
+            for modules in ([self.networks], self.critics.values())
+        )
+        state = 4 * weights + 3 * critics  # network, EMA, discriminators, and two moments of what is trained
+        return int((self.checkpoints.keep + 1) * state + (self.recipe.judge.keep + 2) * weights)
+
+    def _probe(self) -> tuple[int, int, float]:
+        """Find the batch budget that fits this machine; (clips, bytes, seconds) of a step of the stage."""
         sampler = self.sampler()
         record, unit = self.record, sampler.unit
         wanted = max(1, self.stage.budget // unit)
         before = {key: value.clone() for key, value in self.networks.state_dict().items()}
         heaviest = sampler.heaviest()
 
-        def probe(clips: int) -> None:
+        def probe(clips: int, step: int = self.stage.steps) -> None:
             batch = sampler.batch(heaviest, clips).to(self.device)
-            self._losses(record, batch, self.stage.steps, update_critic=False)[0].backward()
+            self._losses(record, batch, step, update_critic=False)[0].backward()
             self.networks.zero_grad(set_to_none=True)
             for critic in self.critics.values():
                 critic.zero_grad(set_to_none=True)
 
         torch.manual_seed(self.recipe.seed)
-        chosen, sentence = choose_clips(probe, wanted, self.device, self.stage.stage)
+        fit = choose_clips(probe, wanted, self.device, self.stage.stage)
+        if fit.clips < wanted:
+            self.line(fit.sentence)
+        # Before its adversarial phase a step is cheaper.
+        total, start = self.stage.steps, self.stage.gan_start
+        plain = total if start is None else min(start, total)
+        seconds = 0.0
+        for step, share in ((0, plain / total), (total, 1 - plain / total)):
+            if share:
+                began = time.monotonic()
+                probe(fit.clips, step)
+                seconds += share * (time.monotonic() - began)
         self.networks.load_state_dict(before)  # spectral norms moved while probing
-        self.line(sentence)
-        return int(self.stage.budget) if chosen == wanted else chosen * unit
+        budget = int(self.stage.budget) if fit.clips == wanted else fit.clips * unit
+        self.counters.batch_frames[str(self.counters.stage)] = budget
+        return fit.clips, fit.bytes, seconds
 
     # ── steps ─────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -349,6 +407,8 @@ class Trainer:
         if self.counters.stage >= len(self.recipe.stages):
             self.line("This run is finished; raise `steps` in a new recipe that starts from it to go on.")
             return
+        if not self.counters.batch_frames:
+            self.plan()
         self.telemetry = Telemetry(self.out, self.recipe.total_steps, self.line, self.counters.total)
         try:
             while self.counters.stage < len(self.recipe.stages):
@@ -362,7 +422,8 @@ class Trainer:
         index = str(self.counters.stage)
         if self.counters.step == 0:
             self._enter_stage()
-            self.counters.batch_frames[index] = self._probe()
+            if index not in self.counters.batch_frames:
+                self._probe()
         if self.recipe.compile and not self._compiled:
             self.task.compile(self.networks, self.critics)
             self._compiled = True
@@ -436,3 +497,12 @@ class Trainer:
             for name, module in self.networks.parts().items():
                 module.train(training[name])
         return sums
+
+
+def _clock(seconds: float) -> str:
+    """A length of time for a sentence."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import sys
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -27,6 +30,23 @@ def _cpu_available() -> int:
     return 0
 
 
+@dataclass(frozen=True)
+class Fit:
+    """How many clips a step of a stage takes; the bytes that needs beside what is held (0: unknown)."""
+
+    clips: int
+    bytes: int
+    sentence: str
+
+
+def _give_back() -> None:
+    """Return freed memory to the system: what an earlier probe left would hide what the next one needs."""
+    if sys.platform == "linux":
+        trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+        if trim is not None:
+            trim(0)
+
+
 def peak_of(work: Callable[[], None], device: torch.device) -> int:
     """Peak bytes that `work` adds. On a CPU this reads Linux's high-water mark; else it is 0 (unknown)."""
     if device.type == "cuda":
@@ -37,6 +57,7 @@ def peak_of(work: Callable[[], None], device: torch.device) -> int:
         work()
         torch.cuda.synchronize(device)
         return torch.cuda.max_memory_allocated(device) - before
+    _give_back()
     try:
         # Writing 5 resets the high-water mark (proc(5)).
         Path("/proc/self/clear_refs").write_text("5", "ascii")
@@ -60,8 +81,8 @@ def available(device: torch.device) -> int:
 
 def choose_clips(
     probe: Callable[[int], None], wanted: int, device: torch.device, stage: str, free: int | None = None
-) -> tuple[int, str]:
-    """Largest batch up to `wanted` clips that fits, and a sentence that says how it was found.
+) -> Fit:
+    """Largest batch up to `wanted` clips that fits, found by two small probes.
 
     `probe(clips)` runs one forward and backward pass of the heaviest phase. Raises VoicewrightError when not
     even one clip fits.
@@ -72,7 +93,7 @@ def choose_clips(
     first = peak_of(lambda: probe(small), device)
     second = peak_of(lambda: probe(large), device) if large > small else first
     if not free or not max(first, second):
-        return wanted, f"{stage}: {wanted} clips a batch (memory could not be measured here)"
+        return Fit(wanted, 0, f"{stage}: {wanted} clips a step (memory could not be measured here)")
     slope = max((second - first) / max(1, large - small), 1.0)
     base = max(0.0, first - slope * small)
     fits = int((budget - base) // slope) if large > small else (wanted if first <= budget else 0)
@@ -84,7 +105,9 @@ def choose_clips(
     chosen = min(wanted, fits)
     need = base + slope * chosen
     cut = "" if chosen == wanted else f" instead of {wanted}"
-    return (
+    return Fit(
         chosen,
-        f"{stage}: {chosen} clips a batch{cut}, about {need / 2**30:.1f} of {free / 2**30:.1f} GiB free",
+        int(need),
+        f"{stage}: {chosen} clips a step{cut} need about {need / 2**30:.1f} GiB more memory, "
+        f"of {free / 2**30:.1f} GiB that are free",
     )

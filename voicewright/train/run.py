@@ -8,40 +8,46 @@ import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
 from typing import TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from voicewright import __version__
 from voicewright.artifacts import CONTENT
+from voicewright.audio.files import write, write_atomically
 from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
 from voicewright.corpus.features import Features, build_features
 from voicewright.corpus.manifest import Corpus, Utterance
-from voicewright.errors import VoicewrightError
+from voicewright.corpus.sources import safe_id
+from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
 from voicewright.model.conversion import load_content
 from voicewright.train.export import Judge, keep_best, voice_name, write_converter, write_model
 from voicewright.train.loop import Interrupted, Trainer
+from voicewright.train.options import FEATURES, RUN, Options, check_folder, check_room, remembered, resized
 from voicewright.train.recipe import Recipe, Split
 from voicewright.train.stages import Networks
 
 Item = TypeVar("Item", Features, Utterance)
 
+SAMPLES = 3
+"""Held-out sentences that are spoken at every judgement."""
 GRAFTS = ("decoder.generator.gain_post.", "decoder.generator.lead_gain")
 """Layers that a switch may add to start weights; they begin as the graph makes them."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a run left: the best model folder, steps taken, whether it ended, and the ranking."""
+    """What a run left: the best model (None: none yet), steps taken, whether it ended, and the ranking."""
 
-    model: Path
+    model: Path | None
     steps: int
     finished: bool
     best: list[dict[str, float]]
@@ -72,9 +78,23 @@ def fingerprint(recipe: Recipe, features: Sequence[Features]) -> str:
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    if name != "auto":
-        return torch.device(name)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    """The device of that name. Raises UsageError for an unknown one and for one that is not here."""
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = torch.device("meta")
+    if device.type not in ("cpu", "cuda"):
+        raise UsageError(f"there is no device {name!r}: use auto, cpu, cuda or cuda:N.")
+    if device.type == "cuda":
+        count = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if not count:
+            built = "" if torch.version.cuda else ", and this torch was built without CUDA"
+            raise UsageError(f"there is no CUDA device here{built}; use --device auto or cpu.")
+        if (device.index or 0) >= count:
+            raise UsageError(f"there is no {name}: this machine has {count}, the first is cuda:0.")
+    return device
 
 
 def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
@@ -155,9 +175,14 @@ def train_features(
     judge: Judge | None = None,
     embedded: Path | None = None,
     card: dict[str, object] | None = None,
+    options: Options | None = None,
     line: Callable[[str], None] = print,
 ) -> Result:
-    """Train on features that are already there. SIGINT saves a checkpoint and ends the run resumably."""
+    """Train on features that are already there. SIGINT saves a checkpoint and ends the run resumably.
+
+    `options` are what the recipe was already changed by; the run remembers them.
+    """
+    check_folder(out, resume)
     device = device or pick_device()
     training, validation = split(features, recipe.split)
     if len(training) < 2:
@@ -196,9 +221,9 @@ def train_features(
             weighed = sum(weight * losses.get(name, 0.0) for name, weight in trainer.stage.losses.items())
             verdict = {"score": -weighed}
         else:
-            _preview(trainer, folder, validation)
+            _samples(trainer, folder, validation)
             verdict = dict(judge(folder)) if judge else {"score": float(step)}
-        leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep)
+        leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep, trainer.trained)
         shown = " ".join(f"{k} {v:.3f}" for k, v in verdict.items())
         if judge or alone:
             trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
@@ -216,10 +241,13 @@ def train_features(
         export=export,
         should_stop=lambda: bool(asked),
     )
-    if claim(out, trainer, recipe, resume) and recipe.discriminators.start:
+    trainer.judging = float(getattr(judge, "seconds", 0.0))
+    if claim(out, trainer, recipe, resume, options) and recipe.discriminators.start:
         trainer.take_critics(Path(recipe.discriminators.start))
     finished = carry_out(trainer, asked, line)
-    return Result(out / "best", trainer.counters.total, finished, trainer.counters.best)
+    return Result(
+        made_model(out / "best", trainer, line), trainer.counters.total, finished, trainer.counters.best
+    )
 
 
 def carry_out(trainer: Trainer, asked: list[int], line: Callable[[str], None]) -> bool:
@@ -243,40 +271,50 @@ def carry_out(trainer: Trainer, asked: list[int], line: Callable[[str], None]) -
     return finished
 
 
-def claim(out: Path, trainer: Trainer, recipe: BaseModel, resume: bool) -> bool:
+def made_model(model: Path, trainer: Trainer, line: Callable[[str], None]) -> Path | None:
+    """The run's best model where there is one; else says when the first comes."""
+    if model.exists():
+        return model
+    every = trainer.recipe.judge.every
+    after = min(trainer.recipe.total_steps, (trainer.counters.total // every + 1) * every)
+    line(f"No model is written yet: the first comes at step {after}.")
+    return None
+
+
+def claim(
+    out: Path, trainer: Trainer, recipe: BaseModel, resume: bool, options: Options | None = None
+) -> bool:
     """Start a fresh run folder, or take up an old one; an old one is never overwritten in silence.
 
     Returns whether the run begins here.
     """
+    check_folder(out, resume)
     out.mkdir(parents=True, exist_ok=True)
     if resume:
         if trainer.resume():
             trainer.line(f"Resumed at step {trainer.counters.total} of {trainer.recipe.total_steps}.")
             return False
         trainer.line(f"There is no checkpoint in {out} yet; starting from the beginning.")
-    elif trainer.checkpoints.found():
-        raise VoicewrightError(
-            f"{out} already holds a run; continue it with --resume or choose another folder."
-        )
-    (out / "run.json").write_text(
-        json.dumps(
-            {"recipe": recipe.model_dump(mode="json"), "fingerprint": trainer.counters.recipe}, indent=1
-        )
-        + "\n",
-        "utf-8",
-    )
+    record = {
+        "recipe": recipe.model_dump(mode="json"),
+        "options": asdict(options or Options()),
+        "fingerprint": trainer.counters.recipe,
+    }
+    write_atomically(out / RUN, (json.dumps(record, indent=1) + "\n").encode())
     return True
 
 
-def _preview(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> None:
-    """Speak two held-out sentences into TensorBoard, pitch and timing predicted."""
-    if not validation or trainer.counters.total % trainer.recipe.preview_every:
-        return
+def _samples(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> None:
+    """Speak the same few held-out sentences, pitch and timing predicted, into the run's `samples` folder.
+
+    The recordings lie beside them. TensorBoard gets the first two as often as the recipe previews.
+    """
     from voicewright.voices.pack import Voicepack
 
     model, _, _ = load_model(folder)
     model.eval()
-    for f in validation[:2]:
+    step = trainer.counters.total
+    for number, f in enumerate(validation[:: max(1, len(validation) // SAMPLES)][:SAMPLES]):
         pack = Voicepack.read(folder / "voices" / f"{voice_name(f.speaker)}.safetensors")
         style = torch.from_numpy(pack.style(len(f.tokens) - 2)).unsqueeze(0)
         spoken = model.speak(
@@ -284,8 +322,21 @@ def _preview(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> 
             style,
             generator=torch.Generator().manual_seed(0),
         )
-        real = (f.samples / 32768).astype(np.float32)
-        trainer.telemetry.preview(trainer.counters.total, f.id, spoken.audio.numpy(), real)
+        made, real = spoken.audio.numpy(), (f.samples / 32768).astype(np.float32)
+        write_sample(trainer.out, step, f.id, made, real, SAMPLE_RATE)
+        if number < 2 and step % trainer.recipe.preview_every == 0:
+            trainer.telemetry.preview(step, f.id, made, real)
+
+
+def write_sample(
+    out: Path, step: int, name: str, made: NDArray[np.float32], real: NDArray[np.float32], rate: int
+) -> None:
+    """`samples/step-…/NAME.wav` of a run, and once `samples/recordings/NAME.wav`."""
+    for folder, samples in ((f"step-{step:08d}", made), ("recordings", real)):
+        path = out / "samples" / folder / f"{safe_id(name)}.wav"
+        if folder != "recordings" or not path.exists():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write(path, np.asarray(samples, np.float32), rate)
 
 
 def train(
@@ -295,23 +346,46 @@ def train(
     *,
     resume: bool = False,
     device: str = "auto",
-    judge: Judge | None = None,
+    judge: Callable[[Corpus, Sequence[Features]], Judge] | None = None,
     embedded: Path | None = None,
+    options: Options | None = None,
     line: Callable[[str], None] = print,
 ) -> Result:
-    """Train a recipe on a prepared corpus: features first (cached), then the run. Raises VoicewrightError."""
-    plan = Recipe.read(recipe)
+    """Train a recipe on a prepared corpus: features first (cached), then the run. Raises VoicewrightError.
+
+    What the run needs is checked before anything is computed. `judge` is called with the corpus and the
+    held-out features before the first step, and gives what judges.
+    """
+    check_folder(out, resume)
+    chosen = pick_device(device)
+    options = remembered(out, resume, options or Options())
+    plan = resized(Recipe.read(recipe), options)
     prepared = Corpus.read(corpus)
-    features = usable_features(prepared, plan.split, tenths(line))
+    held = split(prepared.utterances, plan.split)[1]
+    if judge is not None and len(held) < 2:
+        raise VoicewrightError(
+            f"{recipe} holds out {len(held)} of {corpus}'s utterances, too few to choose by; "
+            "widen its `split`, or train with --no-judge."
+        )
+    if not (corpus / "features").is_dir():
+        check_room(corpus, int(prepared.seconds * FEATURES), "the corpus's features")
+    try:
+        features = usable_features(prepared, plan.split, tenths(line))
+    except KeyboardInterrupt:
+        raise Cancelled(
+            f"Stopped before the first step; what was measured of {corpus} is kept: "
+            "the same command goes on from there."
+        ) from None
     return train_features(
         plan,
         features,
         out,
         resume=resume,
-        device=pick_device(device),
-        judge=judge,
+        device=chosen,
+        judge=judge(prepared, split(features, plan.split)[1]) if judge is not None else None,
         embedded=embedded,
         card=corpus_card(prepared, features, plan.split),
+        options=options,
         line=line,
     )
 

@@ -19,8 +19,20 @@ from voicewright.model.reading import read_content
 from voicewright.published import PUBLISHED
 from voicewright.train.export import keep_best, voice_name
 from voicewright.train.loop import Trainer
+from voicewright.train.options import Options, check_folder, remembered, resized
 from voicewright.train.recipe import Split
-from voicewright.train.run import Result, carry_out, claim, is_test, pick_device, split, tenths
+from voicewright.train.run import (
+    SAMPLES,
+    Result,
+    carry_out,
+    claim,
+    is_test,
+    made_model,
+    pick_device,
+    split,
+    tenths,
+    write_sample,
+)
 from voicewright.train.rvc.export import (
     IndexBuilder,
     copied,
@@ -123,6 +135,7 @@ def train_voice(
     resume: bool = False,
     device: str = "auto",
     build_index: IndexBuilder | None = None,
+    options: Options | None = None,
     line: Callable[[str], None] = print,
 ) -> Result:
     """Train a recipe on a prepared corpus: slices and features first (cached), then the run, then the index.
@@ -130,7 +143,10 @@ def train_voice(
     Leaves in `out`: NAME.pth (best by held-out copy-synthesis) and its index, NAME being the folder's. Raises
     VoicewrightError.
     """
-    plan = VoiceRecipe.read(recipe)
+    check_folder(out, resume)
+    chosen = pick_device(device)
+    options = remembered(out, resume, options or Options())
+    plan = resized(VoiceRecipe.read(recipe), options)
     prepared = Corpus.read(corpus)
     extractors = tools(plan)
     if (note := band_note(prepared, plan)) is not None:
@@ -160,8 +176,9 @@ def train_voice(
         out,
         extractors,
         resume=resume,
-        device=pick_device(device),
+        device=chosen,
         card=card,
+        options=options,
         line=line,
     )
     if plan.index and build_index is not None and result.finished:
@@ -179,6 +196,7 @@ def train_slices(
     resume: bool = False,
     device: torch.device,
     card: Mapping[str, Any] | None = None,
+    options: Options | None = None,
     line: Callable[[str], None] = print,
 ) -> Result:
     """Train on slices that are already there. SIGINT saves a checkpoint and ends the run resumably."""
@@ -258,6 +276,8 @@ def train_slices(
         line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
         if leads:
             publish(out / "best", out)
+        for one, made, real in pairs[:SAMPLES]:
+            write_sample(out, step, one.id, made, real, recipe.config.sample_rate)
         if step % recipe.preview_every == 0:
             for one, made, real in pairs[:2]:
                 trainer.telemetry.preview(step, one.id, made, real, recipe.config.sample_rate)
@@ -275,10 +295,15 @@ def train_slices(
         should_stop=lambda: bool(asked),
         task=Converting(speakers, tools.coarse),
     )
-    if claim(out, trainer, recipe, resume):
+    if claim(out, trainer, recipe, resume, options):
         start(recipe, networks, trainer)
     finished = carry_out(trainer, asked, line)
-    return Result(out / f"{name}.pth", trainer.counters.total, finished, trainer.counters.best)
+    return Result(
+        made_model(out / f"{name}.pth", trainer, line),
+        trainer.counters.total,
+        finished,
+        trainer.counters.best,
+    )
 
 
 def _clock(seconds: float) -> str:
