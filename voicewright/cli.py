@@ -420,6 +420,43 @@ def models_pull(
         print(folder)
 
 
+@models_app.command("import")
+def models_import(
+    source: Annotated[
+        str, typer.Argument(help="Weights (.onnx, .pth, .safetensors), voicepacks, or kokoro of packages.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the model is to be called; its file's name otherwise.")
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--voices-into", help="SOURCE holds voicepacks for this imported model.", metavar="MODEL"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make weights or voicepacks of others ready once, in the cache, to be used by name."""
+    from voicewright.commands import Progress
+    from voicewright.voices.importing import import_any
+
+    progress = Progress()
+    try:
+        made = import_any(source, name, into, progress)
+    finally:
+        progress.close()
+    if as_json:
+        from voicewright.commands import plain
+
+        _emit(plain(made))
+        return
+    for line in made.notes:
+        _note(line)
+    if made.voices:
+        _note(f"{len(made.voices)} voices: {', '.join(made.voices[:8])}{', …' * (len(made.voices) > 8)}")
+    print(made.folder)
+
+
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is installed, what is missing, and what that means."""
