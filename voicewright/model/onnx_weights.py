@@ -39,9 +39,12 @@ _ROOTS = ("encoder", "decoder", "model", "kmodel", "k_model")
 """Names that exporters wrap the network in."""
 _PREDICTOR = ("F0", "N", "F0_proj", "N_proj", "shared", "lstm", "duration_proj")
 """Modules of the predictor that exporters call themselves, so that its name is not in their paths."""
+_ROUNDED = re.compile(
+    r"(_Transposed)?(_quantized|_quant|_scales?|_zero_points?|_q4|_q8|_fp16|\.half)$|_Transposed$"
+)
+"""What tools append to the name of a weight that they round, and to what belongs to it."""
 _GATES = (0, 2, 3, 1)
 """ONNX has an LSTM's gates as i, o, f, c; torch as i, f, c, o."""
-_POOLER = 768
 
 
 @dataclass
@@ -83,27 +86,24 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
     graph = _opened(path)
     state: dict[str, Array] = {}
     for node in graph.makers.values():
-        module = _module(node.name) if node.op_type in _WEIGHTED else None
+        module = None
+        if node.op_type in _WEIGHTED:
+            module = _stored_module(graph, node) or _module(node.name)
         if module is None or f"{module}.weight" in state:  # ALBERT's one layer is called twelve times
             continue
         for key, value in _weights_of(graph, node, module).items():
             state.setdefault(key, value)
-    for name in list(graph.constants):
-        key = _named(name)
-        if (
-            key is not None
-            and key not in state
-            and not name.endswith(("_quantized", "_scale", "_zero_point"))
-        ):
-            value = graph.value(name)
-            if value is not None and value.dtype.kind == "f":
-                state[key] = value
+    for name in [*graph.constants, *graph.makers]:
+        named = None if _ROUNDED.search(name) else _named(name)
+        stored = graph.value(name) if named is not None and named not in state else None
+        if named is not None and stored is not None and stored.dtype.kind == "f":
+            state[named] = stored
     if (
         "bert.embeddings.word_embeddings.weight" not in state
         or "decoder.generator.conv_post.weight" not in state
     ):
         raise VoicewrightError(f"{path} holds another network than Kokoro's; {GIVE}.")
-    _settle(state)
+    _settle(state, graph)
     bad = [key for key, value in state.items() if not np.isfinite(value).all()]
     if bad:
         raise VoicewrightError(
@@ -252,7 +252,9 @@ def _integer(graph: _Graph, node: NodeProto) -> Array | None:
             elif reader.op_type == "Mul":
                 makers = [graph.makers[part] for part in reader.input if part in graph.makers]
                 parts = [part for maker in makers if maker.op_type == "Mul" for part in maker.input]
-                scale = next((s for part in parts if (s := graph.value(part)) is not None), scale)
+                # The input's scale stands before the weight's, and may be a constant as well.
+                scales = [s for part in parts if (s := graph.value(part)) is not None]
+                scale = scales[-1] if scales else scale
     if scale is None:
         raise VoicewrightError(
             f"{graph.path}: the scale of {node.name[:100]} is not where others have it; {GIVE}."
@@ -268,12 +270,14 @@ def _table(graph: _Graph, node: NodeProto) -> Array | None:
         return values
     if node.op_type == "GatherBlockQuantized":
         return _block_table(graph, node, values)
+    base = _ROUNDED.sub("", node.input[0])
+    scale, zero = f"{base}_scale", f"{base}_zero_point"
     for reader in graph.readers.get(node.output[0], ()):
         if reader.op_type == "DequantizeLinear":
-            scale = graph.value(reader.input[1])
-            zero = graph.value(reader.input[2]) if len(reader.input) > 2 else None
-            return None if scale is None else _dequantized(values, scale, zero)
-    return None
+            scale = reader.input[1]
+            zero = reader.input[2] if len(reader.input) > 2 else ""
+    found = graph.value(scale)
+    return None if found is None else _dequantized(values, found, graph.value(zero))
 
 
 def _block_table(graph: _Graph, node: NodeProto, values: Array) -> Array | None:
@@ -354,6 +358,18 @@ def _per_direction(values: Array, scale: Array | None, zero: Array | None) -> Ar
     return (values.astype(np.float32) - (0 if zero is None else spread(zero))) * spread(scale)
 
 
+def _stored_module(graph: _Graph, node: NodeProto) -> str | None:
+    """The module by the name of the weight itself, where it has kept one."""
+    name = node.input[0 if node.op_type in _LOOKUP else 1]
+    while name not in graph.constants:
+        maker = graph.makers.get(name)
+        if maker is None or maker.op_type not in ("Cast", "Identity", "DequantizeLinear", "Transpose"):
+            return None
+        name = maker.input[0]
+    base, _, last = _ROUNDED.sub("", name).rpartition(".")
+    return _named(base) if last == "weight" else None
+
+
 def _module(path: str) -> str | None:
     """The module that a node's path names: /decoder/decoder/asr_res/asr_res.0/Conv → decoder.asr_res.0."""
     parts = path.removeprefix("/").split("/")[:-1]
@@ -375,7 +391,7 @@ def _named(name: str) -> str | None:
     while len(parts) > 1 and parts[0] in _ROOTS and (parts[0] != "decoder" or parts[1] == "decoder"):
         parts = parts[1:]
     head = parts[0]
-    if head in _PREDICTOR:
+    if head in _PREDICTOR or (head == "text_encoder" and parts[1:2] == ["lstms"]):
         parts = ["predictor", *parts]
     return (
         ".".join(parts)
@@ -384,12 +400,19 @@ def _named(name: str) -> str | None:
     )
 
 
-def _settle(state: dict[str, Array]) -> None:
+def _settle(state: dict[str, Array], graph: _Graph) -> None:
     """What no ONNX file has, and what it has in another shape."""
-    for name in ("bert.pooler.weight", "bert.pooler.bias"):  # inference never asks it
-        state.setdefault(
-            name, np.zeros((_POOLER, _POOLER) if name.endswith("weight") else _POOLER, np.float32)
-        )
+    width = state["bert_encoder.weight"].shape[1]
+    state.setdefault("bert.pooler.weight", np.zeros((width, width), np.float32))  # inference never asks it
+    state.setdefault("bert.pooler.bias", np.zeros(width, np.float32))
+    types = "bert.embeddings.token_type_embeddings.weight"
+    if types not in state:
+        # All tokens are of the first type, whose row some exporters keep as a constant without a name.
+        added = [node for node in graph.makers.values() if node.name.endswith("/bert/embeddings/Add")]
+        rows = [graph.value(name) for node in added for name in node.input]
+        row = next((row for row in rows if row is not None and row.ndim == 1), None)
+        if row is not None:
+            state[types] = np.stack([row, np.zeros_like(row)])
     for key in [key for key in state if ".stft." in key]:
         del state[key]
     for key, value in state.items():
