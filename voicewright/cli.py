@@ -475,6 +475,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code. Every failure is one sentence on standard error."""
     if arguments is None:  # the process is ours
         mend_streams()
+        # Threads that wait for one another sleep instead of spinning. Beside other busy processes, spinning
+        # made speech seven times slower. OpenMP reads this when torch is loaded, which is later.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in words
