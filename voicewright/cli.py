@@ -439,6 +439,43 @@ def models_pull(
         print(folder)
 
 
+@models_app.command("import")
+def models_import(
+    source: Annotated[
+        str, typer.Argument(help="Weights (.onnx, .pth, .safetensors), voicepacks, or kokoro of packages.")
+    ],
+    name: Annotated[
+        str | None, typer.Option("--name", help="What the model is to be called; its file's name otherwise.")
+    ] = None,
+    into: Annotated[
+        str | None,
+        typer.Option(
+            "--voices-into", help="SOURCE holds voicepacks for this imported model.", metavar="MODEL"
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Make weights or voicepacks of others ready once, in the cache, to be used by name."""
+    from voicewright.commands import Progress
+    from voicewright.voices.importing import import_any
+
+    progress = Progress()
+    try:
+        made = import_any(source, name, into, progress)
+    finally:
+        progress.close()
+    if as_json:
+        from voicewright.commands import plain
+
+        _emit(plain(made))
+        return
+    for line in made.notes:
+        _note(line)
+    if made.voices:
+        _note(f"{len(made.voices)} voices: {', '.join(made.voices[:8])}{', …' * (len(made.voices) > 8)}")
+    print(made.folder)
+
+
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Say what is installed, what is missing, and what that means."""
@@ -457,6 +494,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Run a command line; returns the exit code. Every failure is one sentence on standard error."""
     if arguments is None:  # the process is ours
         mend_streams()
+        # Threads that wait for one another sleep instead of spinning. Beside other busy processes, spinning
+        # made speech seven times slower. OpenMP reads this when torch is loaded, which is later.
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = given[: given.index("--")] if "--" in given else given
     debug = "--debug" in words

@@ -7,6 +7,7 @@ import contextlib
 import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,10 @@ def replacing(path: Path, sync: bool = True) -> Iterator[Path]:
     target = destination(path)
     temporary = temporary_beside(target)
     try:
+        temporary.touch()
+        mode = stat.S_IMODE(temporary.stat().st_mode)
         yield temporary
+        temporary.chmod(mode)  # safetensors makes files that only their owner may read
         if sync:
             with temporary.open("rb+") as file:
                 os.fsync(file.fileno())

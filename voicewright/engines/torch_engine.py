@@ -31,6 +31,7 @@ from voicewright.text.g2p import LANGUAGES
 from voicewright.text.markup import FASTEST, SLOWEST
 from voicewright.text.vocab import PAD
 from voicewright.voices.blend import Mix, Shelf, parse, read_mix
+from voicewright.voices.importing import make_ready
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.sources import refuse_stranger
 
@@ -57,11 +58,12 @@ class TorchEngine:
         implementation: str = "auto",
         weights: str = "full",
     ) -> None:
+        self._notes: list[str] = []
+        """What is to be known of the model itself; said with the first speech."""
+        make_ready(str(model), self._notes.append)
         self.model_path = resolve_model(model)
         self.card = read_card(self.model_path)
         self._files = voice_files(self.model_path)
-        self._notes: list[str] = []
-        """What is to be known of the model itself; said with the first speech."""
         self._device = torch.device(device)
         backend: Backend | None = None
         if implementation != "plain" and self._device.type == "cpu":

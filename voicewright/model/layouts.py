@@ -160,8 +160,10 @@ def conform(state: State, wanted: Mapping[str, Tensor]) -> State:
             continue
         if f"{base}{NORM}original1" in wanted:
             weight = out.pop(key)
-            out[f"{base}{NORM}original0"] = torch.norm_except_dim(weight, 2, 0)
-            out[f"{base}{NORM}original1"] = weight
+            norm = torch.norm_except_dim(weight, 2, 0)
+            out[f"{base}{NORM}original0"] = norm
+            # A channel that was rounded away needs a direction all the same, or it becomes 0/0.
+            out[f"{base}{NORM}original1"] = torch.where(norm == 0, torch.ones_like(weight), weight)
         elif base.endswith(".norm"):
             _fold_affine(out, base.removesuffix("norm"))
     return out

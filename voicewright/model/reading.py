@@ -153,7 +153,7 @@ def _survey_one(file: BinaryIO, survey: _Survey) -> None:
 
 
 def read_content(path: Path, inert: tuple[str, ...] = (), *, mapped: bool = False) -> Any:
-    """What a .safetensors or PyTorch file holds: tensors on the CPU, in dictionaries.
+    """What a .safetensors, PyTorch or ONNX file holds: tensors on the CPU, in dictionaries.
 
     `inert` are beginnings of further names that the file may hold, and which are read as objects that can do
     nothing: classes of the program that trained it. mapped: tensors may stay on the disk until they are
@@ -169,6 +169,10 @@ def read_content(path: Path, inert: tuple[str, ...] = (), *, mapped: bool = Fals
         )
     if path.suffix.lower() == ".safetensors":
         return _read_safetensors(path, mapped)
+    if path.suffix.lower() == ".onnx":
+        from voicewright.model.onnx_weights import read_onnx
+
+        return read_onnx(path)
     content = _read_pickle(path, size, mapped, inert)
     _check_tensors(path, content, size)
     return content
