@@ -14,6 +14,7 @@ import pytest
 import soundfile
 from sounds import RATE, speech
 
+from voicewright import storage
 from voicewright.audio import decoders, files
 from voicewright.audio.files import AudioError, Samples, decode, probe, read, write
 from voicewright.audio.loudness import CEILING, lufs, normalise
@@ -231,7 +232,7 @@ def test_full_disk_on_sync(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "the disk is full on device")
 
-    monkeypatch.setattr(files.os, "fsync", full)
+    monkeypatch.setattr(storage.os, "fsync", full)
     with pytest.raises(VoicewrightError, match="the disk is full"):
         write(tmp_path / "clip.flac", speech(0.5))
     assert list(tmp_path.iterdir()) == []

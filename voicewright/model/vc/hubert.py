@@ -102,7 +102,9 @@ class ContentEncoder(nn.Module):
             if module is not self.convolutions[0] and isinstance(
                 module, nn.Linear | _RowConvolution | _PositionalConvolution
             ):
-                module.to(precision)
+                # torch 2.13 multiplies odd groups wrongly in bf16 on processors with AMX.
+                odd = isinstance(module, _PositionalConvolution) and module.weight.shape[1] % 16
+                module.to(torch.float32 if odd else precision)
         self.eval().requires_grad_(False)
 
     gain: Tensor
