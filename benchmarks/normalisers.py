@@ -7,8 +7,7 @@ installed; what it writes is read by our front end as plain words, so that only 
 Rows are the tables in `tests/cases/`, and with `--speech` LJSpeech's raw and normalised sentences and every
 fifth ARCTIC prompt, which hold nothing to expand and must come back unchanged.
 
-Printed for each normaliser: rows read right, seconds to start, seconds for a megabyte of the rows, and the
-size of what is installed beside Python's own library.
+Printed for each normaliser: rows read right, seconds to start, and seconds for a megabyte of the rows.
 """
 
 from __future__ import annotations
@@ -97,15 +96,6 @@ def peer(name: str, python: str, rows: list[Case], cache: Path) -> tuple[float, 
     return started, seconds, right
 
 
-def size(python: str) -> float:
-    """Megabytes of the packages of a Python."""
-    line = "import sysconfig; print(sysconfig.get_path('purelib'))"
-    folder = Path(
-        subprocess.run([python, "-c", line], capture_output=True, text=True, check=True).stdout.strip()
-    )
-    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file()) / 1e6
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -124,20 +114,20 @@ def main() -> None:
         groups["ljspeech + arctic"] = prose(given.speech)
     rows = [row for group in groups.values() for row in group]
     letters = sum(len(row.written) for row in rows)
-    results = {"ours": (*ours(rows), 0.0)}
+    results = {"ours": ours(rows)}
     for words in given.peer:
         name, _, python = words.partition("=")
-        results[name] = (*peer(name, python, rows, given.cache), size(python))
+        results[name] = peer(name, python, rows, given.cache)
     print(f"| normaliser | {' | '.join(f'{name}, {len(group)} rows' for name, group in groups.items())} "
-          "| start, s | s per MB | packages, MB |")  # fmt: skip
-    print("|---" * (4 + len(groups)) + "|")
-    for name, (started, seconds, right, megabytes) in results.items():
+          "| start, s | s per MB |")  # fmt: skip
+    print("|---" * (3 + len(groups)) + "|")
+    for name, (started, seconds, right) in results.items():
         cells, at = [], 0
         for group in groups.values():
             cells.append(str(sum(right[at : at + len(group)])))
             at += len(group)
         speed = seconds / letters * 1e6
-        print(f"| {name} | {' | '.join(cells)} | {started:.1f} | {speed:.1f} | {megabytes:.0f} |")
+        print(f"| {name} | {' | '.join(cells)} | {started:.1f} | {speed:.1f} |")
 
 
 if __name__ == "__main__":
