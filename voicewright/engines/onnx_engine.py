@@ -24,6 +24,7 @@ from torch import Tensor
 
 from voicewright.artifacts import VOICES, read_card, voice_files
 from voicewright.config import FRAME, ModelConfig
+from voicewright.engines.onnx.durations import OUTPUT, with_durations
 from voicewright.engines.protocol import Speech
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
@@ -115,7 +116,7 @@ def read_ends(session: Any, path: Path) -> Ends:
     style = pick(inputs, ("style", "ref_s"), lambda x: x.type not in whole and len(x.shape) == 2)
     speed = pick(inputs, ("speed",), lambda x: len(x.shape) < 2)
     audio = pick(outputs, ("audio", "waveform", "output"), lambda x: x.type not in whole)
-    durations = pick(outputs, ("duration", "durations", "pred_dur"), lambda x: x.type in whole)
+    durations = pick(outputs, ("duration", "durations", "pred_dur", OUTPUT), lambda x: x.type in whole)
     if None in (tokens, style, speed, audio) or len(inputs) != 3:
         shown = ", ".join(inputs) + " → " + ", ".join(outputs)
         raise VoicewrightError(
@@ -141,8 +142,12 @@ class OnnxEngine(TorchEngine):
     def __init__(self, model: Path | str, lexicon: Path | None = None, threads: int = 0) -> None:
         path = Path(model)
         session = open_session(path, threads)
+        ends = read_ends(session, path)
+        if ends.durations is None and (more := with_durations(path)) is not None:
+            session = open_session(path, threads, more)
+            ends = read_ends(session, path)
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
-        self.ends = read_ends(session, path)
+        self.ends = ends
         self.model_path = path
         self.metadata = metadata
         self.card = _card(path, metadata)
@@ -267,9 +272,11 @@ def _weight(symbol: str) -> float:
     return 1.0 if symbol in " ː" else 2.4
 
 
-def open_session(path: Path, threads: int = 0) -> Any:
-    """An onnxruntime session on the CPU; threads 0 lets it choose. Raises VoicewrightError in one
-    sentence."""
+def open_session(path: Path, threads: int = 0, graph: bytes | None = None) -> Any:
+    """An onnxruntime session on the CPU, of the file or of `graph` in its place; threads 0 lets it choose.
+
+    Raises VoicewrightError in one sentence.
+    """
     try:
         import onnxruntime
     except ImportError as error:
@@ -282,7 +289,7 @@ def open_session(path: Path, threads: int = 0) -> Any:
     options.intra_op_num_threads = threads
     options.log_severity_level = 3
     try:
-        return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(graph or str(path), options, providers=["CPUExecutionProvider"])
     except Exception as error:  # onnxruntime has no common class for its errors
         raise VoicewrightError(
             f"{path} is damaged or no ONNX model ({str(error).splitlines()[0][:160]}); copy or export it "
