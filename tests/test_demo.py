@@ -77,18 +77,41 @@ def test_no_recordings_no_start(tmp_path: Path) -> None:
     assert not (tmp_path / "out").exists()
 
 
-def test_a_failed_step_ends_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failed_step_ends_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     ran: list[str] = []
 
     def run(words: list[str]) -> int:
         ran.append(words[0])
         return 130 if words[0] == "prepare" else 0
 
+    monkeypatch.setattr("voicewright.catalogue.packaged.packaged_path", lambda *_: None)
     (tmp_path / "mine").mkdir()
     with pytest.raises(demo.DemoStopped) as caught:
         demo.demonstrate(run, tmp_path / "out", tmp_path / "mine")
     assert ran == ["say", "prepare"]
     assert caught.value.exit_code == 130
+
+
+def test_kokoro_speaks_where_its_weights_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran: list[list[str]] = []
+
+    def run(words: list[str]) -> int:
+        ran.append(words)
+        return 1 if words[0] == "prepare" else 0
+
+    (tmp_path / "mine").mkdir()
+    for there in (False, True):
+        monkeypatch.setattr(
+            "voicewright.catalogue.packaged.packaged_path",
+            lambda *_, there=there: tmp_path if there else None,
+        )
+        told: list[str] = []
+        with pytest.raises(demo.DemoStopped):
+            demo.demonstrate(run, tmp_path / "out", tmp_path / "mine", note=told.append)
+        assert any("Kokoro-82M is not here" in line for line in told) is not there
+    assert [words[0] for words in ran] == ["say", "prepare", "say", "say", "prepare"]
+    assert ran[3][2:6] == ["--model", "kokoro", "--voice", demo.KOKORO_VOICE]
+    assert "--language" not in ran[-1]
 
 
 def _never(words: list[str]) -> int:
@@ -134,6 +157,7 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     rows = np.random.default_rng(0).normal(0, 0.3, (510, 1, 256)).astype(np.float32)
     Voicepack(rows).write(folder / "voices" / "someone.safetensors")
     monkeypatch.setattr(artifacts, "embedded_model", lambda: folder)
+    monkeypatch.setattr("voicewright.catalogue.packaged.packaged_path", lambda *_: None)
     return folder
 
 

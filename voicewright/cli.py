@@ -334,8 +334,14 @@ def demo(
         "demo-output"
     ),
     language: Annotated[
-        str, typer.Option("--language", "--lang", help="en-us, fr-fr, ja, German, ….", metavar="CODE")
-    ] = "en-us",
+        str | None,
+        typer.Option(
+            "--language",
+            "--lang",
+            help="en-us, fr-fr, ja, German, …; guessed when not given.",
+            metavar="CODE",
+        ),
+    ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", help="Recipe: a YAML file, or a shipped one's name.")
     ] = "finetune",

