@@ -1,4 +1,4 @@
-"""Models out of installed packages: joined, checked, imported, spoken with by name; Kokoro too where it is."""
+"""Models out of installed packages: joined, checked, imported, spoken with by name; Kokoro too if it is here."""
 
 from __future__ import annotations
 
