@@ -1,4 +1,4 @@
-"""Models out of installed packages: joined, checked, imported, spoken with by name; Kokoro too if it is here."""
+"""Models out of installed packages: joined, checked, imported, spoken with by name."""
 
 from __future__ import annotations
 
