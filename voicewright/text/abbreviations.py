@@ -142,9 +142,11 @@ class AbbreviationReader(NumeralReader):
         counts = is_plural(self._beside(self._next(end, 1), 1).lower())
         if low == "no":
             return None if told in WORDS.no_words or (counts and told not in GRAMMAR.determiners) else spoken
+        ends = self._beside(self._next(end, 1), 1) in ("", *".,:;)!?")
         if len(low) == 1 or (before is not None and before.kind == "other"):
             return spoken
-        return spoken if before is None or (told in WORDS.cites and not (counts and told == "of")) else None
+        cited = told in WORDS.cites and not (counts and told == "of")
+        return spoken if before is None or cited or ends else None
 
     def _counted_after(self, token: Token, end: int, after: str) -> bool:
         """Is what comes after "Vol." a numeral? "No. I" and "the art. I know" are none."""
@@ -160,6 +162,8 @@ class AbbreviationReader(NumeralReader):
     def _numbered_without_dot(self, token: Token, index: int, before: Token | None, after: Token) -> bool:
         """ "Vol 2", and "at No 10" where no sentence begins."""
         digits = self._is_numeric(after)
+        if token.text == "no" and digits and self._at(index + 1) is not after:
+            return before is not None and before.text.lower() in WORDS.no_after
         if token.text == "No":
             said = before is not None and before.kind == "word"
             digits = digits and (said or self._beside(self._next(index, 1), 1) in WORDS.singular_verbs)
@@ -173,6 +177,9 @@ class AbbreviationReader(NumeralReader):
     def _date_name(self, word: str) -> str | None:
         form = word.capitalize() if word[:1].isupper() else ""
         return WORDS.days.get(form) or months().get(form)
+
+    def _is_day(self, token: Token | None) -> bool:
+        return token is not None and token.kind in ("number", "ordinal") and len(token.text.rstrip("stndrh")) < 3
 
     def _day_or_month(
         self, token: Token, index: int, end: int, before: Token | None, after: Token | None
@@ -189,7 +196,8 @@ class AbbreviationReader(NumeralReader):
         dash = after is not None and after.text in ("-", "–", "—", "--")
         spans = dash and self._date_name(self._text(beyond)) is not None
         short, dotted = token.text.capitalize() != name, self.tokens[end] is not token
-        if not spans and not (short and (dotted or index == self.until)):
+        dated = self._is_day(before) or (after is not None and after.kind in ("number", "ordinal", "range"))
+        if not spans and not (short and (dotted or index == self.until or (dated and token.text != "Sun"))):
             return False
         told = before.text.lower() if before is not None else ""
         near = told in WORDS.on_days or self.dated >= index - 4 or index == self.until
@@ -224,5 +232,7 @@ class AbbreviationReader(NumeralReader):
             after is None or (self._capitalised(after) and not value(after.text))
         ):
             return None
+        if before is not None and before.kind == "ordinal" and low in WORDS.after_ordinal:
+            return str(WORDS.after_ordinal[low])
         spoken: str = WORDS.abbreviations[low]
         return spoken

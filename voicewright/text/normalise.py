@@ -15,7 +15,7 @@ from voicewright.text.words import WordReader
 from voicewright.text.written import listed, months, table, units
 
 _BULLETS = frozenset("-*•·‣▪●○–")
-_OPERATORS = frozenset("+-−*/×÷^()±")
+_OPERATORS = frozenset("+-−–—*/×÷^()±")
 _SIGNS = frozenset("+−×÷=<>≤≥≠±") | {"!=", "==", "<=", ">="}
 _LONGEST_WORD = 100
 """Pieces that touch are one written word, up to this many characters."""
@@ -120,7 +120,7 @@ class _EnglishReader(WordReader):
         before = self._near(index, -1)
         singular = numbers.is_one(written) or self._describes(index)
         spoken = amounts.unit(measure, singular)
-        if re.fullmatch(" [a-zA-Z]", measure) and before is not None:
+        if re.fullmatch(" ?[a-zA-Z]", measure) and before is not None:
             # "Figure 2 g" names a part of a figure.
             spoken = measure.strip().upper() if before.text.lower() in listed("places") else spoken
         self._parts(token, f"{amounts.count(written, self.british)} | {spoken}")
@@ -139,18 +139,6 @@ class _EnglishReader(WordReader):
             and after.text not in listed("functions")
             and not after.text.endswith("ed")
         )
-
-    def _counted(self, token: Token, index: int) -> None:
-        """ "No. 5", "Art. 7"; but "He said no. 5 people left", "It was his art. 7 people saw it"."""
-        what = token.part("what") or token.part("many") or ""
-        before = self._near(index, -1)
-        previous = before.text.lower() if before is not None else ""
-        noun = what in listed("nouns") and previous in listed("determiners")
-        if noun or (what == "no" and previous in listed("answers")):
-            self._say(token, what, token.stop - 1)
-            self._mark(token.stop - 1, token.stop, ".")
-        else:
-            self._say(token, table("counted")[what.lower()])
 
     def _power(self, token: Token, index: int) -> None:
         """A power after a number or a letter; after words, years and marks a footnote, which is not read."""
@@ -233,7 +221,7 @@ class _EnglishReader(WordReader):
             if follows or self._is_month(before, index):
                 return self._day(token, index, int(written))
         in_year = before is not None and before.text.lower() in listed("years")
-        if amounts.is_year(token.text) or (in_year and len(written) == 4 and token.text.isdecimal()):
+        if amounts.is_year(token.text) or (in_year and len(written) == 4 and token.text.isdecimal() and written[0] != "0"):
             return self._say(token, numbers.year(int(written), self.british))
         return self._say(token, numbers.number(written, self.british))
 
@@ -281,7 +269,7 @@ class _EnglishReader(WordReader):
         numeric = self._is_numeric(near[0]) and self._is_numeric(near[1])
         touches = near == (before, after)
         operands = all(map(self._operand, near)) and len(token.text) == 1
-        if operands and (token.text == "−" or (token.text == "-" and self._in_sum(index))):
+        if operands and (token.text == "−" or self._in_sum(index)):
             self._say(token, "minus")
         elif numeric and (touches or token.text in "–—") and len(token.text) == 1:
             self._say(token, "to")
