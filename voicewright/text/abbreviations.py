@@ -197,6 +197,7 @@ class AbbreviationReader(NumeralReader):
         spans = dash and self._date_name(self._text(beyond)) is not None
         short, dotted = token.text.capitalize() != name, self.tokens[end] is not token
         dated = self._is_day(before) or (after is not None and after.kind in ("number", "ordinal", "range"))
+        dated = dated or (after is not None and after.text == "," and self._is_day(self._at(beyond)))
         if not spans and not (short and (dotted or index == self.until or (dated and token.text != "Sun"))):
             return False
         told = before.text.lower() if before is not None else ""
@@ -222,6 +223,10 @@ class AbbreviationReader(NumeralReader):
         if before is not None and self._is_numeric(before) and low in units() and len(low) > 1:
             return units()[low][not numbers.is_one(before.text)]
         capital = word[0].isupper() or (low == "co" and before is not None and before.text in ("&", "and"))
+        if word.istitle() and low in WORDS.states and before is not None and before.text == ",":
+            at = next(n for n in range(self.index - 1, 0, -1) if self.tokens[n] is before)
+            if self._capitalised(self._near(at, -1)) or self._beside(at, -1) == ".":
+                return str(WORDS.states[low])
         if low not in WORDS.abbreviations or (low in WORDS.capital_abbreviations and not capital):
             return None
         if low == "al" and (before is None or before.text.lower() != "et"):

@@ -155,7 +155,7 @@ class _EnglishReader(WordReader):
     def _operand(self, token: Token | None) -> bool:
         """A number, or a letter that stands for one."""
         return self._is_numeric(token) or (
-            token is not None and len(token.text) == 1 and token.text.isalpha()
+            token is not None and (token.kind == "power" or (len(token.text) == 1 and token.text.isalpha()))
         )
 
     def _in_sum(self, index: int) -> bool:

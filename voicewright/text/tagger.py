@@ -56,8 +56,9 @@ def _capitals(words: Words, index: int, before: str, after: str, senses: frozens
         after in GRAMMAR.after_am or (after in ("and", "or") and _at(words, index + 2) == "FM")
     ):
         return "NNP"
-    noun = before in GRAMMAR.articles or (word == "US" and (not before or before in GRAMMAR.us_after))
-    if _shouted(words, index) and word not in GRAMMAR.spelled:
+    shouted = _shouted(words, index)
+    noun = before in (GRAMMAR.owners if shouted else GRAMMAR.articles) or (word == "US" and (not before or before in GRAMMAR.us_after))
+    if shouted and word not in GRAMMAR.spelled:
         return "NNP" if noun and word in GRAMMAR.acronyms else SHOUTED
     return "NNP" if word in GRAMMAR.acronyms else judge(words, index, "noun or verb", senses)
 
