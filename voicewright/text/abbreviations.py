@@ -179,7 +179,9 @@ class AbbreviationReader(NumeralReader):
         return WORDS.days.get(form) or months().get(form)
 
     def _is_day(self, token: Token | None) -> bool:
-        return token is not None and token.kind in ("number", "ordinal") and len(token.text.rstrip("stndrh")) < 3
+        return (
+            token is not None and token.kind in ("number", "ordinal") and len(token.text.rstrip("stndrh")) < 3
+        )
 
     def _day_or_month(
         self, token: Token, index: int, end: int, before: Token | None, after: Token | None

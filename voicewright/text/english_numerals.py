@@ -80,8 +80,9 @@ class NumeralReader(Reader):
         if counting:
             return "number" if self._counts(index, text, frozenset(counting), word) else ""
         if text.islower():
-            bracketed = (word, after) == ("(", ")")
-            return "number" if bracketed and len(text) > 1 and set(text) <= set("ivx") else ""
+            lone = len(text) > 1 and set(text) <= set("ivx") and set(text) != {"x"}
+            spelt = lone and (text == "xi" or is_word(text, self.british)) and (word, after) != ("(", ")")
+            return "number" if lone and not spelt else ""
         manner = self._of_name(index, back, text, word)
         if manner or len(text) == 1:
             return manner

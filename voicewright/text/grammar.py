@@ -85,6 +85,7 @@ def _holds(words: Words, index: int, before: str, senses: frozenset[str], what: 
             "verb": lambda: bool(judge(words, index, "is a verb")),
             "plural": lambda: is_plural(before),
             "adjective": lambda: is_adjective(before),
+            "adverb": lambda: at(words, index - 1) != before,
             "possessive": lambda: before.endswith("'s"),
             "next-plural": lambda: is_plural(after),
             "next-adjective": lambda: is_adjective(after) or after.endswith("ly"),

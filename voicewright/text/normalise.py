@@ -221,7 +221,7 @@ class _EnglishReader(WordReader):
             if follows or self._is_month(before, index):
                 return self._day(token, index, int(written))
         in_year = before is not None and before.text.lower() in listed("years")
-        if amounts.is_year(token.text) or (in_year and len(written) == 4 and token.text.isdecimal() and written[0] != "0"):
+        if amounts.is_year(token.text) or (in_year and re.fullmatch(r"[1-9]\d{3}", token.text)):
             return self._say(token, numbers.year(int(written), self.british))
         return self._say(token, numbers.number(written, self.british))
 

@@ -57,7 +57,8 @@ def _capitals(words: Words, index: int, before: str, after: str, senses: frozens
     ):
         return "NNP"
     shouted = _shouted(words, index)
-    noun = before in (GRAMMAR.owners if shouted else GRAMMAR.articles) or (word == "US" and (not before or before in GRAMMAR.us_after))
+    articles = GRAMMAR.owners if shouted else GRAMMAR.articles
+    noun = before in articles or (word == "US" and (not before or before in GRAMMAR.us_after))
     if shouted and word not in GRAMMAR.spelled:
         return "NNP" if noun and word in GRAMMAR.acronyms else SHOUTED
     return "NNP" if word in GRAMMAR.acronyms else judge(words, index, "noun or verb", senses)
