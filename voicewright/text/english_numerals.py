@@ -80,9 +80,12 @@ class NumeralReader(Reader):
         if counting:
             return "number" if self._counts(index, text, frozenset(counting), word) else ""
         if text.islower():
-            lone = len(text) > 1 and set(text) <= set("ivx") and set(text) != {"x"}
-            spelt = lone and (text == "xi" or is_word(text, self.british)) and (word, after) != ("(", ")")
-            return "number" if lone and not spelt else ""
+            # Alone in small letters: "(ii)", "iii.", but not "via" nor the editor vi.
+            lone = len(text) > 1 and set(text) <= set("ivx") and self.tokens[index].text == text
+            sure = (word, after) == ("(", ")") or (
+                (len(text) > 2 or after in (".", ")", ":", ",")) and text not in ("xi", "xx", "xxx")
+            )
+            return "number" if lone and sure else ""
         manner = self._of_name(index, back, text, word)
         if manner or len(text) == 1:
             return manner
