@@ -6,7 +6,7 @@ from voicewright.text import numbers
 from voicewright.text.english_numerals import NumeralReader
 from voicewright.text.grammar import is_plural
 from voicewright.text.known import is_word
-from voicewright.text.roman import value
+from voicewright.text.numbers import roman
 from voicewright.text.scan import Token
 from voicewright.text.tables import GRAMMAR, WORDS
 from voicewright.text.written import months, units
@@ -151,7 +151,7 @@ class AbbreviationReader(NumeralReader):
     def _counted_after(self, token: Token, end: int, after: str) -> bool:
         """Is what comes after "Vol." a numeral? "No. I" and "the art. I know" are none."""
         low = token.text.lower()
-        if not value(after) or low in ("v", "c"):
+        if not roman(after) or low in ("v", "c"):
             return False
         if len(after) > 1:
             return True
@@ -167,7 +167,7 @@ class AbbreviationReader(NumeralReader):
         if token.text == "No":
             said = before is not None and before.kind == "word"
             digits = digits and (said or self._beside(self._next(index, 1), 1) in WORDS.singular_verbs)
-        numeral = token.text in WORDS.numbered_dotless and bool(value(after.text)) and len(after.text) > 1
+        numeral = token.text in WORDS.numbered_dotless and bool(roman(after.text)) and len(after.text) > 1
         return self._at(index + 1) is not after and (
             numeral or (digits and token.text in WORDS.numbered_dotless | {"No"})
         )
@@ -236,7 +236,7 @@ class AbbreviationReader(NumeralReader):
         if low == "v" and not (word == "v" and self._capitalised(before) and self._capitalised(after)):
             return None
         if low in WORDS.inside_only and (
-            after is None or (self._capitalised(after) and not value(after.text))
+            after is None or (self._capitalised(after) and not roman(after.text))
         ):
             return None
         if before is not None and before.kind == "ordinal" and low in WORDS.after_ordinal:

@@ -214,6 +214,7 @@ _HOW: dict[str, Callable[[str, bool], str]] = {
     ),
     "letters": lambda text, british: ".".join(text),
     "symbol": lambda text, british: table("signs")[text],
+    "slashed": lambda text, british: table("slashed")[text.lower()],
     "direction": lambda text, british: table("directions")[text],
 }
 """What stands after a group's name in the data file."""

@@ -102,8 +102,6 @@ class _EnglishReader(WordReader):
         else:
             self._parts(token, spoken)
 
-    _hour = _time
-
     def _range(self, token: Token, index: int) -> None:
         before = self._near(index, -1)
         joint = "minus" if before is not None and before.text == "=" else "to"
@@ -243,9 +241,6 @@ class _EnglishReader(WordReader):
             self._mark(token.stop - 1, token.stop, ".")
         else:
             self._say(token, spoken)
-
-    def _slashed(self, token: Token, index: int) -> None:
-        self._say(token, table("slashed")[token.text.lower()])
 
     def _special(self, token: Token, index: int) -> None:
         self._say(token, token.text)

@@ -39,8 +39,6 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
         return _capitals(words, index, before.lower(), after.lower(), senses)
     if _SAYABLE.fullmatch(word) and not is_word(word.lower()) and _shouted(words, index):
         return SHOUTED
-    if word.lower() == "used":
-        return _used(before, after, _at(words, index + 2))
     sense = sense_of(words, index)
     return sense if sense is not None else judge(words, index, "noun or verb", senses) if senses else ""
 
@@ -99,12 +97,3 @@ def _article(word: str, before: str, after: str) -> str:
     if not after or before.lower() in GRAMMAR.letters:
         return "NN"
     return "NN" if word == "A" and before and not after[0].isupper() else "DT"
-
-
-def _used(before: str, after: str, third: str) -> str:
-    """ "used to go", "is used to it"; but "is used to make"."""
-    if after.lower() != "to":
-        return "VBN"
-    if before.lower() in GRAMMAR.be and not (third.lower() in GRAMMAR.after_used_to or third.endswith("ing")):
-        return "VBN"
-    return "VBD"
