@@ -6,7 +6,7 @@ from voicewright.text import numbers
 from voicewright.text.english_numerals import NumeralReader
 from voicewright.text.grammar import is_plural
 from voicewright.text.known import is_word
-from voicewright.text.roman import value
+from voicewright.text.numbers import roman
 from voicewright.text.scan import Token
 from voicewright.text.tables import GRAMMAR, WORDS
 from voicewright.text.written import months, units
@@ -142,14 +142,16 @@ class AbbreviationReader(NumeralReader):
         counts = is_plural(self._beside(self._next(end, 1), 1).lower())
         if low == "no":
             return None if told in WORDS.no_words or (counts and told not in GRAMMAR.determiners) else spoken
+        ends = self._beside(self._next(end, 1), 1) in ("", *".,:;)!?")
         if len(low) == 1 or (before is not None and before.kind == "other"):
             return spoken
-        return spoken if before is None or (told in WORDS.cites and not (counts and told == "of")) else None
+        cited = told in WORDS.cites and not (counts and told == "of")
+        return spoken if before is None or cited or ends else None
 
     def _counted_after(self, token: Token, end: int, after: str) -> bool:
         """Is what comes after "Vol." a numeral? "No. I" and "the art. I know" are none."""
         low = token.text.lower()
-        if not value(after) or low in ("v", "c"):
+        if not roman(after) or low in ("v", "c"):
             return False
         if len(after) > 1:
             return True
@@ -160,10 +162,12 @@ class AbbreviationReader(NumeralReader):
     def _numbered_without_dot(self, token: Token, index: int, before: Token | None, after: Token) -> bool:
         """ "Vol 2", and "at No 10" where no sentence begins."""
         digits = self._is_numeric(after)
+        if token.text == "no" and digits and self._at(index + 1) is not after:
+            return before is not None and before.text.lower() in WORDS.no_after
         if token.text == "No":
             said = before is not None and before.kind == "word"
             digits = digits and (said or self._beside(self._next(index, 1), 1) in WORDS.singular_verbs)
-        numeral = token.text in WORDS.numbered_dotless and bool(value(after.text)) and len(after.text) > 1
+        numeral = token.text in WORDS.numbered_dotless and bool(roman(after.text)) and len(after.text) > 1
         return self._at(index + 1) is not after and (
             numeral or (digits and token.text in WORDS.numbered_dotless | {"No"})
         )
@@ -173,6 +177,11 @@ class AbbreviationReader(NumeralReader):
     def _date_name(self, word: str) -> str | None:
         form = word.capitalize() if word[:1].isupper() else ""
         return WORDS.days.get(form) or months().get(form)
+
+    def _is_day(self, token: Token | None) -> bool:
+        return (
+            token is not None and token.kind in ("number", "ordinal") and len(token.text.rstrip("stndrh")) < 3
+        )
 
     def _day_or_month(
         self, token: Token, index: int, end: int, before: Token | None, after: Token | None
@@ -189,7 +198,9 @@ class AbbreviationReader(NumeralReader):
         dash = after is not None and after.text in ("-", "–", "—", "--")
         spans = dash and self._date_name(self._text(beyond)) is not None
         short, dotted = token.text.capitalize() != name, self.tokens[end] is not token
-        if not spans and not (short and (dotted or index == self.until)):
+        dated = self._is_day(before) or (after is not None and after.kind in ("number", "ordinal", "range"))
+        dated = dated or (after is not None and after.text == "," and self._is_day(self._at(beyond)))
+        if not spans and not (short and (dotted or index == self.until or (dated and token.text != "Sun"))):
             return False
         told = before.text.lower() if before is not None else ""
         near = told in WORDS.on_days or self.dated >= index - 4 or index == self.until
@@ -214,6 +225,10 @@ class AbbreviationReader(NumeralReader):
         if before is not None and self._is_numeric(before) and low in units() and len(low) > 1:
             return units()[low][not numbers.is_one(before.text)]
         capital = word[0].isupper() or (low == "co" and before is not None and before.text in ("&", "and"))
+        if word.istitle() and low in WORDS.states and before is not None and before.text == ",":
+            at = next(n for n in range(self.index - 1, 0, -1) if self.tokens[n] is before)
+            if self._capitalised(self._near(at, -1)) or self._beside(at, -1) == ".":
+                return str(WORDS.states[low])
         if low not in WORDS.abbreviations or (low in WORDS.capital_abbreviations and not capital):
             return None
         if low == "al" and (before is None or before.text.lower() != "et"):
@@ -221,8 +236,10 @@ class AbbreviationReader(NumeralReader):
         if low == "v" and not (word == "v" and self._capitalised(before) and self._capitalised(after)):
             return None
         if low in WORDS.inside_only and (
-            after is None or (self._capitalised(after) and not value(after.text))
+            after is None or (self._capitalised(after) and not roman(after.text))
         ):
             return None
+        if before is not None and before.kind == "ordinal" and low in WORDS.after_ordinal:
+            return str(WORDS.after_ordinal[low])
         spoken: str = WORDS.abbreviations[low]
         return spoken

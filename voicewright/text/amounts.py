@@ -209,8 +209,12 @@ _HOW: dict[str, Callable[[str, bool], str]] = {
     ),
     "type": lambda text, british: f"{text.upper()}." if len(text) == 1 else text,
     "period": lambda text, british: period(text),
+    "sharp": lambda text, british: (
+        "hundred" if text == "00" else f"{'oh ' if text[0] == '0' else ''}{numbers.cardinal(int(text))}"
+    ),
     "letters": lambda text, british: ".".join(text),
     "symbol": lambda text, british: table("signs")[text],
+    "slashed": lambda text, british: table("slashed")[text.lower()],
     "direction": lambda text, british: table("directions")[text],
 }
 """What stands after a group's name in the data file."""

@@ -6,8 +6,8 @@ import re
 
 from voicewright.text import numbers
 from voicewright.text.known import is_word
+from voicewright.text.numbers import roman
 from voicewright.text.reader import Reader
-from voicewright.text.roman import value
 from voicewright.text.scan import Token
 from voicewright.text.tables import GRAMMAR, WORDS
 
@@ -28,9 +28,9 @@ class NumeralReader(Reader):
     def _roman(self, token: Token, index: int) -> bool:
         """ "Henry VIII" → "the eighth", "Chapter IV" → "four", "MCMXCIX" → "nineteen ninety nine"."""
         form = _FORM.fullmatch(token.text)
-        if form is None or not value(form["first"]):
+        if form is None or not roman(form["first"]):
             return False
-        first, last = value(form["first"]), value(form["last"] or "")
+        first, last = roman(form["first"]), roman(form["last"] or "")
         nth = form["end"] not in (None, "'s")
         if nth and token.text.islower():
             return False
@@ -58,7 +58,7 @@ class NumeralReader(Reader):
     def _dash_is_to(self, index: int) -> None:
         """A dash between two numerals is "to"."""
         dash = self._next(index, 1)
-        if self._text(dash) in ("-", "–", "—") and value(self._beside(dash, 1)):
+        if self._text(dash) in ("-", "–", "—") and roman(self._beside(dash, 1)):
             self._say(self.tokens[dash], "to")
             self.index = self._next(dash, 1)
 
@@ -80,8 +80,12 @@ class NumeralReader(Reader):
         if counting:
             return "number" if self._counts(index, text, frozenset(counting), word) else ""
         if text.islower():
-            bracketed = (word, after) == ("(", ")")
-            return "number" if bracketed and len(text) > 1 and set(text) <= set("ivx") else ""
+            # Alone in small letters: "(ii)", "iii.", but not "via" nor the editor vi.
+            lone = len(text) > 1 and set(text) <= set("ivx") and self.tokens[index].text == text
+            sure = (word, after) == ("(", ")") or (
+                (len(text) > 2 or after in (".", ")", ":", ",")) and text not in ("xi", "xx", "xxx")
+            )
+            return "number" if lone and sure else ""
         manner = self._of_name(index, back, text, word)
         if manner or len(text) == 1:
             return manner
@@ -96,7 +100,7 @@ class NumeralReader(Reader):
         back, beside = self._next(index, -1), self._next(index, 1)
         after = self._text(beside).lower()
         if text in "Ii":
-            if after in WORDS.numeral_joins and value(self._beside(beside, 1)) > 1:
+            if after in WORDS.numeral_joins and roman(self._beside(beside, 1)) > 1:
                 return True
             if not counting & WORDS.one_before or after in WORDS.i_verbs:
                 return False
@@ -127,7 +131,7 @@ class NumeralReader(Reader):
         for _ in range(6):
             if after.lower() in WORDS.ordinal_before:
                 return True
-            if after and after.lower() not in WORDS.numeral_joins and not value(after):
+            if after and after.lower() not in WORDS.numeral_joins and not roman(after):
                 return False
             index = self._next(index, 1)
             after = self._text(index)

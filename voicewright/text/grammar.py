@@ -12,7 +12,7 @@ from voicewright.text.tables import GRAMMAR
 
 Words = Sequence[str | None]
 """Spoken words in order; None is a pause."""
-_PLACES = {"last": -1, "second": -2, "third": -3, "after": 1}
+_PLACES = {"last": -1, "second": -2, "third": -3, "after": 1, "beyond": 2}
 
 
 def at(words: Words, index: int) -> str:
@@ -85,6 +85,8 @@ def _holds(words: Words, index: int, before: str, senses: frozenset[str], what: 
             "verb": lambda: bool(judge(words, index, "is a verb")),
             "plural": lambda: is_plural(before),
             "adjective": lambda: is_adjective(before),
+            "beyond-ing": lambda: at(words, index + 2).endswith("ing"),
+            "adverb": lambda: at(words, index - 1) != before,
             "possessive": lambda: before.endswith("'s"),
             "next-plural": lambda: is_plural(after),
             "next-adjective": lambda: is_adjective(after) or after.endswith("ly"),

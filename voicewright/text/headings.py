@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from voicewright.text import roman
+from voicewright.text import numbers
 from voicewright.text.source import table
 
 AROUND = ' \t\u00a0*_#~=-–—.:·|[](){}<>«»§"“”'
@@ -40,7 +40,7 @@ class Headings:
             return ""
         if re.fullmatch(r"\d{1,4}", core):
             return "number"
-        if core.isupper() and roman.value(core) and (set(core) <= set("IVX") or len(core) > 3):
+        if core.isupper() and numbers.roman(core) and (set(core) <= set("IVX") or len(core) > 3):
             return "numeral"
         low = [word.lower() for word in words]
         if len(low) <= 3 and self.numbers.issuperset(low) and low[-1:] != ["the"]:
@@ -85,7 +85,7 @@ class Headings:
         return bool(
             (_DEEP.fullmatch(word) and len(word) <= 12)
             or word in self.numbers
-            or roman.value(word)
+            or numbers.roman(word)
             or (len(word) == 1 and word.isalpha())
             or ("-" in word and self.numbers.issuperset(word.split("-")))
         )

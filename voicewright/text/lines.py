@@ -11,7 +11,7 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from voicewright.text import roman
+from voicewright.text import numbers
 from voicewright.text.broken import mended
 from voicewright.text.headings import AROUND, LONGEST_TITLE, Headings, headings, title_case
 from voicewright.text.source import Edit, Source
@@ -164,7 +164,7 @@ class _Marks:
         if marker is None:
             return
         value = marker["value"] or ""
-        if len(value) > 1 and not value.isdecimal() and not roman.value(value):
+        if len(value) > 1 and not value.isdecimal() and not numbers.roman(value):
             return
         line.marker = marker
         if marker["bullet"]:
@@ -276,9 +276,11 @@ class _Marks:
         lettered = len(value) == 1 and self._siblings(index, _letter)
         numbered = self._siblings(index, _numeral)
         alone = complete and (close in (")", ".)") or (close == "." and self._stands(index, line, marker)))
-        small = roman.value(value) and set(value.upper()) <= set("IVX") and (len(value) > 1 or value in "Ii")
+        small = (
+            numbers.roman(value) and set(value.upper()) <= set("IVX") and (len(value) > 1 or value in "Ii")
+        )
         if numbered or (alone and small and not lettered):
-            self._say(line, marker, str(roman.value(value)), close)
+            self._say(line, marker, str(numbers.roman(value)), close)
         elif lettered or (alone and len(value) == 1 and (close != "." or self.english)):
             self._say(line, marker, value.upper(), "" if close == ":" else ",")
         else:
@@ -288,7 +290,7 @@ class _Marks:
     def _stands(self, index: int, line: _Line, marker: re.Match[str]) -> bool:
         """Is a letter with its point at a line's start a marker by itself, rather than an initial?"""
         value, rest = marker["value"], line.text[marker.end() :].lstrip(_BLANK)
-        numeral = roman.value(value) and set(value) <= set("IVX")
+        numeral = numbers.roman(value) and set(value) <= set("IVX")
         if not value.isupper() or rest[1:2] == "." or self._sentence(line):
             return False
         return title_case(rest) and bool(numeral or self._next(index))
@@ -322,7 +324,7 @@ class _Marks:
             return False
         if kind == "numeral":
             at = line.start + line.text.index(core)
-            line.edits.append((at, at + len(core), str(roman.value(core))))
+            line.edits.append((at, at + len(core), str(numbers.roman(core))))
         if kind in ("number", "numeral", "counting") and self._is_title(index + 1):
             self.lines[index + 1].own = True
         line.style = ""
@@ -355,4 +357,4 @@ def _letter(line: _Line) -> int:
 
 
 def _numeral(line: _Line) -> int:
-    return roman.value(line.marker["value"] or "") if line.marker is not None else 0
+    return numbers.roman(line.marker["value"] or "") if line.marker is not None else 0

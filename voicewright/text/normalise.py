@@ -15,7 +15,7 @@ from voicewright.text.words import WordReader
 from voicewright.text.written import listed, months, table, units
 
 _BULLETS = frozenset("-*•·‣▪●○–")
-_OPERATORS = frozenset("+-−*/×÷^()±")
+_OPERATORS = frozenset("+-−–—*/×÷^()±")
 _SIGNS = frozenset("+−×÷=<>≤≥≠±") | {"!=", "==", "<=", ">="}
 _LONGEST_WORD = 100
 """Pieces that touch are one written word, up to this many characters."""
@@ -102,8 +102,6 @@ class _EnglishReader(WordReader):
         else:
             self._parts(token, spoken)
 
-    _hour = _time
-
     def _range(self, token: Token, index: int) -> None:
         before = self._near(index, -1)
         joint = "minus" if before is not None and before.text == "=" else "to"
@@ -120,7 +118,7 @@ class _EnglishReader(WordReader):
         before = self._near(index, -1)
         singular = numbers.is_one(written) or self._describes(index)
         spoken = amounts.unit(measure, singular)
-        if re.fullmatch(" [a-zA-Z]", measure) and before is not None:
+        if re.fullmatch(" ?[a-zA-Z]", measure) and before is not None:
             # "Figure 2 g" names a part of a figure.
             spoken = measure.strip().upper() if before.text.lower() in listed("places") else spoken
         self._parts(token, f"{amounts.count(written, self.british)} | {spoken}")
@@ -140,18 +138,6 @@ class _EnglishReader(WordReader):
             and not after.text.endswith("ed")
         )
 
-    def _counted(self, token: Token, index: int) -> None:
-        """ "No. 5", "Art. 7"; but "He said no. 5 people left", "It was his art. 7 people saw it"."""
-        what = token.part("what") or token.part("many") or ""
-        before = self._near(index, -1)
-        previous = before.text.lower() if before is not None else ""
-        noun = what in listed("nouns") and previous in listed("determiners")
-        if noun or (what == "no" and previous in listed("answers")):
-            self._say(token, what, token.stop - 1)
-            self._mark(token.stop - 1, token.stop, ".")
-        else:
-            self._say(token, table("counted")[what.lower()])
-
     def _power(self, token: Token, index: int) -> None:
         """A power after a number or a letter; after words, years and marks a footnote, which is not read."""
         before, inner = self._at(index - 1), self._at(index - 2)
@@ -167,7 +153,7 @@ class _EnglishReader(WordReader):
     def _operand(self, token: Token | None) -> bool:
         """A number, or a letter that stands for one."""
         return self._is_numeric(token) or (
-            token is not None and len(token.text) == 1 and token.text.isalpha()
+            token is not None and (token.kind == "power" or (len(token.text) == 1 and token.text.isalpha()))
         )
 
     def _in_sum(self, index: int) -> bool:
@@ -233,7 +219,7 @@ class _EnglishReader(WordReader):
             if follows or self._is_month(before, index):
                 return self._day(token, index, int(written))
         in_year = before is not None and before.text.lower() in listed("years")
-        if amounts.is_year(token.text) or (in_year and len(written) == 4 and token.text.isdecimal()):
+        if amounts.is_year(token.text) or (in_year and re.fullmatch(r"[1-9]\d{3}", token.text)):
             return self._say(token, numbers.year(int(written), self.british))
         return self._say(token, numbers.number(written, self.british))
 
@@ -255,9 +241,6 @@ class _EnglishReader(WordReader):
             self._mark(token.stop - 1, token.stop, ".")
         else:
             self._say(token, spoken)
-
-    def _slashed(self, token: Token, index: int) -> None:
-        self._say(token, table("slashed")[token.text.lower()])
 
     def _special(self, token: Token, index: int) -> None:
         self._say(token, token.text)
@@ -281,7 +264,7 @@ class _EnglishReader(WordReader):
         numeric = self._is_numeric(near[0]) and self._is_numeric(near[1])
         touches = near == (before, after)
         operands = all(map(self._operand, near)) and len(token.text) == 1
-        if operands and (token.text == "−" or (token.text == "-" and self._in_sum(index))):
+        if operands and (token.text == "−" or self._in_sum(index)):
             self._say(token, "minus")
         elif numeric and (touches or token.text in "–—") and len(token.text) == 1:
             self._say(token, "to")

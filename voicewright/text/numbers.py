@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 LONGEST = 15
 """Whole numbers with more digits are read digit by digit: no listener counts quadrillions."""
 _DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+_NUMERAL = re.compile(r"M{0,3}(?:CM|CD|D?C{0,3})(?:XC|XL|L?X{0,3})(?:IX|IV|V?I{0,3})")
+_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50, "C": 100, "D": 500, "M": 1000}
 
 
 def digits(text: str) -> str:
@@ -77,6 +81,15 @@ def fraction(top: int, bottom: int, british: bool = False) -> str:
     name = ordinal(bottom, british)
     one, many = names.get(bottom, (name, f"{name}s"))
     return f"{cardinal(top, british)} {one if top == 1 else many}"
+
+
+def roman(text: str) -> int:
+    """The number of a Roman numeral to 3,999, in capitals or in small letters; 0 for anything else."""
+    letters = text.upper() if text.islower() else text
+    if not letters or _NUMERAL.fullmatch(letters) is None:
+        return 0
+    values = [_VALUES[letter] for letter in letters]
+    return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
 
 
 def _words(value: int, form: str, british: bool) -> str:

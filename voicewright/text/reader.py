@@ -8,7 +8,7 @@ from voicewright.text.pieces import Kind, Piece
 from voicewright.text.scan import Token
 from voicewright.text.tables import WORDS
 
-_NUMERIC = frozenset({"number", "fraction", "money", "range", "ordinal", "time", "hour", "decade", "measure"})
+_NUMERIC = frozenset({"number", "fraction", "money", "range", "ordinal", "time", "decade", "measure"})
 _CLOSERS = frozenset(")]}\"'”")
 
 

@@ -39,8 +39,6 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
         return _capitals(words, index, before.lower(), after.lower(), senses)
     if _SAYABLE.fullmatch(word) and not is_word(word.lower()) and _shouted(words, index):
         return SHOUTED
-    if word.lower() == "used":
-        return _used(before, after, _at(words, index + 2))
     sense = sense_of(words, index)
     return sense if sense is not None else judge(words, index, "noun or verb", senses) if senses else ""
 
@@ -56,8 +54,10 @@ def _capitals(words: Words, index: int, before: str, after: str, senses: frozens
         after in GRAMMAR.after_am or (after in ("and", "or") and _at(words, index + 2) == "FM")
     ):
         return "NNP"
-    noun = before in GRAMMAR.articles or (word == "US" and (not before or before in GRAMMAR.us_after))
-    if _shouted(words, index) and word not in GRAMMAR.spelled:
+    shouted = _shouted(words, index)
+    articles = GRAMMAR.owners if shouted else GRAMMAR.articles
+    noun = before in articles or (word == "US" and (not before or before in GRAMMAR.us_after))
+    if shouted and word not in GRAMMAR.spelled:
         return "NNP" if noun and word in GRAMMAR.acronyms else SHOUTED
     return "NNP" if word in GRAMMAR.acronyms else judge(words, index, "noun or verb", senses)
 
@@ -97,12 +97,3 @@ def _article(word: str, before: str, after: str) -> str:
     if not after or before.lower() in GRAMMAR.letters:
         return "NN"
     return "NN" if word == "A" and before and not after[0].isupper() else "DT"
-
-
-def _used(before: str, after: str, third: str) -> str:
-    """ "used to go", "is used to it"; but "is used to make"."""
-    if after.lower() != "to":
-        return "VBN"
-    if before.lower() in GRAMMAR.be and not (third.lower() in GRAMMAR.after_used_to or third.endswith("ing")):
-        return "VBN"
-    return "VBD"

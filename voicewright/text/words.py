@@ -63,10 +63,10 @@ class WordReader(AbbreviationReader):
         if low == "goin" or not is_word(low, self.british):
             stems = (f"{low}g", low[:-2], f"{low[:-2]}e", low[:-3])
             return not self.single_open or any(is_word(stem, self.british) for stem in stems)
-        return not self.single_open and len(low) > 4 and is_word(f"{low}g", self.british)
+        return not self.single_open and len(low) > 3 and is_word(f"{low}g", self.british)
 
     def _respelt(self, token: Token, word: str, stop: int | None = None) -> None:
-        spoken = WORDS.elisions.get(word.lower(), word)
+        spoken = ".".join(word) if word in WORDS.spelled else WORDS.elisions.get(word.lower(), word)
         phonemes = spoken.strip("/") if spoken.startswith("/") else None
         self._say(token, word if phonemes else spoken, stop, phonemes)
 

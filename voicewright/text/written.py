@@ -115,7 +115,6 @@ def _made_parts() -> dict[str, str]:
         "before": rf"(?<![^\W\d_])(?:{sides[0]})",
         "after": sides[1],
         "scale": _any(table("scales")),
-        "counted": rf"(?<![\w.'])(?i:{_any(table('counted'))})",
         "periods": per,
         "squared": squared,
     }
