@@ -32,6 +32,12 @@ _LEAVE = 12.0
 """Cost of leaving the text, or of passing over a sentence: like so many nats of frames that do not fit."""
 _PASS = 1.2
 """Cost of each phoneme that is passed over."""
+_LINGER, _MOST_LINGER = 0.25, 1.5
+"""Cost of each frame in which a phoneme lasts longer than is usual, growing with each, and at most."""
+_USUAL = 1.6
+"""Times the recording's frames a phoneme: so long is usual."""
+_SHRINK = 20.0
+_TRUST = 0.6
 _MEMORY = 150_000_000
 
 
@@ -78,7 +84,7 @@ def follow(spectra: Floats, voiced: npt.NDArray[np.bool_], words: Sequence[Unit]
         path, stray = _search(scores, filler, states, middle)
         labels = states.classes[path]
         if number + 1 < _ROUNDS:
-            scores = _gaussians(vectors, labels, ~stray, len(symbols) + 1, voiced)
+            scores = _gaussians(vectors, labels, ~stray, symbols, voiced)
             own = scores[np.arange(len(path)), labels]
             filler = _filler(scores, voiced, float(np.median(own[(labels > 0) & ~stray])))
     labels = states.classes[path]
@@ -174,22 +180,27 @@ def _vectors(spectra: Floats, voiced: npt.NDArray[np.bool_], keep: int = 24) -> 
 
 
 def _gaussians(
-    vectors: Floats, labels: Ints, used: npt.NDArray[np.bool_], classes: int, voiced: npt.NDArray[np.bool_]
+    vectors: Floats, labels: Ints, used: npt.NDArray[np.bool_], symbols: Sequence[str], voiced: npt.NDArray[np.bool_]
 ) -> Floats:
-    """[F, classes]: each phoneme a mean, shrunk towards the common one, and all one variance."""
+    """[F, classes]: each phoneme a mean, shrunk towards that of its kind, and all one variance."""
     rows, label = vectors[used], labels[used]
-    count = np.bincount(label, minlength=classes).astype(np.float64)
-    total = np.zeros((classes, rows.shape[1]))
-    np.add.at(total, label, rows)
-    sounding = label > 0
-    common = rows[sounding].mean(0)
-    mean = (total + 8.0 * common) / (count + 8.0)[:, None]
-    within = ((rows - mean[label]) ** 2)[sounding].mean(0)
+    kinds = np.array([0, *(_kind(symbol) for symbol in symbols)])
+    broad = _means(rows, kinds[label], len(_KINDS), rows[label > 0].mean(0)[None])
+    mean = _means(rows, label, len(kinds), broad[kinds])
+    within = ((rows - mean[label]) ** 2)[label > 0].mean(0)
     scaled = vectors / np.sqrt(within)
     middle = mean / np.sqrt(within)
     distance = (middle**2).sum(1) - 2.0 * scaled @ middle.T
     # Frames are not independent: neighbours say much the same.
-    return _relative((-0.5 * 0.6 * distance).astype(np.float32), voiced)
+    return _relative((-0.5 * _TRUST * distance).astype(np.float32), voiced)
+
+
+def _means(rows: Floats, label: Ints, classes: int, towards: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """Mean of each class [classes, K], as if it had _SHRINK frames more at `towards`."""
+    count = np.bincount(label, minlength=classes).astype(np.float64)[:, None]
+    total = np.zeros((classes, rows.shape[1]))
+    np.add.at(total, label, rows)
+    return np.asarray((total + _SHRINK * towards) / (count + _SHRINK), np.float64)
 
 
 def _search(scores: Floats, filler: Floats, states: _States, middle: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
@@ -204,6 +215,9 @@ def _search(scores: Floats, filler: Floats, states: _States, middle: Floats) -> 
     current[0] = 0.0
     current, jump = _jump(current, states.breaks, states.costs)
     jumps = [jump]
+    dwell = np.zeros(width, np.float32)
+    usual = _USUAL * (filler != scores[:, 0]).sum() / max(1, int((~gap).sum()))
+    lasts = np.where(gap, 0.0, _LINGER).astype(np.float32)
     lows = np.clip(np.round(middle).astype(np.int64) - half, 0, max(0, width - 1))
     moves: list[npt.NDArray[np.uint8]] = []
     for frame in range(count):
@@ -216,8 +230,12 @@ def _search(scores: Floats, filler: Floats, states: _States, middle: Floats) -> 
         two = np.full(len(part), -np.inf, np.float32)
         one[1:] = part[:-1]
         two[2:] = np.where(second[low + 2 : high], part[:-2], -np.inf)
-        best = np.maximum(np.maximum(part, one), two)
-        moves.append(np.where(best == part, 0, np.where(best == one, 1, 2)).astype(np.uint8))
+        held = dwell[low:high]
+        stay = part - np.minimum(_MOST_LINGER, lasts[low:high] * np.maximum(0.0, held - usual))
+        best = np.maximum(np.maximum(stay, one), two)
+        stays = best == stay
+        moves.append(np.where(stays, 0, np.where(best == one, 1, 2)).astype(np.uint8))
+        dwell[low:high] = np.where(stays, held + 1, 1)
         current = np.full(width, -np.inf, np.float32)
         current[low:high] = best + own
         current, jump = _jump(current, states.breaks, states.costs)

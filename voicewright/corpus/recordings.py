@@ -72,13 +72,13 @@ class Cutter:
         except OSError as error:
             raise VoicewrightError(f"{folder} could not be made: {error.strerror or error}.") from error
         rate = probe(path).rate
-        for number, samples in enumerate(_slices(blocks(path, rate, LONGEST_RECORDING), bounds, rate), 1):
+        for number, samples in enumerate(slices(blocks(path, rate, LONGEST_RECORDING), bounds, rate), 1):
             data = encode(samples, rate, "flac", "PCM_24")
             write_atomically(folder / f"{number:04d}.flac", data, sync=False)
         write_atomically(folder / _INDEX, json.dumps(bounds).encode())
 
 
-def _slices(stream: Iterator[Samples], bounds: Sequence[tuple[float, float]], rate: int) -> Iterator[Samples]:
+def slices(stream: Iterator[Samples], bounds: Sequence[tuple[float, float]], rate: int) -> Iterator[Samples]:
     """Samples of each (start, end) of a recording that comes in blocks; bounds are in order, apart."""
     held: Samples = np.zeros(0, np.float32)
     origin = 0
