@@ -1,10 +1,10 @@
 """A long recording followed word by word through its text: speech that the text lacks and sentences that
 nobody says are passed over.
 
-Sounds are told apart by what the recording itself teaches. At first only their kind is known: vowels are loud,
-hissing sounds lie high, stops are nearly silent. The best way through the text by that gives each phoneme its
-frames, these give it a Gaussian, and with those it is followed again. Any language with phonemes will do.
-Frames are 25 ms.
+Sounds are told apart by what the recording itself teaches. At first only their kind is known: vowels are
+loud, hissing sounds lie high, stops are nearly silent. The best way through the text by that gives each
+phoneme its frames, these give it a Gaussian, and with those it is followed again. Any language with phonemes
+will do. Frames are 25 ms.
 """
 
 from __future__ import annotations
@@ -36,6 +36,8 @@ _LINGER, _MOST_LINGER = 0.25, 1.5
 """Cost of each frame in which a phoneme lasts longer than is usual, growing with each, and at most."""
 _USUAL = 1.6
 """Times the recording's frames a phoneme: so long is usual."""
+_WORD_FRAMES = 12
+"""Speech that no word has lasts at least so long."""
 _SHRINK = 20.0
 _TRUST = 0.6
 _MEMORY = 150_000_000
@@ -43,8 +45,8 @@ _MEMORY = 150_000_000
 
 @dataclass(frozen=True)
 class Way:
-    """Frames [units, 2] of each word, first and behind the last; -1 where nobody says it. `astray` [F]: speech
-    that no word has. `fit` [F]: how well each frame fits its phoneme, at most 0.
+    """Frames [units, 2] of each word, first and behind the last; -1 where nobody says it. `astray` [F]:
+    speech that no word has. `fit` [F]: how well each frame fits its phoneme, at most 0.
     """
 
     places: Ints
@@ -66,6 +68,8 @@ class _States:
     breaks: Ints
     costs: Floats
     """Of passing over what lies before each of `breaks`, added up."""
+    linger: Floats
+    """[N] cost of each frame too many."""
 
 
 def follow(spectra: Floats, voiced: npt.NDArray[np.bool_], words: Sequence[Unit], about: Floats) -> Way:
@@ -78,7 +82,7 @@ def follow(spectra: Floats, voiced: npt.NDArray[np.bool_], words: Sequence[Unit]
     scores = _first_scores(spectra, voiced, symbols)
     vectors = _vectors(spectra, voiced)
     filler = _filler(scores, voiced, 0.0)
-    middle = np.interp(np.arange(len(spectra)), about, _starts(states, len(words)))
+    middle = np.interp(np.arange(len(spectra)), about, _starts(states, len(words))).astype(np.float32)
     path = np.zeros(len(spectra), np.int64)
     for number in range(_ROUNDS):
         path, stray = _search(scores, filler, states, middle)
@@ -97,7 +101,17 @@ def follow(spectra: Floats, voiced: npt.NDArray[np.bool_], words: Sequence[Unit]
         if places[word, 0] < 0:
             places[word, 0] = frame
         places[word, 1] = frame + 1
-    return Way(places, stray & voiced, fit)
+    return Way(places, _lasting(stray & voiced), fit)
+
+
+def _lasting(marked: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Without runs that are too short to be words."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], marked, [False]]).astype(np.int8)))
+    out = marked.copy()
+    for start, end in zip(edges[::2], edges[1::2], strict=True):
+        if end - start < _WORD_FRAMES:
+            out[start:end] = False
+    return out
 
 
 def _starts(states: _States, count: int) -> Floats:
@@ -111,6 +125,7 @@ def _states(words: Sequence[Unit], classes: dict[str, int]) -> _States:
     gaps: list[bool] = []
     breaks: list[int] = []
     costs: list[float] = []
+    linger: list[float] = []
     passed = 0.0
     for number, word in enumerate(words):
         if number == 0 or words[number - 1].rank == Rank.SENTENCE:
@@ -120,12 +135,14 @@ def _states(words: Sequence[Unit], classes: dict[str, int]) -> _States:
         kinds += [0, *own]
         owners += [number] * (1 + len(own))
         gaps += [True] + [False] * len(own)
+        # Before a pause words are drawn out.
+        linger += [0.0] + [_LINGER * (0.4 if word.rank > Rank.WORD else 1.0)] * len(own)
         passed += _PASS * len(own)
     breaks.append(len(kinds))
     costs.append(passed)
     return _States(
         np.array([*kinds, 0]), np.array([*owners, len(words)]), np.array([*gaps, True]), np.array(breaks),
-        np.array(costs, np.float32),
+        np.array(costs, np.float32), np.array([*linger, 0.0], np.float32),
     )  # fmt: skip
 
 
@@ -180,7 +197,11 @@ def _vectors(spectra: Floats, voiced: npt.NDArray[np.bool_], keep: int = 24) -> 
 
 
 def _gaussians(
-    vectors: Floats, labels: Ints, used: npt.NDArray[np.bool_], symbols: Sequence[str], voiced: npt.NDArray[np.bool_]
+    vectors: Floats,
+    labels: Ints,
+    used: npt.NDArray[np.bool_],
+    symbols: Sequence[str],
+    voiced: npt.NDArray[np.bool_],
 ) -> Floats:
     """[F, classes]: each phoneme a mean, shrunk towards that of its kind, and all one variance."""
     rows, label = vectors[used], labels[used]
@@ -195,7 +216,9 @@ def _gaussians(
     return _relative((-0.5 * _TRUST * distance).astype(np.float32), voiced)
 
 
-def _means(rows: Floats, label: Ints, classes: int, towards: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+def _means(
+    rows: Floats, label: Ints, classes: int, towards: npt.NDArray[np.floating]
+) -> npt.NDArray[np.float64]:
     """Mean of each class [classes, K], as if it had _SHRINK frames more at `towards`."""
     count = np.bincount(label, minlength=classes).astype(np.float64)[:, None]
     total = np.zeros((classes, rows.shape[1]))
@@ -203,7 +226,9 @@ def _means(rows: Floats, label: Ints, classes: int, towards: npt.NDArray[np.floa
     return np.asarray((total + _SHRINK * towards) / (count + _SHRINK), np.float64)
 
 
-def _search(scores: Floats, filler: Floats, states: _States, middle: Floats) -> tuple[Ints, npt.NDArray[np.bool_]]:
+def _search(
+    scores: Floats, filler: Floats, states: _States, middle: Floats
+) -> tuple[Ints, npt.NDArray[np.bool_]]:
     """The best state of each frame [F], and whether it is speech that the text lacks."""
     count, width = len(scores), len(states.classes)
     half = int(min(width, max(400, _MEMORY // (2 * count))))
@@ -217,7 +242,6 @@ def _search(scores: Floats, filler: Floats, states: _States, middle: Floats) -> 
     jumps = [jump]
     dwell = np.zeros(width, np.float32)
     usual = _USUAL * (filler != scores[:, 0]).sum() / max(1, int((~gap).sum()))
-    lasts = np.where(gap, 0.0, _LINGER).astype(np.float32)
     lows = np.clip(np.round(middle).astype(np.int64) - half, 0, max(0, width - 1))
     moves: list[npt.NDArray[np.uint8]] = []
     for frame in range(count):
@@ -231,7 +255,7 @@ def _search(scores: Floats, filler: Floats, states: _States, middle: Floats) -> 
         one[1:] = part[:-1]
         two[2:] = np.where(second[low + 2 : high], part[:-2], -np.inf)
         held = dwell[low:high]
-        stay = part - np.minimum(_MOST_LINGER, lasts[low:high] * np.maximum(0.0, held - usual))
+        stay = part - np.minimum(_MOST_LINGER, states.linger[low:high] * np.maximum(0.0, held - usual))
         best = np.maximum(np.maximum(stay, one), two)
         stays = best == stay
         moves.append(np.where(stays, 0, np.where(best == one, 1, 2)).astype(np.uint8))

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -113,7 +114,7 @@ class Fit:
 
     def __init__(self, spans: Spans, words: Sequence[Unit], heard: NDArray[np.int64] | None = None) -> None:
         self.seconds = np.array([end - start for start, end in spans])
-        self.gaps = np.array([0.0, *(b[0] - a[1] for a, b in zip(spans, spans[1:], strict=False)), 9.0])
+        self.gaps = np.array([0.0, *(b[0] - a[1] for a, b in pairwise(spans)), 9.0])
         counts = np.array([phoneme_count(word.phonemes) for word in words], np.float64)
         self.effort = counts + 0.5
         self.ranks = np.array([Rank.SENTENCE, *(word.rank for word in words)], np.int64)
@@ -159,7 +160,7 @@ class Fit:
         score, jumps = self._skip(score, expected)
         over.append(jumps)
         for s in range(count):
-            centre = int(round(ends[s] * width))
+            centre = round(float(ends[s]) * width)
             low, high = max(0, centre - half), min(width, centre + half)
             first[s + 1] = low
             fresh, back = self._take(s, score, expected, running, low, high)
@@ -173,7 +174,7 @@ class Fit:
         best = score.copy()
         source = np.full(len(score), -1, np.int32)
         stops = np.flatnonzero(self.ranks == Rank.SENTENCE)
-        for a, b in zip(stops, stops[1:], strict=False):
+        for a, b in pairwise(stops):
             opening = _SKIP if source[a] < 0 else 0.0
             cost = best[a] + opening + _SKIP_SECOND * (expected[b] - expected[a])
             if cost < best[b]:

@@ -35,6 +35,7 @@ from voicewright.corpus.manifest import (
 )
 from voicewright.corpus.pace import mismatches
 from voicewright.corpus.pool import Crashed, spread
+from voicewright.corpus.readings import cut_readings
 from voicewright.corpus.recordings import PIECES, Cutter
 from voicewright.corpus.segment import Cutting, Detector
 from voicewright.corpus.sound import listen
@@ -126,7 +127,10 @@ def prepare(
     _claim(out)
     settings = ClipSettings(out, language, speaker or sources.folder.resolve().name, limits or Limits())
     workers = workers or os.cpu_count() or 1
-    items = list(sources.items)
+    items, cut = cut_readings(
+        sources.items, out, language, lexicon, reader, settings.limits.max_seconds, workers, tell
+    )
+    notes += [cut] if cut else []
     ears: Choice | None = None
     if sources.untranscribed:
         pieces, ears = _cut(sources.untranscribed, out, language, recogniser, workers, tell)
@@ -172,9 +176,10 @@ def prepare(
     _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused, doubtful)
     if not accepted:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.quarantined.items())
+        details = {refusal.detail for refusal in refused}
+        why = details.pop() if len(details) == 1 else f"{out / QUARANTINE} says why for each."
         raise VoicewrightError(
-            f"None of the {summary.found} clips in {source} can be used ({reasons}): "
-            f"{out / QUARANTINE} says why for each."
+            f"None of the {summary.found} clips in {source} can be used ({reasons}): {why}"
         )
     return summary
 
@@ -220,7 +225,8 @@ def _cut(
         make = _MakeCutter(out)
         make()  # fails here, and not in a worker, where silero-vad is missing
     except VoicewrightError as error:
-        return [item.refused("no_text", str(error)) for item in recordings], None
+        why = f"lay the text of each beside it (NAME.txt; long ones are cut with it). {error}"
+        return [item.refused("no_text", why) for item in recordings], None
     found: list[list[Item]] = [[] for _ in recordings]
     tell("recordings", 0, len(recordings))
     with contextlib.closing(spread(recordings, make, workers, batch=1)) as results:

@@ -6,10 +6,11 @@ sentence, and nothing else. No recogniser is asked.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +18,15 @@ import numpy as np
 from voicewright.audio.files import AudioError, Samples, blocks, encode, probe, write_atomically
 from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.corpus.clips import Reader, phoneme_count
-from voicewright.corpus.follow import FRAME_SECONDS, Floats, Way, follow
+from voicewright.corpus.follow import FRAME_SECONDS, Floats, follow
+from voicewright.corpus.grouping import Piece, Shape, cut, laid
 from voicewright.corpus.items import Item
-from voicewright.corpus.passages import Fit, Passage, Rank, Spans, Unit, units
+from voicewright.corpus.passages import Fit, Passage, Spans, units
+from voicewright.corpus.pool import Crashed, spread
 from voicewright.corpus.recordings import PIECES, slices
 from voicewright.corpus.segment import VAD_RATE, Detector, speech
 from voicewright.errors import VoicewrightError
+from voicewright.text.frontend import Frontend
 from voicewright.text.vocab import MAX_TOKENS
 
 LONGEST_READING = 3 * 3600.0
@@ -32,33 +36,6 @@ _LETTERS = 100
 """A shorter text is one clip's."""
 _BLOCK = 60
 """Seconds of which mels are made together."""
-_STRAY, _STRAY_SHARE = 0.5, 0.15
-"""Seconds, and share of a piece, of speech that its words do not explain."""
-_PACE = 0.5
-"""Natural logarithm by which a piece's pace may differ from the usual; short ones vary more."""
-
-
-@dataclass(frozen=True)
-class Shape:
-    """How long pieces may be, in seconds."""
-
-    shortest: float = 1.0
-    longest: float = 15.0
-    padding: float = 0.10
-    """Kept around speech, at most half of the pause."""
-
-
-@dataclass(frozen=True)
-class Piece:
-    """Seconds of a recording with its words; refused where there is a reason. Without length: words that
-    nobody says.
-    """
-
-    start: float
-    end: float
-    text: str
-    reason: str = ""
-    detail: str = ""
 
 
 def is_reading(item: Item, reader: Reader, most: float) -> bool:
@@ -69,9 +46,69 @@ def is_reading(item: Item, reader: Reader, most: float) -> bool:
         seconds = probe(item.path).seconds
     except AudioError:
         return False
-    if seconds > most:
-        return True
-    return seconds > most / 2 and len(item.text) > MAX_TOKENS and len(reader.tokens(item.text).ids) > MAX_TOKENS
+    if seconds is not None and (seconds > most or seconds < most / 2):
+        return seconds > most
+    return len(item.text) > MAX_TOKENS and len(reader.tokens(item.text).ids) > MAX_TOKENS
+
+
+@dataclass(frozen=True)
+class _Make:
+    out: Path
+    language: str
+    lexicon: Path | None
+    reader: Reader | None
+
+    def __call__(self) -> Callable[[Item], list[Item]]:
+        reader = self.reader or Frontend(self.language, self.lexicon)
+        return ReadingCutter(self.out, self.language, reader, Detector())
+
+
+def cut_readings(
+    items: Sequence[Item],
+    out: Path,
+    language: str,
+    lexicon: Path | None,
+    reader: Reader | None,
+    most: float,
+    workers: int,
+    tell: Callable[[str, int, int], None],
+) -> tuple[list[Item], str]:
+    """The items, with pieces in place of recordings longer than `most` seconds, and a sentence about them.
+
+    A reader of None: each process builds its own. Raises VoicewrightError when `out` cannot be written.
+    """
+    asked = reader or Frontend(language, lexicon)
+    long = [at for at, item in enumerate(items) if is_reading(item, asked, most)]
+    if not long:
+        return list(items), ""
+    make = _Make(out, language, lexicon, reader)
+    try:
+        make()  # fails here, and not in a worker, where silero-vad is missing
+    except VoicewrightError as error:
+        refused = {at: items[at].refused("too_long", str(error)) for at in long}
+        return [refused.get(at, item) for at, item in enumerate(items)], ""
+    found: dict[int, list[Item]] = {}
+    tell("recordings", 0, len(long))
+    with contextlib.closing(spread([items[at] for at in long], make, workers, batch=1)) as results:
+        for done, (index, result) in enumerate(results, 1):
+            item = items[long[index]]
+            if isinstance(result, Crashed):
+                result = [item.refused("decoder_crash", "the process that decoded it died")]
+            found[long[index]] = result
+            tell("recordings", done, len(long))
+    return [piece for at, item in enumerate(items) for piece in found.get(at, [item])], _said(found.values())
+
+
+def _said(found: Collection[Sequence[Item]]) -> str:
+    pieces = [item for items in found for item in items]
+    sounding = [item for item in pieces if item.reason not in ("no_audio",)]
+    misfit = sum(item.reason is not None for item in sounding)
+    unsaid = len(pieces) - len(sounding)
+    said = f"{len(found)} long recording{'s were' if len(found) > 1 else ' was'} cut with the text into "
+    said += f"{len(sounding)} pieces"
+    said += f", {misfit} of which do not fit it" if misfit else ""
+    said += f"; {unsaid} passages of the text were not heard" if unsaid else ""
+    return said + "."
 
 
 @dataclass(frozen=True)
@@ -82,7 +119,7 @@ class ReadingCutter:
     language: str
     reader: Reader
     detector: Detector
-    shape: Shape = Shape()
+    shape: Shape = field(default_factory=Shape)
 
     def __call__(self, item: Item) -> list[Item]:
         """The pieces as items, in order, those that do not fit refused; or the recording itself, refused.
@@ -155,7 +192,7 @@ class ReadingCutter:
         for start, end in spans:
             voiced[int(start / FRAME_SECONDS) : int(end / FRAME_SECONDS) + 1] = True
         way = follow(spectra, voiced, words, _about(rough, spans, len(words), len(spectra)))
-        return _pieces(_laid(way, spans, len(words)), spans, words, way, text, self.shape)
+        return cut(laid(way, spans, len(words)), spans, words, way, text, self.shape)
 
 
 def _spectra(path: Path) -> Floats:
@@ -202,125 +239,3 @@ def _about(rough: Sequence[Passage], spans: Spans, count: int, frames: int) -> F
         about[passage.begin : passage.end] = start + (end - start) * np.arange(size) / max(1, size)
     about[-1] = frames * FRAME_SECONDS
     return np.asarray(np.maximum.accumulate(about) / FRAME_SECONDS + 1e-3 * np.arange(count + 1), np.float32)
-
-
-def _laid(way: Way, spans: Spans, count: int) -> list[Passage]:
-    """One passage a stretch of speech, by the middle of its words, and one for words that nobody says."""
-    middles = way.places.mean(1) * FRAME_SECONDS
-    said = np.flatnonzero(way.places[:, 0] >= 0)
-    edges = [(a[1] + b[0]) / 2 for a, b in zip(spans, spans[1:], strict=False)]
-    owner = np.searchsorted(edges, middles[said])
-    found: list[Passage] = []
-    at = 0
-    for s in range(len(spans)):
-        mine = said[owner == s]
-        begin, end = (int(mine[0]), int(mine[-1]) + 1) if len(mine) else (at, at)
-        if begin > at:
-            found.append(Passage(s, s, at, begin))
-        found.append(Passage(s, s + 1, begin, end))
-        at = end
-    return [*found, Passage(len(spans), len(spans), at, count)] if at < count else found
-
-
-def _pieces(
-    laid: Sequence[Passage], spans: Spans, words: Sequence[Unit], way: Way, text: str, shape: Shape
-) -> list[Piece]:
-    groups: list[Passage] = []
-    run: list[Passage] = []
-    for passage in laid:
-        if passage.last > passage.first and passage.end > passage.begin:
-            run.append(passage)
-            continue
-        groups += _grouped(run, spans, words, shape)
-        groups.append(passage)
-        run = []
-    groups += _grouped(run, spans, words, shape)
-    counts = np.concatenate([[0], np.cumsum([phoneme_count(word.phonemes) for word in words])])
-    paces = [
-        (counts[p.end] - counts[p.begin]) / _spoken(p, spans)
-        for p in groups
-        if p.last > p.first and p.end > p.begin
-    ]
-    usual = float(np.median(paces)) if paces else 1.0
-    return [_judged(p, spans, words, way, text, shape, counts, usual) for p in groups]
-
-
-def _spoken(passage: Passage, spans: Spans) -> float:
-    return sum(end - start for start, end in spans[passage.first : passage.last])
-
-
-def _judged(
-    passage: Passage, spans: Spans, words: Sequence[Unit], way: Way, text: str, shape: Shape,
-    counts: np.ndarray, usual: float,
-) -> Piece:  # fmt: skip
-    part = text[words[passage.begin].start : words[passage.end - 1].stop] if passage.end > passage.begin else ""
-    if passage.first == passage.last:
-        at = spans[min(passage.first, len(spans) - 1)][0]
-        return Piece(at, at, part, "no_audio", f"the recording does not seem to hold these words: {part[:200]}")
-    start, end = spans[passage.first][0], spans[passage.last - 1][1]
-    left = (start - spans[passage.first - 1][1]) / 2 if passage.first else start
-    right = (spans[passage.last][0] - end) / 2 if passage.last < len(spans) else shape.padding
-    low, high = start - min(shape.padding, left), end + min(shape.padding, right)
-    if not part:
-        return Piece(low, high, "", "no_text", "the text does not seem to hold what is said here")
-    spoken = _spoken(passage, spans)
-    stray = float(way.astray[int(start / FRAME_SECONDS) : int(end / FRAME_SECONDS) + 1].sum()) * FRAME_SECONDS
-    if stray > max(_STRAY, _STRAY_SHARE * spoken):
-        why = f"{stray:.1f} s of {spoken:.1f} s of speech do not fit its text: {part[:200]}"
-        return Piece(low, high, part, "text_audio_mismatch", why)
-    count = float(counts[passage.end] - counts[passage.begin])
-    if abs(np.log(max(count, 0.5) / spoken / usual)) > _PACE + 3.0 / max(count, 1.0):
-        why = f"{spoken:.1f} s of speech is not the reader's pace for its text: {part[:200]}"
-        return Piece(low, high, part, "text_audio_mismatch", why)
-    return Piece(low, high, part)
-
-
-def _grouped(run: Sequence[Passage], spans: Spans, words: Sequence[Unit], shape: Shape) -> list[Passage]:
-    """Stretches in a row joined to pieces that end with sentences, and are neither too short nor too long."""
-    groups: list[Passage] = []
-    opened: list[Passage] = []
-    for passage in run:
-        opened.append(passage)
-        if words[passage.end - 1].rank == Rank.SENTENCE:
-            groups += _divided(opened, spans, words, shape)
-            opened = []
-    groups += _divided(opened, spans, words, shape) if opened else []
-    at = 0
-    while len(groups) > 1 and at < len(groups):
-        if _length(groups[at], spans) >= shape.shortest:
-            at += 1
-            continue
-        near = [k for k in (at - 1, at + 1) if 0 <= k < len(groups)]
-        k = min(near, key=lambda k: spans[groups[max(k, at)].first][0] - spans[groups[min(k, at)].last - 1][1])
-        joined = _joined([groups[min(k, at)], groups[max(k, at)]])
-        if _length(joined, spans) > shape.longest:
-            at += 1
-            continue
-        groups[min(k, at) : max(k, at) + 1] = [joined]
-        at = min(k, at)
-    return groups
-
-
-def _divided(parts: Sequence[Passage], spans: Spans, words: Sequence[Unit], shape: Shape) -> list[Passage]:
-    """One passage, or several where it is too long: cut at clauses and at long pauses, near the middle."""
-    whole = _joined(parts)
-    length = _length(whole, spans)
-    if length <= shape.longest or len(parts) == 1:
-        return [whole]
-
-    def worth(at: int) -> float:
-        before, after = parts[at - 1], parts[at]
-        pause = spans[after.first][0] - spans[before.last - 1][1]
-        middle = abs((spans[before.last - 1][1] - spans[whole.first][0]) / length - 0.5)
-        return float(words[before.end - 1].rank) + min(pause, 1.0) - 3.0 * middle
-
-    at = max(range(1, len(parts)), key=worth)
-    return [part for half in (parts[:at], parts[at:]) for part in _divided(half, spans, words, shape)]
-
-
-def _joined(parts: Sequence[Passage]) -> Passage:
-    return Passage(parts[0].first, parts[-1].last, parts[0].begin, parts[-1].end)
-
-
-def _length(passage: Passage, spans: Spans) -> float:
-    return spans[passage.last - 1][1] - spans[passage.first][0]
