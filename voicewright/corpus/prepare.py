@@ -225,7 +225,7 @@ def _cut(
         make = _MakeCutter(out)
         make()  # fails here, and not in a worker, where silero-vad is missing
     except VoicewrightError as error:
-        why = f"lay the text of each beside it (NAME.txt; long ones are cut with it). {error}"
+        why = f"{str(error).removesuffix('.')}; or lay the text of each beside it, as NAME.txt."
         return [item.refused("no_text", why) for item in recordings], None
     found: list[list[Item]] = [[] for _ in recordings]
     tell("recordings", 0, len(recordings))
