@@ -191,7 +191,8 @@ def test_languages_without_a_recogniser(tmp_path: Path) -> None:
     write(tmp_path / "in/talk.wav", speech(3.0))
     with pytest.raises(VoicewrightError, match="1 no_text"):
         prepare(tmp_path / "in", tmp_path / "out", "xx", reader=Letters(), workers=1)
-    assert "nothing here hears xx" in read_quarantine(tmp_path / "out")[0].detail.lower()
+    detail = read_quarantine(tmp_path / "out")[0].detail
+    assert detail.startswith("Nothing here hears xx") and "lay the text of each beside it" in detail
 
 
 def test_full_disk_stops_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

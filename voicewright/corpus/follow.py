@@ -40,7 +40,8 @@ _WORD_FRAMES = 12
 """Speech that no word has lasts at least so long."""
 _SHRINK = 20.0
 _TRUST = 0.6
-_MEMORY = 150_000_000
+_FAR, _NEAR = 1500, 400
+"""States to either side of where a frame is expected: by pace alone, and in the rounds that follow."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,8 @@ def follow(spectra: Floats, voiced: npt.NDArray[np.bool_], words: Sequence[Unit]
     middle = np.interp(np.arange(len(spectra)), about, _starts(states, len(words))).astype(np.float32)
     path = np.zeros(len(spectra), np.int64)
     for number in range(_ROUNDS):
-        path, stray = _search(scores, filler, states, middle)
+        path, stray = _search(scores, filler, states, middle, _NEAR if number else _FAR)
+        middle = path.astype(np.float32)
         labels = states.classes[path]
         if number + 1 < _ROUNDS:
             scores = _gaussians(vectors, labels, ~stray, symbols, voiced)
@@ -227,11 +229,13 @@ def _means(
 
 
 def _search(
-    scores: Floats, filler: Floats, states: _States, middle: Floats
+    scores: Floats, filler: Floats, states: _States, middle: Floats, half: int
 ) -> tuple[Ints, npt.NDArray[np.bool_]]:
-    """The best state of each frame [F], and whether it is speech that the text lacks."""
+    """The best state of each frame [F], at most `half` from `middle` [F], and whether it is speech that the
+    text lacks.
+    """
     count, width = len(scores), len(states.classes)
-    half = int(min(width, max(400, _MEMORY // (2 * count))))
+    half = min(width, half)
     is_break = np.zeros(width, bool)
     is_break[states.breaks] = True
     gap = states.is_gap
