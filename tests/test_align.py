@@ -14,7 +14,15 @@ from voicewright.audio.mel import LogMel
 from voicewright.corpus.acoustic import measure
 from voicewright.corpus.align import AlignerSettings, Alignment, Clip, align, apply, plausible
 from voicewright.corpus.monotonic import best_paths
-from voicewright.corpus.phones import MAX_FRAMES, PAD_FRAMES, inventory, is_phone, plan, tidy_pauses
+from voicewright.corpus.phones import (
+    MAX_FRAMES,
+    PAD_FRAMES,
+    free_pauses,
+    inventory,
+    is_phone,
+    plan,
+    tidy_pauses,
+)
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.aligner import AlignerNet, load_aligner, save_aligner
 
@@ -228,3 +236,42 @@ def test_plausibility() -> None:
     assert not plausible("kˈɑ", good, 0 * pitch)
     assert not plausible("kˈɑ", np.array([5, 5, 1, 8, 7]), pitch)
     assert not plausible("kˈɑ", np.array([6, 1, 1, 15, 7]), np.full(60, 150.0))
+
+
+# --- pauses without a mark ---
+
+PAUSED = ("", *"aˈn taˈn.", "")
+HELD = [6, 4, 1, 12, 1, 3, 4, 1, 3, 1, 7]
+"""The first n lasts 12 frames, of which a pause took 9; then the space, and t."""
+
+
+def _quiet(frames: range) -> np.ndarray:
+    quiet = np.zeros(sum(HELD), bool)
+    quiet[frames.start : frames.stop] = True
+    return quiet
+
+
+@pytest.mark.parametrize(
+    ("quiet", "n", "space", "t"),
+    [
+        (range(14, 24), 3, 10, 3),  # a pause that the n had taken
+        (range(13, 24), 3, 10, 3),  # a phone keeps a little, however quiet it is
+        (range(20, 24), 12, 1, 3),  # too short for a pause
+        (range(14, 20), 12, 1, 3),  # quiet inside the phone is none
+        (range(0), 12, 1, 3),  # a long phone that sounds
+    ],
+)
+def test_silence_stands_between_words(quiet: range, n: int, space: int, t: int) -> None:
+    found = free_pauses(np.array(HELD), PAUSED, _quiet(quiet))
+    assert found.sum() == sum(HELD) and found.min() >= 1
+    assert (found[3], found[4], found[5]) == (n, space, t)
+    assert found[0] == HELD[0] and found[-1] == HELD[-1]
+
+
+def test_silence_is_freed_from_the_word_behind_and_goes_to_the_mark() -> None:
+    symbols = ("", *"an, ˈat", "")
+    durations = np.array([6, 4, 3, 4, 1, 1, 12, 3, 7])
+    quiet = np.zeros(durations.sum(), bool)
+    quiet[13:26] = True
+    assert free_pauses(durations, symbols, quiet).tolist() == [6, 4, 3, 12, 1, 1, 4, 3, 7]
+    assert free_pauses(durations, symbols, np.ones_like(quiet)).sum() == durations.sum()

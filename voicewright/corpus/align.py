@@ -26,6 +26,7 @@ from voicewright.corpus.phones import (
     SILENCE,
     VOWELS,
     Plan,
+    free_pauses,
     inventory,
     is_phone,
     plan,
@@ -42,6 +43,8 @@ _PHONE_LIMIT = 14
 """A phone longer than this (350 ms) is hardly one."""
 _HELD = 32
 """A phone longer than this (0.8 s) swallows speech that the text lacks."""
+_QUIET = 18.0 / 10 * np.log(10.0)
+"""Frames that lie further below loud speech (18 dB, natural logarithm of power) may be a pause."""
 _LEAN = 2400
 """Mel frames (30 s) of a speaker that weigh as much as what the aligner was taught with."""
 
@@ -337,6 +340,7 @@ def _finish(
     found: dict[int, Alignment] = {}
     for item, score, margin in zip(work, scores, margins(work, scores, prior, rivals), strict=True):
         durations = tidy_pauses(item.durations, item.plan.symbols)
+        durations = free_pauses(durations, item.plan.symbols, _quiet(item.clip))
         trust = round(_trust(score, item.labels), 4)
         reason = _too_long(durations, item.plan.symbols)
         trust = 0.0 if reason else trust
@@ -355,6 +359,13 @@ def _finish(
             known = Alignment(clip.id, np.zeros(len(clip.phonemes) + 2, np.int64), 0.0, reason)
         out.append(known)
     return out
+
+
+def _quiet(clip: Clip) -> npt.NDArray[np.bool_]:
+    """Frames [F] that lie far below the clip's speech."""
+    power = np.exp(4.0 * clip.mel[:, : 2 * clip.frames].astype(np.float32) - 4.0).sum(0)
+    level = np.log(power.reshape(-1, 2).mean(1))
+    return np.asarray(level < np.percentile(level, 90) - _QUIET, bool)
 
 
 def _too_long(durations: Ints, symbols: tuple[str, ...]) -> str:

@@ -37,9 +37,9 @@ from voicewright.text.vocab import KOKORO, PAD
 
 MIN_CONFIDENCE = 0.35
 """Below this the audio hardly belongs to the text, where too few clips are there to compare it with."""
-ALIGNER_VERSION = "align-2"
+ALIGNER_VERSION = "align-3"
 """Part of the key of durations: raise it when aligning gives other numbers."""
-_READABLE = (ALIGNER_VERSION, "align-1")
+_READABLE = (ALIGNER_VERSION, "align-2", "align-1")
 """Accepted by training: durations stay as they are until the corpus is prepared again."""
 ALIGNER = "aligner.safetensors"
 ALIGNMENTS = "alignments.jsonl"

@@ -25,6 +25,11 @@ PAD_FRAMES = 6
 MAX_FRAMES = 50
 """Kokoro's max_dur: a longer token could not be learnt."""
 
+_STANDS = 6
+"""Quiet frames around a word's end from which on they are a pause."""
+_KEPT = 3
+"""Frames that a phone keeps beside one."""
+
 _WORD_END = -0.5
 _WORD_START = -1.5
 """Costs (natural log) of a pause token without silence: a frame of the word before, or of the next one."""
@@ -115,3 +120,56 @@ def tidy_pauses(durations: npt.NDArray[np.int64], symbols: tuple[str, ...]) -> n
         out[marks[0]] += surplus
         start = stop
     return out
+
+
+def free_pauses(
+    durations: npt.NDArray[np.int64], symbols: tuple[str, ...], quiet: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.int64]:
+    """The same durations with silence between words on the space or mark there, where phones had taken it in.
+
+    quiet [F]: frames far below speech. A room's echo makes the end of a word seem to last through a pause.
+    """
+    out = durations.copy()
+    starts = np.cumsum(durations) - durations
+    count = len(symbols)
+    start = 2
+    while start < count - 2:
+        if symbols[start] not in PAUSES:
+            start += 1
+            continue
+        stop = start
+        while symbols[stop] in PAUSES and stop < count - 1:
+            stop += 1
+        before, after = start - 1, stop
+        while before > 1 and symbols[before] in TRAILING:
+            before -= 1
+        while after < count - 2 and symbols[after] in LEADING:
+            after += 1
+        if stop < count - 1:
+            _free(out, quiet, starts, (before, start, stop, after), symbols)
+        start = stop
+    return out
+
+
+def _free(
+    out: npt.NDArray[np.int64],
+    quiet: npt.NDArray[np.bool_],
+    starts: npt.NDArray[np.int64],
+    run: tuple[int, int, int, int],
+    symbols: tuple[str, ...],
+) -> None:
+    before, start, stop, after = run
+    first, last = int(starts[start]), int(starts[stop])
+    left = right = 0
+    while left < out[before] - _KEPT and quiet[first - 1 - left]:
+        left += 1
+    while right < out[after] - _KEPT and quiet[last + right]:
+        right += 1
+    if left + right + int(quiet[first:last].sum()) < _STANDS:
+        return
+    mark = next((i for i in range(start, stop) if symbols[i] != " "), start)
+    left = max(0, min(left, MAX_FRAMES - int(out[mark])))
+    right = max(0, min(right, MAX_FRAMES - int(out[mark]) - left))
+    out[before] -= left
+    out[after] -= right
+    out[mark] += left + right
