@@ -56,7 +56,7 @@ class Passage:
 _SENTENCE, _CLAUSE = ".!?…", ",;:—"
 _WRITTEN_END = re.compile(r"[.!?…。！？।][\"'”’»›)\]]{0,3}$")
 _WRITTEN_CLAUSE = re.compile(r"[,;:—–、，；：][\"'”’»›)\]]{0,3}$")
-_WORD = re.compile(r"[^\s。！？、，；：]+[。！？、，；：]*|[。！？、，；：]+")
+_WORD = re.compile(r"[^\s。！？、，；：]++[。！？、，；：]*+|[。！？、，；：]++")
 
 _SPREAD, _DRIFT = 0.15, 0.18
 """A stretch of E expected seconds deviates by the root of _SPREAD² + _DRIFT² E, in seconds."""
