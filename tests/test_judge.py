@@ -160,7 +160,7 @@ def test_report_is_one_page_that_asks_for_nothing(
     assert not re.search(r"https?://|url\(|@import|<script|<link|<iframe", text)
     players = re.findall(r'<audio [^>]*src="data:audio/mpeg;base64,[A-Za-z0-9+/=]+"', text)
     assert len(players) == 12 <= MAX_PLAYERS  # four utterances, three sides
-    assert text.count("data:image/webp;base64,") == 4 + 12 + 4
+    assert text.count("data:image/webp;base64,") == 5 + 12 + 4
     assert "&lt;b&gt;barked&lt;/b&gt; &amp; ran." in text and "<b>barked" not in text
     assert "$" not in re.sub(r"base64,[^\"]*", "", text)
     assert Judgement.model_validate(json.loads(data.read_text("utf-8"))) == result

@@ -64,7 +64,6 @@ class Bootstrap:
             return float(np.median(sums[:, 0])), self._medians(sums[:, 0])
         return float(measure.figure(sums.sum(axis=0))), measure.figure(self.counts @ sums)
 
-
     def _medians(self, values: Array) -> Array:
         """Median of `values` [N] in each resampled set [resamples]."""
         order = np.argsort(values)

@@ -40,13 +40,17 @@ def summary(
     measures = [*ERRORS, *SIMILARITY]
     if name := strangers_name(encoder):
         measures.append(
-            normalised_measure("similarity", "Speaker similarity, normalised", encoder.name, name)
+            normalised_measure(
+                "similarity", "Speaker similarity, normalised", encoder.name, name, theirs.judged
+            )
         )
     if more.second is not None:
         measures.append(second_measure(more.second.name))
         if name := strangers_name(more.second):
             measures.append(
-                normalised_measure("similarity_second", "Second encoder, normalised", more.second.name, name)
+                normalised_measure(
+                    "similarity_second", "Second encoder, normalised", more.second.name, name, theirs.judged
+                )
             )
     measures += [quality_measure(one.key, one.name) for one in more.quality]
     measures += artefact_measures(whistle_threshold(theirs.judged))

@@ -19,6 +19,7 @@ from voicewright.listen.artefacts import LINES, WHISTLE_DB, Artefacts, listen_fo
 Array = NDArray[np.float64]
 NO_ARTEFACTS = listen_for_artefacts(np.zeros(0, np.float32), np.zeros(0, np.float32))
 
+
 @dataclass(frozen=True)
 class Likeness:
     """One clip's cosine to the speaker's recordings of the other texts, beside what it lies between."""
@@ -222,10 +223,12 @@ def periodicity_measure(noise: float) -> Measure:
     )  # fmt: skip
 
 
-
-
-def normalised_measure(key: str, label: str, encoder: str, strangers: str) -> Measure:
+def normalised_measure(
+    key: str, label: str, encoder: str, strangers: str, recordings: Sequence[Judged]
+) -> Measure:
     """Similarity with strangers at 0 and the speaker's own other recordings at 1."""
+    floor = np.mean([clip.likeness[key].stranger for clip in recordings])
+    own = np.mean([clip.likeness[key].own for clip in recordings])
 
     def sums(clip: Judged) -> tuple[float, ...]:
         like = clip.likeness[key]
@@ -237,7 +240,8 @@ def normalised_measure(key: str, label: str, encoder: str, strangers: str) -> Me
 
     return Measure(
         f"{key}_normalised", label, "", 3,
-        f"{encoder}: 0 is the mean of {strangers}, 1 the speaker's recordings among themselves.",
+        f"{encoder}: 0 is the mean of {strangers} ({floor:.3f}), 1 the recordings among themselves "
+        f"({own:.3f}).",
         sums, figure, group=SPEAKER, beside="difference",
     )  # fmt: skip
 

@@ -22,9 +22,10 @@ from voicewright.judge.compare import Estimate, Line
 from voicewright.judge.metrics import Samples
 from voicewright.judge.result import Clip, Judgement, Pair, Row, ToneRow, clean
 from voicewright.judge.spectrum import long_term
+from voicewright.listen.artefacts import mean_cepstrum
 
 MAX_PLAYERS = 12
-_TILES = ("wer", "cer", "similarity", "distillmos", "periodicity", "f0_sd", "echo_12", "tones")
+_TILES = ("wer", "cer", "similarity", "distillmos", "periodicity", "f0_sd", "echo_25", "tones")
 """Those that the judgement has are shown."""
 _CLASSES = {"synthesised": "model", "recordings": "person", "copy_synthesis": "copy"}
 
@@ -140,9 +141,7 @@ def _summary(lines: Sequence[Line]) -> str:
     for line in lines:
         if line.group != group:
             group = line.group
-            rows.append(
-                f'<tr class="group"><th colspan="{wide}">{html.escape(group)}</th></tr>'
-            )
+            rows.append(f'<tr class="group"><th colspan="{wide}">{html.escape(group)}</th></tr>')
         unit = f' <span class="soft">{html.escape(line.unit)}</span>' if line.unit else ""
         cells = [
             f"<td>{html.escape(line.label)}{unit}<small>{html.escape(line.explanation)}</small></td>",
@@ -175,12 +174,17 @@ def _plots(result: Judgement, pairs: Sequence[Pair]) -> str:
     if "copy_synthesis" in result.sound:
         spectra["copy_synthesis"] = long_term([clean(pair.copy_synthesis) for pair in pairs])
     rows = result.utterances
+    repeats = {
+        "synthesised": mean_cepstrum([clean(pair.synthesised) for pair in pairs]),
+        "recordings": mean_cepstrum([clean(pair.recording) for pair in pairs]),
+    }
     pictures = [
         ("Average spectrum; thin: what is there half of the time", figures.average_spectra(spectra)),
         (
             "Periodicity by frequency band; dotted: harmonics visible",
             figures.periodicity_profile(result.sound),
         ),
+        ("What repeats after so long; dotted: the decoder's half frame and frame", figures.repeats(repeats)),
         (
             "Seconds of speech, one dot an utterance",
             figures.scatter(
@@ -240,7 +244,8 @@ def _example(row: Row, pair: Pair) -> str:
         label = figures.LABELS[name].removesuffix("s") if name == "recordings" else figures.LABELS[name]
         parts.append(
             f'<figure><figcaption><b class="{_CLASSES[name]}">{label}</b> '
-            f'<span class="soft">CER {clip.cer:.2f} · similarity {clip.similarity:.2f}</span></figcaption>'
+            f'<span class="soft">CER {clip.cer:.2f} · similarity {clip.similarity:.2f}{_rated(clip)}'
+            "</span></figcaption>"
             f"{_image(figures.spectrogram(samples, longest), f'Spectrogram of the {label}')}"
             f'{_player(samples)}<span class="soft">heard: {_difference(row.spoken_text, clip.heard)}</span>'
             "</figure>"
@@ -253,6 +258,10 @@ def _example(row: Row, pair: Pair) -> str:
         f'<span class="soft">{html.escape(row.id)}</span></p>'
         f'<div class="{layout}">{"".join(parts)}</div></div>'
     )
+
+
+def _rated(clip: Clip) -> str:
+    return f" · Distill-MOS {clip.quality['distillmos']:.2f}" if "distillmos" in clip.quality else ""
 
 
 def _player(samples: Samples) -> str:

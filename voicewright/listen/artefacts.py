@@ -10,6 +10,7 @@ and read beside the same figure of recordings. Constant tones elsewhere: `judge/
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -102,12 +103,30 @@ def _loud_frames(clip: Array, length: int, hop: int) -> tuple[Array, NDArray[np.
     return frames[loud], loud * hop
 
 
-def _echoes(clip: Array, f0: NDArray[np.floating]) -> tuple[Array, Array, float, int]:
+def _cepstra(clip: Array) -> tuple[Array, NDArray[np.intp]]:
+    """Cepstra of the loud frames [N, 4096] of natural log magnitudes, and where the frames start."""
     frames, starts = _loud_frames(clip, _ECHO_FRAME, _ECHO_HOP)
     spectrum = np.abs(np.fft.rfft(frames * _window(_ECHO_FRAME), _ECHO_FFT, axis=1))
     # Below -70 dB of a frame's loudest bin is rounding, whose logarithm must not speak.
     spectrum = np.log(np.maximum(spectrum, spectrum.max(axis=1, keepdims=True) * 10 ** (-70 / 20)))
-    cepstra = np.fft.irfft(spectrum, axis=1)
+    return np.asarray(np.fft.irfft(spectrum, axis=1)), starts
+
+
+def mean_cepstrum(clips: Sequence[Samples]) -> NDArray[np.float32]:
+    """Mean cepstrum [2048] of clips' loud frames by sample at 24 kHz; silent clips are left out."""
+    total, count = np.zeros(_ECHO_FFT // 2), 0
+    for samples in clips:
+        clip = np.nan_to_num(np.asarray(samples, np.float64).reshape(-1))
+        peak = float(np.abs(clip).max(initial=0.0))
+        if peak >= 1e-5 and len(clip) >= _ECHO_FRAME:
+            cepstra, _ = _cepstra(clip / peak)
+            total += cepstra[:, : len(total)].sum(axis=0)
+            count += len(cepstra)
+    return np.asarray(total / max(1, count), np.float32)
+
+
+def _echoes(clip: Array, f0: NDArray[np.floating]) -> tuple[Array, Array, float, int]:
+    cepstra, starts = _cepstra(clip)
     middles = np.minimum((starts + _ECHO_FRAME // 2) // HOP, max(0, len(f0) - 1))
     pitch = np.asarray(f0, np.float64)[middles] if len(f0) else np.zeros(len(starts))
     sums, counts = np.zeros((len(ECHOES), 2 * _WIGGLE + 1)), np.zeros(len(ECHOES))
