@@ -28,8 +28,8 @@ WHISTLE = (2000.0, 3000.0)
 WHISTLE_DB = 15.0
 """A voiced frame whistles when 2–3 kHz lies this far above the recordings' median."""
 _ECHO_FRAME, _ECHO_HOP, _ECHO_FFT = 2400, 600, 4096
-_WIGGLE = 2
-"""Samples by which an echo may be off; the decoder's is exact."""
+_WIGGLE = 1
+"""Samples by which an echo may be off: the decoder's is exact, and each more lets noise in."""
 _RING = (8, 25)
 """Samples beside it, 0.3 to 1 ms away, whose mean is its ground."""
 _LINE_FRAME, _LINE_HOP = 4000, 2000
@@ -47,7 +47,7 @@ class Artefacts:
     """Sums over the frames of one clip."""
 
     echoes: Array
-    """[2, 5]: cepstrum above its surroundings at each of `ECHOES`, -2 to +2 samples."""
+    """[2, 3]: cepstrum above its surroundings at each of `ECHOES`, -1 to +1 samples."""
     echo_frames: Array
     """[2]: frames summed; those whose pitch has a period or its multiple there are left out."""
     pitch_peak: float
@@ -81,7 +81,9 @@ def listen_for_artefacts(samples: Samples, f0: NDArray[np.floating]) -> Artefact
     clip = np.nan_to_num(np.asarray(samples, np.float64).reshape(-1))
     peak = float(np.abs(clip).max(initial=0.0))
     if peak < 1e-5 or len(clip) < _LINE_FRAME:
-        return Artefacts(np.zeros((2, 5)), np.zeros(2), 0.0, 0, np.zeros(4), 0, np.zeros(0), False)
+        return Artefacts(
+            np.zeros((2, 2 * _WIGGLE + 1)), np.zeros(2), 0.0, 0, np.zeros(4), 0, np.zeros(0), False
+        )
     clip = clip / peak
     echoes, echo_frames, pitch_peak, pitch_frames = _echoes(clip, f0)
     lines, line_frames = _lines(clip)
