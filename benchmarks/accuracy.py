@@ -73,9 +73,9 @@ def heard(options: argparse.Namespace) -> None:
     from stream import SENTENCES as MORE
 
     from voicewright.engines.torch_engine import TorchEngine
-    from voicewright.judge.speaker import SpeakerEncoder, similarity_to_voice
     from voicewright.judge.words import count_errors
     from voicewright.listen.recogniser import open_recogniser
+    from voicewright.listen.speaker import SpeakerEncoder, similarity_to_voice
 
     texts = [*SENTENCES, *MORE]
     encoder, recogniser, voice = SpeakerEncoder(), open_recogniser(processes=1), None

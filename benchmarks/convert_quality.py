@@ -35,9 +35,9 @@ from voicewright.convert.embedded import EmbeddedConverter
 from voicewright.convert.pitch import estimate as estimate_pitch
 from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions
 from voicewright.judge.compare import Bootstrap, estimate
-from voicewright.judge.speaker import SpeakerEncoder, mean_voice, similarity_among
 from voicewright.judge.words import Errors, count_errors
 from voicewright.listen.recogniser import Recogniser, open_recogniser
+from voicewright.listen.speaker import SpeakerEncoder, mean_voice, similarity_among
 
 HELD_OUT = {"kathleen": "3"}
 """What ids must end in."""

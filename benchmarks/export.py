@@ -131,9 +131,9 @@ def opened_by(folder: Path, format: str, phonemes: str, voice: str) -> list[str]
 
 def heard(clips, texts, voice):  # type: ignore[no-untyped-def]
     """CER by pocketsphinx in %, and similarity to torch's speech by the speaker network."""
-    from voicewright.judge.speaker import SpeakerEncoder, similarity_to_voice
     from voicewright.judge.words import count_errors
     from voicewright.listen.recogniser import open_recogniser
+    from voicewright.listen.speaker import SpeakerEncoder, similarity_to_voice
 
     heard = open_recogniser("pocketsphinx").transcribe_many(clips)
     errors = [count_errors(text, words) for text, words in zip(texts, heard, strict=True)]

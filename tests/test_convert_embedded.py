@@ -340,7 +340,7 @@ def test_kathleen_says_what_another_voice_said() -> None:
 
 @pytest.mark.skipif("VOICEWRIGHT_SPEECH" not in os.environ, reason="VOICEWRIGHT_SPEECH names no recordings")
 def test_a_real_man_becomes_kathleen() -> None:
-    from voicewright.judge.speaker import SpeakerEncoder, mean_voice
+    from voicewright.listen.speaker import SpeakerEncoder, mean_voice
 
     speech = Path(os.environ["VOICEWRIGHT_SPEECH"])
     source = read(sorted((speech / "libri10").rglob("*.flac"))[0])

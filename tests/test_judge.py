@@ -13,11 +13,11 @@ import torch
 
 from voicewright.engines.protocol import Speech
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge import speaker
 from voicewright.judge.judge import judge, judge_model
 from voicewright.judge.quick import QuickJudge
 from voicewright.judge.report import MAX_PLAYERS, render, write_report
 from voicewright.judge.result import Item, Judgement, Pair
+from voicewright.listen import speaker
 
 RATE = 24_000
 TEXTS = ("The cat sat.", "A dog <b>barked</b> & ran.", "It rained all day.", "Nobody came to the house.")
@@ -160,7 +160,7 @@ def test_report_is_one_page_that_asks_for_nothing(
     assert not re.search(r"https?://|url\(|@import|<script|<link|<iframe", text)
     players = re.findall(r'<audio [^>]*src="data:audio/mpeg;base64,[A-Za-z0-9+/=]+"', text)
     assert len(players) == 12 <= MAX_PLAYERS  # four utterances, three sides
-    assert text.count("data:image/webp;base64,") == 4 + 12 + 4
+    assert text.count("data:image/webp;base64,") == 5 + 12 + 4
     assert "&lt;b&gt;barked&lt;/b&gt; &amp; ran." in text and "<b>barked" not in text
     assert "$" not in re.sub(r"base64,[^\"]*", "", text)
     assert Judgement.model_validate(json.loads(data.read_text("utf-8"))) == result
@@ -169,19 +169,21 @@ def test_report_is_one_page_that_asks_for_nothing(
 def test_json_keeps_its_shape(judged: tuple[Judgement, list[Pair]]) -> None:
     """Scripts read this: a change here is a change of `schema_version`."""
     found = judged[0].model_dump()
-    assert found["schema_version"] == 1
+    assert found["schema_version"] == 2
     assert set(found) == {
         "schema_version", "title", "conditions", "summary", "tones", "copy_tones", "sound", "utterances",
         "notes",
     }  # fmt: skip
     assert [line["key"] for line in found["summary"]] == [
-        "wer", "cer", "similarity", "periodicity", "f0_mean", "f0_sd", "f0_range", "voiced", "speaking",
-        "rate", "pauses", "leading", "trailing", "clipped", "dc", "lufs", "tones", "visible_to",
-        "ltas", "distance",
+        "wer", "cer", "wer_mean", "wer_capped", "wer_median", "cer_mean", "cer_capped", "cer_median",
+        "similarity", "similarity_normalised", "echo_12", "echo_25", "lines", "level_2_3", "whistle", "hums",
+        "tones", "f0_mean", "f0_sd", "f0_range", "voiced", "speaking", "rate", "pauses", "leading",
+        "trailing",
+        "clipped", "dc", "lufs", "periodicity", "visible_to", "ltas", "distance",
     ]  # fmt: skip
     assert set(found["summary"][0]) == {
         "key", "label", "unit", "digits", "explanation", "synthesised", "recordings", "copy_synthesis",
-        "ratio", "copy_ratio", "aim", "met",
+        "ratio", "copy_ratio", "aim", "met", "group", "difference",
     }  # fmt: skip
     assert set(found["utterances"][0]) == {
         "id", "text", "spoken_text", "synthesised", "recording", "copy_synthesis", "spectral_distance",

@@ -11,7 +11,8 @@ import pytest
 from voicewright.audio.files import read
 from voicewright.audio.pitch import f0 as track_f0
 from voicewright.judge import metrics, spectrum
-from voicewright.judge.compare import MEASURES, Bootstrap, Judged, estimate, periodicity_measure, ratio_of
+from voicewright.judge.compare import Bootstrap, estimate, ratio_of
+from voicewright.judge.measures import ERRORS, Judged, periodicity_measure
 from voicewright.judge.words import Errors, comparable, count_errors
 
 RATE = 24_000
@@ -183,7 +184,7 @@ def test_bootstrap_is_corpus_level_seeded_and_paired() -> None:
     rng = np.random.default_rng(3)
     clips = [judged(int(rng.integers(0, 4)), int(rng.integers(4, 12))) for _ in range(60)]
     worse = [judged(2 * one.errors.word_errors, one.errors.words) for one in clips]
-    wer = MEASURES[0]
+    wer = ERRORS[0]
     value, resampled = Bootstrap(60, seed=7).figures(wer, clips)
     errors, words = sum(c.errors.word_errors for c in clips), sum(c.errors.words for c in clips)
     assert value == pytest.approx(errors / words)
@@ -205,7 +206,7 @@ def test_interval_covers_the_truth_about_as_often_as_it_says() -> None:
     hits = 0
     for trial in range(100):
         clips = [judged(int(rng.binomial(10, 0.25)), 10) for _ in range(40)]
-        interval = estimate(*Bootstrap(40, trial, 300).figures(MEASURES[0], clips))
+        interval = estimate(*Bootstrap(40, trial, 300).figures(ERRORS[0], clips))
         assert interval.low is not None and interval.high is not None
         hits += interval.low <= 0.25 <= interval.high
     assert 85 <= hits <= 100

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus
     from voicewright.judge.quick import QuickJudge
-    from voicewright.judge.speaker import SpeakerEncoder
     from voicewright.listen.recogniser import Choice
+    from voicewright.listen.speaker import SpeakerEncoder
     from voicewright.train.options import Options
     from voicewright.train.recipe import Recipe
     from voicewright.train.run import Result
@@ -88,8 +88,8 @@ def find_ears(language: str, recogniser: str, line: Callable[[str], None]) -> Ea
 
     Raises VoicewrightError when a recogniser was asked for by name and is not there.
     """
-    from voicewright.judge.speaker import SpeakerEncoder
     from voicewright.listen.recogniser import choose
+    from voicewright.listen.speaker import SpeakerEncoder
 
     choice, encoder = None, None
     lacking = []

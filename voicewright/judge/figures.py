@@ -15,6 +15,7 @@ from voicewright.config import HOP, SAMPLE_RATE
 from voicewright.judge.metrics import PROFILE_EDGES, VISIBLE, Samples
 from voicewright.judge.result import Sound
 from voicewright.judge.spectrum import LongTerm
+from voicewright.listen.artefacts import ECHOES
 
 COLOURS = {"synthesised": "#e0602f", "recordings": "#3d8fd6", "copy_synthesis": "#9a78d8"}
 LABELS = {"synthesised": "synthesised", "recordings": "recordings", "copy_synthesis": "copy-synthesis"}
@@ -111,6 +112,21 @@ def average_spectra(spectra: Mapping[str, LongTerm]) -> bytes:
         axes.plot(khz, spectrum.median, color=COLOURS[name], linewidth=0.5, alpha=0.75)
     low = min(float(np.percentile(s.median, 1)) for s in spectra.values())
     axes.set(xlabel="kHz", ylabel="dB below speech level", xlim=(0, 12), ylim=(max(-120.0, low - 5), -5))
+    axes.grid(color=_INK, alpha=0.2, linewidth=0.5)
+    _legend(axes)
+    return _webp(figure)
+
+
+def repeats(cepstra: Mapping[str, Samples]) -> bytes:
+    """Mean cepstra from 5 to 30 ms: an echo or a comb is a spike, a voice's own pitch a hill."""
+    figure, axes = _figure(4.6, 2.8)
+    first, last = round(0.005 * SAMPLE_RATE), round(0.03 * SAMPLE_RATE)
+    for name, cepstrum in cepstra.items():
+        times = np.arange(first, last) * 1000 / SAMPLE_RATE
+        axes.plot(times, cepstrum[first:last], color=COLOURS[name], linewidth=1.0, label=LABELS[name])
+    for seconds in ECHOES:
+        axes.axvline(seconds * 1000, color=_INK, linewidth=0.8, linestyle=":")
+    axes.set(xlabel="ms", ylabel="mean cepstrum", xlim=(5, 30))
     axes.grid(color=_INK, alpha=0.2, linewidth=0.5)
     _legend(axes)
     return _webp(figure)

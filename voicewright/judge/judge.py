@@ -3,54 +3,31 @@
 from __future__ import annotations
 
 import datetime
+import itertools
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 import soxr
-from numpy.typing import NDArray
 
-from voicewright.audio.pitch import f0 as track_f0
 from voicewright.config import SAMPLE_RATE
 from voicewright.engines.protocol import Speech, Voice
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge.compare import (
-    MEASURES,
-    RESAMPLES,
-    Bootstrap,
-    Estimate,
-    Judged,
-    Line,
-    periodicity_measure,
-    summary_line,
-)
-from voicewright.judge.metrics import (
-    BAND,
-    Samples,
-    above_noise,
-    measure,
-    noise_periodicity,
-    profile_bands,
-    visible_to,
-)
-from voicewright.judge.result import Clip, Item, Judgement, Pair, Row, Sound, ToneRow, clean
-from voicewright.judge.speaker import SpeakerEncoder, similarity_among, similarity_to_voice
-from voicewright.judge.spectrum import (
-    TONE_DB,
-    LongTerm,
-    constant_tones,
-    long_term,
-    ltas_distance,
-    spectral_distance,
-    third_octaves,
-)
-from voicewright.judge.words import comparable, count_errors
+from voicewright.judge.compare import RESAMPLES, Bootstrap
+from voicewright.judge.ears import MoreEars, embed, likeness, open_more_ears, strangers_name
+from voicewright.judge.lines import set_lines, summary, tone_rows
+from voicewright.judge.measures import GROUPS, Judged
+from voicewright.judge.metrics import Samples
+from voicewright.judge.result import Clip, Item, Judgement, Pair, Row, clean
+from voicewright.judge.sides import Heard, Side, judge_side, rate
+from voicewright.judge.spectrum import spectral_distance
+from voicewright.judge.words import comparable
 from voicewright.listen.recogniser import Recogniser, open_recogniser
+from voicewright.listen.speaker import Encoder, SpeakerEncoder
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
@@ -62,36 +39,12 @@ class Speaks(Protocol):
     def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech: ...
 
 
-@dataclass(frozen=True)
-class _Side:
-    """One side of the comparison: its clips, judged, and its spectra."""
-
-    clips: list[Samples]
-    judged: list[Judged]
-    noise: list[float]
-    spectra: LongTerm
-    pitch: tuple[float, float]
-    """Where 90 % of its F0 lies, a little widened, Hz."""
-
-    def sound(self) -> Sound:
-        profile = []
-        for band, noise in enumerate(self.noise[1:]):
-            sums = [one.measures.profile[band] for one in self.judged]
-            weight = sum(one.weight for one in sums)
-            value = sum(one.weighted for one in sums) / weight if weight else 0.0
-            profile.append(round(above_noise(value, noise), 4))
-        return Sound(
-            profile=profile,
-            visible_to=visible_to(profile),
-            ltas=[round(float(v), 2) for v in third_octaves(self.spectra)],
-        )
-
-
 def judge(
     pairs: Sequence[Pair],
     recogniser: Recogniser,
-    encoder: SpeakerEncoder,
+    encoder: Encoder,
     *,
+    more: MoreEars | None = None,
     language: str = "en-us",
     seed: int = 0,
     resamples: int = RESAMPLES,
@@ -102,9 +55,11 @@ def judge(
     """Hold synthesised clips against the recordings of the same texts.
 
     A silent clip counts with all its words missing and similarity 0. Copy-synthesis is reported when every
-    pair has one. Raises UsageError when there are fewer than two pairs, or an id comes twice.
+    pair has one. `more`: who else hears; nobody when not given. Raises UsageError when there are fewer than
+    two pairs, or an id comes twice.
     """
     _check(pairs)
+    more = more or MoreEars()
     started = time.perf_counter()
     with_copies = all(pair.copy_synthesis is not None for pair in pairs)
     sides = [[clean(p.synthesised) for p in pairs], [clean(p.recording) for p in pairs]]
@@ -117,18 +72,30 @@ def judge(
         [clip for side in sides for clip in side], _stage(progress, "recognising")
     )
     recognised = time.perf_counter() - started
-    voice, valid = _embed(encoder, sides[1])
-    if not valid.all():
-        silent = ", ".join(pair.id for pair, good in zip(pairs, valid, strict=True) if not good)
-        raise VoicewrightError(f"These recordings are silent: {silent}. Leave them out of the judgement.")
+    ears = {"similarity": encoder} | ({"similarity_second": more.second} if more.second else {})
+    voices = {}
+    for key, ear in ears.items():
+        voices[key], valid = embed(ear, sides[1])
+        if not valid.all():
+            silent = ", ".join(pair.id for pair, good in zip(pairs, valid, strict=True) if not good)
+            raise VoicewrightError(f"These recordings are silent: {silent}. Leave them out of the judgement.")
+    rated = itertools.count(1)
     judged_sides = []
     for number, clips in enumerate(sides):
-        similar = similarity_among(voice) if number == 1 else similarities(encoder, clips, voice)
-        judged_sides.append(
-            _judge_side(
-                clips, texts, heard[number * count : (number + 1) * count], similar, language, seed, progress
-            )
+        alike = {key: likeness(ear, embed(ear, clips)[0], voices[key]) for key, ear in ears.items()}
+
+        def say_rated() -> None:
+            done = next(rated)
+            if progress and more.quality:
+                progress("rating", done, count * len(sides))
+
+        said = Heard(
+            heard[number * count : (number + 1) * count],
+            [one.similarity for one in alike["similarity"]],
+            alike,
+            rate(clips, more.quality, say_rated),
         )
+        judged_sides.append(judge_side(clips, texts, said, language, seed, _stage(progress, "measuring")))
     ours, theirs = judged_sides[:2]
     copies = judged_sides[2] if with_copies else None
     bootstrap = Bootstrap(count, seed, resamples)
@@ -138,10 +105,14 @@ def judge(
         if copies
         else None
     )
-    summary = _summary(ours, theirs, copies, bootstrap)
-    summary += _set_lines(ours, theirs, copies, distances, copy_distances, bootstrap)
+    lines = summary(ours, theirs, copies, encoder, more, bootstrap)
+    lines += set_lines(ours, theirs, copies, distances, copy_distances, bootstrap)
+    places = {group: place for place, group in enumerate(GROUPS)}
+    lines.sort(key=lambda line: places[line.group])
     found: dict[str, str | int | float | None] = dict(conditions or {})
-    found |= _conditions(pairs, recogniser, encoder, seed, resamples, language)
+    found |= _conditions(pairs, recogniser, encoder, seed, resamples, language) | more.conditions()
+    if name := strangers_name(encoder):
+        found["strangers"] = name
     found["recognition seconds"] = round(recognised, 1)
     found["judging seconds"] = round(time.perf_counter() - started, 1)
     sound = {"synthesised": ours.sound(), "recordings": theirs.sound()}
@@ -150,12 +121,12 @@ def judge(
     return Judgement(
         title=title,
         conditions=found,
-        summary=summary,
-        tones=_tone_rows(ours, theirs),
-        copy_tones=_tone_rows(copies, theirs) if copies else [],
+        summary=lines,
+        tones=tone_rows(ours, theirs),
+        copy_tones=tone_rows(copies, theirs) if copies else [],
         sound=sound,
         utterances=_rows(pairs, ours, theirs, copies, distances, copy_distances, language),
-        notes=_notes(pairs, ours),
+        notes=[*_notes(pairs, ours), *more.missing],
     )
 
 
@@ -165,7 +136,8 @@ def judge_model(
     out: Path,
     *,
     recogniser: Recogniser | None = None,
-    encoder: SpeakerEncoder | None = None,
+    encoder: Encoder | None = None,
+    more: MoreEars | None = None,
     voice: Voice | None = None,
     copy_synthesis: Callable[[Item], Samples | None] | None = None,
     language: str = "en-us",
@@ -177,13 +149,15 @@ def judge_model(
     """Let `engine` read the items' texts, judge it against their recordings, write `out/report.*`.
 
     `engine` is anything with `speak(text, voice=, speed=, seed=)`; utterance k is spoken with `seed + k`.
-    `copy_synthesis` gives the model's rendering of an item's real timing and pitch (24 kHz), or None.
-    A text that the engine refuses counts as silence and is named in the notes.
+    `more`: who else hears; None: whoever is installed. `copy_synthesis` gives the model's rendering of an
+    item's real timing and pitch (24 kHz), or None. A text that the engine refuses counts as silence and is
+    named in the notes.
     """
     from voicewright.judge.report import write_report
 
     recogniser = recogniser or open_recogniser("auto", language)
     encoder = encoder or SpeakerEncoder()
+    more = open_more_ears() if more is None else more
     pairs, refused = [], []
     spoken_seconds = wall = 0.0
     for number, item in enumerate(items):
@@ -206,6 +180,7 @@ def judge_model(
         pairs,
         recogniser,
         encoder,
+        more=more,
         language=language,
         seed=seed,
         title=title,
@@ -240,156 +215,24 @@ def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] |
     return (lambda done, total: progress(name, done, total)) if progress else None
 
 
-def _embed(
-    encoder: SpeakerEncoder, clips: Sequence[Samples]
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Unit vectors [N, 256] and which clips have one; silent clips get zeros."""
-    vectors, valid = np.zeros((len(clips), 256), np.float32), np.zeros(len(clips), bool)
-    for index, clip in enumerate(clips):
-        if float(np.abs(clip).max(initial=0.0)) > 1e-5:
-            vectors[index], valid[index] = encoder.embed(clip), True
-    return vectors, valid
-
-
-def similarities(
-    encoder: SpeakerEncoder, clips: Sequence[Samples], voice: NDArray[np.float32]
-) -> NDArray[np.float32]:
-    """Each clip against the recordings of the other utterances, as the recordings themselves are."""
-    vectors, _ = _embed(encoder, clips)
-    out = np.zeros(len(clips), np.float32)
-    for index, vector in enumerate(vectors):
-        out[index] = similarity_to_voice(vector[None], np.delete(voice, index, axis=0))[0]
-    return out
-
-
-def _judge_side(
-    clips: list[Samples],
-    texts: Sequence[str],
-    heard: Sequence[str],
-    similar: NDArray[np.float32],
-    language: str,
-    seed: int,
-    progress: Progress | None,
-) -> _Side:
-    judged, tracks = [], []
-    for index, (clip, text) in enumerate(zip(clips, texts, strict=True)):
-        track = track_f0(clip)
-        tracks.append(track)
-        judged.append(
-            Judged(
-                heard=heard[index],
-                errors=count_errors(text, heard[index], language),
-                similarity=float(similar[index]),
-                measures=measure(clip, text, track),
-            )
-        )
-        if progress:
-            progress("measuring", index + 1, len(clips))
-    # Noise is read under this side's own pitch; thirty seconds of it are plenty.
-    track = np.concatenate(tracks)[:2400]
-    noise = noise_periodicity(track, (BAND, *profile_bands()), seed)
-    everything = np.concatenate(tracks)
-    voiced = everything[everything > 0]
-    low, high = np.percentile(voiced, [5, 95]) if voiced.size else (0.0, 0.0)
-    return _Side(clips, judged, noise, long_term(clips), (float(low) * 0.95, float(high) * 1.05))
-
-
-def _summary(ours: _Side, theirs: _Side, copies: _Side | None, bootstrap: Bootstrap) -> list[Line]:
-    copied = copies.judged if copies else None
-    lines = [summary_line((m, m, m), ours.judged, theirs.judged, copied, bootstrap) for m in MEASURES]
-    copy_noise = copies.noise[0] if copies else 0.0
-    measures = (
-        periodicity_measure(ours.noise[0]),
-        periodicity_measure(theirs.noise[0]),
-        periodicity_measure(copy_noise),
-    )
-    lines.insert(3, summary_line(measures, ours.judged, theirs.judged, copied, bootstrap))
-    return lines
-
-
-def _set_lines(
-    ours: _Side,
-    theirs: _Side,
-    copies: _Side | None,
-    distances: list[float],
-    copy_distances: list[float] | None,
-    bootstrap: Bootstrap,
-) -> list[Line]:
-    """The lines that belong to whole sets, not to sums over clips."""
-    tones = constant_tones(ours.spectra, theirs.spectra, ours.pitch)
-    copy_tones = constant_tones(copies.spectra, theirs.spectra, copies.pitch) if copies else None
-    halves = long_term(theirs.clips[::2]), long_term(theirs.clips[1::2])
-    own = constant_tones(*halves, theirs.pitch)
-
-    def mean_distance(values: list[float]) -> Estimate:
-        array = np.asarray(values)
-        resampled = bootstrap.counts @ array / len(array)
-        low, high = np.percentile(resampled, [2.5, 97.5])
-        return Estimate(value=round(float(array.mean()), 4), low=round(low, 4), high=round(high, 4))
-
-    sounds = [side.sound() if side else None for side in (ours, theirs, copies)]
-    visible = [Estimate(value=sound.visible_to / 1000) if sound else None for sound in sounds]
-    return [
-        Line(
-            key="tones", label="Constant tones", unit="", digits=0,
-            explanation=f"Narrow peaks that stay, {TONE_DB:g} dB above their surroundings and above the "
-            "recordings there; for the recordings: one half of them against the other.",
-            synthesised=Estimate(value=len(tones)), recordings=Estimate(value=len(own)),
-            copy_synthesis=Estimate(value=len(copy_tones)) if copy_tones is not None else None,
-            aim="0", met=not tones,
-        ),
-        Line(
-            key="visible_to", label="Harmonics up to", unit="kHz", digits=0,
-            explanation="Every 1 kHz band below this has periodicity above noise of at least 0.1.",
-            synthesised=visible[0], recordings=visible[1], copy_synthesis=visible[2],
-        ),
-        Line(
-            key="ltas", label="Average spectrum, distance", unit="dB", digits=2,
-            explanation="Mean difference of the long-term spectra in third octaves, 0.1-10 kHz; for the "
-            "recordings: between their two halves.",
-            synthesised=Estimate(value=round(ltas_distance(ours.spectra, theirs.spectra), 4)),
-            recordings=Estimate(value=round(ltas_distance(*halves), 4)),
-            copy_synthesis=(
-                Estimate(value=round(ltas_distance(copies.spectra, theirs.spectra), 4)) if copies else None
-            ),
-        ),
-        Line(
-            key="distance", label="Log-spectral distance", unit="dB", digits=2,
-            explanation="To the recording of the same text, frames matched by time warping "
-            "(copy-synthesis: frame by frame).",
-            synthesised=mean_distance(distances),
-            copy_synthesis=mean_distance(copy_distances) if copy_distances else None,
-        ),
-    ]  # fmt: skip
-
-
-def _tone_rows(side: _Side, recordings: _Side) -> list[ToneRow]:
-    return [
-        ToneRow(
-            hertz=round(tone.hertz, 1),
-            level=round(tone.level, 2),
-            prominence=round(tone.prominence, 2),
-            above_recordings=round(tone.above_recordings, 2),
-        )
-        for tone in constant_tones(side.spectra, recordings.spectra, side.pitch)[:20]
-    ]
-
-
 def _clip(judged: Judged) -> Clip:
     return Clip(
         heard=judged.heard,
         wer=round(judged.errors.wer, 4),
         cer=round(judged.errors.cer, 4),
         similarity=round(judged.similarity, 4),
+        likeness={key: round(one.similarity, 4) for key, one in judged.likeness.items()},
+        quality=dict(judged.quality),
+        artefacts={key: round(value, 4) for key, value in judged.artefacts.figures.items()},
         measures=judged.measures.as_dict(),
     )
 
 
 def _rows(
     pairs: Sequence[Pair],
-    ours: _Side,
-    theirs: _Side,
-    copies: _Side | None,
+    ours: Side,
+    theirs: Side,
+    copies: Side | None,
     distances: list[float],
     copy_distances: list[float] | None,
     language: str,
@@ -410,7 +253,7 @@ def _rows(
     return sorted(rows, key=lambda row: (-row.synthesised.cer, row.id))
 
 
-def _notes(pairs: Sequence[Pair], ours: _Side) -> list[str]:
+def _notes(pairs: Sequence[Pair], ours: Side) -> list[str]:
     broken = [p.id for p in pairs if not np.all(np.isfinite(p.synthesised))]
     silent = [p.id for p, j in zip(pairs, ours.judged, strict=True) if j.measures.peak < 1e-5]
     notes = [f"Samples that are not numbers in {', '.join(broken)}; they were taken as 0."] if broken else []
@@ -424,7 +267,7 @@ def _notes(pairs: Sequence[Pair], ours: _Side) -> list[str]:
 def _conditions(
     pairs: Sequence[Pair],
     recogniser: Recogniser,
-    encoder: SpeakerEncoder,
+    encoder: Encoder,
     seed: int,
     resamples: int,
     language: str,

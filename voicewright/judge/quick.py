@@ -12,7 +12,8 @@ from voicewright.audio.pitch import f0 as track_f0
 from voicewright.config import SAMPLE_RATE
 from voicewright.engines.protocol import Voice
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge.judge import Speaks, similarities, speak_24k
+from voicewright.judge.ears import similarities
+from voicewright.judge.judge import Speaks, speak_24k
 from voicewright.judge.metrics import (
     BAND,
     Samples,
@@ -24,9 +25,9 @@ from voicewright.judge.metrics import (
 )
 from voicewright.judge.result import Item, clean
 from voicewright.judge.score import Figures, score
-from voicewright.judge.speaker import SpeakerEncoder, similarity_among
 from voicewright.judge.words import count_errors
 from voicewright.listen.heard import Recogniser
+from voicewright.listen.speaker import SpeakerEncoder, similarity_among
 
 
 @dataclass(frozen=True)

@@ -22,9 +22,11 @@ from voicewright.judge.compare import Estimate, Line
 from voicewright.judge.metrics import Samples
 from voicewright.judge.result import Clip, Judgement, Pair, Row, ToneRow, clean
 from voicewright.judge.spectrum import long_term
+from voicewright.listen.artefacts import mean_cepstrum
 
 MAX_PLAYERS = 12
-_TILES = ("wer", "cer", "similarity", "periodicity", "f0_sd", "tones")
+_TILES = ("wer", "cer", "similarity", "distillmos", "periodicity", "f0_sd", "echo_25", "tones")
+"""Those that the judgement has are shown."""
 _CLASSES = {"synthesised": "model", "recordings": "person", "copy_synthesis": "copy"}
 
 
@@ -54,7 +56,7 @@ def render(result: Judgement, pairs: Sequence[Pair]) -> str:
     return template.substitute(
         title=html.escape(result.title),
         subtitle=html.escape(subtitle),
-        tiles="".join(_tile(result.line(key)) for key in _TILES),
+        tiles="".join(_tile(line) for key in _TILES for line in result.summary if line.key == key),
         notes=_notes(result.notes),
         summary=_summary(result.summary),
         plots=_plots(result, pairs),
@@ -81,6 +83,14 @@ def _figure(estimate: Estimate | None, digits: int) -> str:
     return text
 
 
+def _signed(estimate: Estimate, digits: int) -> str:
+    """A difference with its sign."""
+    text = f"{estimate.value:+.{digits}f}"
+    if estimate.low is not None and estimate.high is not None:
+        text += f"<small>{estimate.low:+.{digits}f} – {estimate.high:+.{digits}f}</small>"
+    return text
+
+
 def _verdict(line: Line) -> str:
     if line.aim is None:
         return ""
@@ -97,7 +107,7 @@ def _tile(line: Line) -> str:
         under = "none allowed"
     else:
         theirs = f"{line.recordings.value:.{line.digits}f}" if line.recordings else "–"
-        under = f"recordings {theirs}" + (f" · {line.ratio.value:.2f}×" if line.ratio else "")
+        under = f"recordings {theirs}" + _beside(line)
     unit = f" {html.escape(line.unit)}" if line.unit else ""
     return (
         f'<div class="tile"><span class="soft">{html.escape(line.label)}</span>'
@@ -106,26 +116,38 @@ def _tile(line: Line) -> str:
     )
 
 
+def _beside(line: Line) -> str:
+    if line.ratio:
+        return f" · {line.ratio.value:.2f}×"
+    return f" · {line.difference.value:+.{line.digits}f}" if line.difference else ""
+
+
 def _notes(notes: Sequence[str]) -> str:
     if not notes:
         return ""
     return '<div class="card"><ul>' + "".join(f"<li>{html.escape(n)}</li>" for n in notes) + "</ul></div>"
 
 
+def _compared(line: Line) -> str:
+    return _signed(line.difference, line.digits) if line.difference else _figure(line.ratio, 2)
+
+
 def _summary(lines: Sequence[Line]) -> str:
     copies = any(line.copy_synthesis for line in lines)
-    head = (
-        '<th>Measure</th><th class="model">Synthesised</th><th class="person">Recordings</th><th>Ratio</th>'
-    )
+    head = '<th>Measure</th><th class="model">Synthesised</th><th class="person">Recordings</th>'
+    head += "<th>Ratio, or difference</th>"
     head += '<th class="copy">Copy-synthesis</th><th>Ratio</th>' if copies else ""
-    rows = []
+    rows, group, wide = [], "", 7 if copies else 5
     for line in lines:
+        if line.group != group:
+            group = line.group
+            rows.append(f'<tr class="group"><th colspan="{wide}">{html.escape(group)}</th></tr>')
         unit = f' <span class="soft">{html.escape(line.unit)}</span>' if line.unit else ""
         cells = [
             f"<td>{html.escape(line.label)}{unit}<small>{html.escape(line.explanation)}</small></td>",
             f'<td data-name="synthesised">{_figure(line.synthesised, line.digits)}</td>',
             f'<td data-name="recordings">{_figure(line.recordings, line.digits)}</td>',
-            f'<td data-name="ratio">{_figure(line.ratio, 2)}</td>',
+            f'<td data-name="beside">{_compared(line)}</td>',
         ]
         if copies:
             cells += [
@@ -152,12 +174,17 @@ def _plots(result: Judgement, pairs: Sequence[Pair]) -> str:
     if "copy_synthesis" in result.sound:
         spectra["copy_synthesis"] = long_term([clean(pair.copy_synthesis) for pair in pairs])
     rows = result.utterances
+    repeats = {
+        "synthesised": mean_cepstrum([clean(pair.synthesised) for pair in pairs]),
+        "recordings": mean_cepstrum([clean(pair.recording) for pair in pairs]),
+    }
     pictures = [
         ("Average spectrum; thin: what is there half of the time", figures.average_spectra(spectra)),
         (
             "Periodicity by frequency band; dotted: harmonics visible",
             figures.periodicity_profile(result.sound),
         ),
+        ("What repeats after so long; dotted: the decoder's half frame and frame", figures.repeats(repeats)),
         (
             "Seconds of speech, one dot an utterance",
             figures.scatter(
@@ -217,7 +244,8 @@ def _example(row: Row, pair: Pair) -> str:
         label = figures.LABELS[name].removesuffix("s") if name == "recordings" else figures.LABELS[name]
         parts.append(
             f'<figure><figcaption><b class="{_CLASSES[name]}">{label}</b> '
-            f'<span class="soft">CER {clip.cer:.2f} · similarity {clip.similarity:.2f}</span></figcaption>'
+            f'<span class="soft">CER {clip.cer:.2f} · similarity {clip.similarity:.2f}{_rated(clip)}'
+            "</span></figcaption>"
             f"{_image(figures.spectrogram(samples, longest), f'Spectrogram of the {label}')}"
             f'{_player(samples)}<span class="soft">heard: {_difference(row.spoken_text, clip.heard)}</span>'
             "</figure>"
@@ -230,6 +258,10 @@ def _example(row: Row, pair: Pair) -> str:
         f'<span class="soft">{html.escape(row.id)}</span></p>'
         f'<div class="{layout}">{"".join(parts)}</div></div>'
     )
+
+
+def _rated(clip: Clip) -> str:
+    return f" · Distill-MOS {clip.quality['distillmos']:.2f}" if "distillmos" in clip.quality else ""
 
 
 def _player(samples: Samples) -> str:

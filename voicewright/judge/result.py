@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from pydantic import Field
 
 from voicewright.config import Strict
 from voicewright.judge.compare import Line
 from voicewright.judge.metrics import Samples
 
-SCHEMA = 1
+SCHEMA = 2
 
 
 @dataclass(frozen=True)
@@ -43,6 +44,11 @@ class Clip(Strict):
     wer: float
     cer: float
     similarity: float
+    likeness: dict[str, float] = Field(default_factory=dict)
+    """Cosine by encoder."""
+    quality: dict[str, float] = Field(default_factory=dict)
+    """1 to 5 by judge of quality."""
+    artefacts: dict[str, float] = Field(default_factory=dict)
     measures: dict[str, float]
 
 

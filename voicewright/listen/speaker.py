@@ -12,7 +12,7 @@ import importlib.util
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import soxr
@@ -57,6 +57,11 @@ def find_weights() -> Path:
     )
 
 
+def first_line(error: Exception) -> str:
+    """What an error says, short; some say nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
+
+
 def mel_power(samples: Samples) -> NDArray[np.float32]:
     """Power mel spectrogram [frames, 40] of 16 kHz samples: n_fft 400, hop 160, Hann, centred."""
     padded = np.pad(np.asarray(samples, np.float32), _N_FFT // 2)
@@ -87,6 +92,16 @@ def speech_only(samples: Samples) -> Samples:
     return np.ascontiguousarray(frames[near].reshape(-1))
 
 
+class Encoder(Protocol):
+    """Turns clips into unit vectors [256]; the dot product of two is their similarity."""
+
+    name: str
+    strangers: str
+    """Under which name `listen/data/strangers.toml` holds the mean of strangers; "" where it holds none."""
+
+    def embed(self, samples: Samples, rate: int = SAMPLE_RATE) -> NDArray[np.float32]: ...
+
+
 class _Network(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -103,14 +118,15 @@ class _Network(nn.Module):
 class SpeakerEncoder:
     """Turns clips into unit vectors; the dot product of two is their similarity, 0 to 1."""
 
+    strangers = "resemblyzer"
+
     def __init__(self, weights: Path | None = None) -> None:
         path = weights or find_weights()
         try:
             state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)["model_state"]
         except (OSError, KeyError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
             raise VoicewrightError(
-                f"{path} is not Resemblyzer's weights file: reinstall Resemblyzer "
-                f"({str(error).splitlines()[0][:120]})."
+                f"{path} is not Resemblyzer's weights file: reinstall Resemblyzer ({first_line(error)})."
             ) from error
         network = _Network()
         # The two similarity parameters belong to the training loss only.
