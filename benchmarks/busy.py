@@ -2,9 +2,9 @@
 
     python benchmarks/busy.py [--model tiny] [--voice NAME] [--busy 0 3] [--rounds 2]
 
-Each `say` is a process of its own. `--busy N` keeps N further processes at work the whole time. "spinning" is what
-OpenMP does unasked (GOMP_SPINCOUNT 300000), "sleeping" what `voicewright` asks of it (OMP_WAIT_POLICY=PASSIVE).
-Printed: seconds from start to end of the process and of speaking alone, the best of the rounds, taken in turns.
+Each `say` is a process of its own. `--busy N` keeps N further processes at work the whole time. "spinning" is
+what OpenMP does unasked (GOMP_SPINCOUNT 300000), "sleeping" what `voicewright` asks of it (OMP_WAIT_POLICY).
+Printed: seconds from start to end of the process and of speaking alone, the best of the rounds, in turns.
 """
 
 from __future__ import annotations
@@ -77,9 +77,8 @@ def main() -> None:
     parser.add_argument("--busy", type=int, nargs="+", default=[0, 3])
     parser.add_argument("--rounds", type=int, default=2)
     given = parser.parse_args()
-    print(
-        "| busy processes | threads that wait | process, s | speaking, s | of speech, s |\n|---|---|---|---|---|"
-    )
+    print("| busy processes | threads that wait | process, s | speaking, s | of speech, s |")
+    print("|---" * 5 + "|")
     with tempfile.TemporaryDirectory() as name:
         for count in given.busy:
             found: dict[str, list[tuple[float, float, float]]] = {way: [] for way in WAYS}
