@@ -108,3 +108,20 @@ def test_both_formats(suffix: str) -> None:
 def test_a_written_word_has_one_entry(word: str) -> None:
     record = json.loads(render(Speech(np.zeros(9, np.float32), 24000, spoken(f"It is {word} now.")), ".json"))
     assert [entry["text"] for entry in record["chunks"][0]["words"]] == ["It", "is", word, "now"]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Hill and Dow, Pratt and Capt. Fox, with Maj. Orr and Pvt. Lee sat there.",
+        "See vol. 3, no. 4 of the series, and pp. 12-15 there, or fig. 2.1 and ch. 7 of the book.",
+        "Smith vs. Jones, five inches wide, i.e. that, e.g. this, approx. 5 of them, were shown to all.",
+        "It was a long walk for old J. R. R. Tolkien and for C. S. Lewis that day.",
+    ],
+)
+@pytest.mark.parametrize("pace", [0.02, 0.05, 0.055, 0.06, 0.07, 0.075, 0.08])
+def test_room_and_time_part_no_abbreviation_from_what_follows(text: str, pace: float) -> None:
+    shown = [cue.text for cue in cues(spoken(text, pace=pace))]
+    assert " ".join(shown) == text and len(shown) > 1
+    assert not [line for line in shown[:-1] if line.endswith(".")]
+    assert all(len(line) <= 42 for line in shown)

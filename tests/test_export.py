@@ -19,6 +19,8 @@ from voicewright.engines.onnx.sherpa import tokens, voices
 from voicewright.engines.onnx_engine import OnnxEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.model.checkpoint import export_kokoro, load_model
+from voicewright.published import digest
 from voicewright.text.vocab import KOKORO
 from voicewright.text.wordlist import words
 from voicewright.voices.pack import Voicepack
@@ -177,6 +179,22 @@ def test_kokoro_folder(model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert "voicewright" not in json.loads((made.folder / "config.json").read_text("utf-8"))
     pack = torch.load(made.folder / "voices" / f"{engine.voices[0]}.pt", weights_only=True)
     assert pack.shape == (510, 1, 256) and pack.dtype == torch.float32
+
+
+def test_a_folder_with_a_foreign_weights_file(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kokoro's own folder is: a .pth in place of model.safetensors."""
+    monkeypatch.setattr("voicewright.model.checkpoint._check_exportable", lambda config: None)
+    network, config, _ = load_model(model)
+    pth = tmp_path / "k" / "kokoro-small.pth"
+    pth.parent.mkdir()
+    export_kokoro(network, pth)
+    (pth.parent / "config.json").write_text(json.dumps(config.model_dump()))
+    given = ["export", str(pth.parent), "--format", "kokoro", "-o", str(tmp_path / "out")]
+    assert main([*given, "--voices", str(next((model / "voices").iterdir()))]) == 0
+    card = json.loads((tmp_path / "out" / "card.json").read_text())
+    assert card["exported"]["weights_sha256"] == digest(pth)
 
 
 def test_chosen_voices_and_json(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

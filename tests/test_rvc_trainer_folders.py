@@ -113,6 +113,10 @@ FOLDERS: tuple[tuple[str, str, str, str], ...] = (
     ("several voices", "a.pth=s b.pth=s config.json=c", ".", "!several voices (a.pth, b.pth)"),
     ("the judge itself", "G_7.pth=g D_7.pth=d config.json=c", "D_7.pth", "!G_7.pth"),
     ("the judge alone", "D_7.pth=d", "D_7.pth", "!G_*.pth"),
+    ("the folder of a judge alone", "D_7.pth=d config.json=c", ".",
+     "!D_7.pth of RVC's training, but no voice"),
+    ("the folder of an index alone", "added_a.INDEX=o total_fea.npy=o config.json=c", ".",
+     "!added_a.INDEX of RVC's training, but no voice"),
     ("the index", "added_a.INDEX=o singer.pth=s", "added_a.INDEX", "!--index"),
 )  # fmt: skip
 
@@ -130,6 +134,10 @@ def test_the_voice_of_a_folder(tmp_path: Path, what: str, files: str, named: str
         with pytest.raises(UsageError) as caught:
             rvc_file(tmp_path / named)
         assert right[1:] in str(caught.value)
+        if (tmp_path / named).is_dir():
+            with pytest.raises(UsageError) as again:
+                rvc_path(tmp_path / named)
+            assert str(again.value) == str(caught.value)
         return
     assert rvc_file(tmp_path / named) == rvc_path(tmp_path / named) == tmp_path / right
     assert open_voice(tmp_path / right).config == CONFIG

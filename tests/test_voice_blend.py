@@ -252,6 +252,10 @@ def test_a_voice_of_kokoros_is_refused_by_another_model(
     assert main(["say", "Hello.", "-m", str(model), "-v", str(stranger), "-o", str(out)]) == 1
     said = capsys.readouterr().err
     assert "af_x.bin is a voice of Kokoro's" in said and said.count("\n") == 1 and not out.exists()
+    for mix in (f"alto(2)+{stranger}", f"{stranger}(0.05)+alto", f"basso,{stranger},alto"):  # as alone
+        assert main(["say", "Hello.", "-m", str(model), "-v", mix, "-o", str(out)]) == 1
+        said = capsys.readouterr().err
+        assert "af_x.bin is a voice of Kokoro's" in said and said.count("\n") == 1 and not out.exists()
     engine = TorchEngine(model)
     with pytest.raises(VoicewrightError, match="noise with small"):
         engine.speak("Hello.", stranger)

@@ -103,7 +103,7 @@ def rvc_file(to: str | Path) -> Path | None:
 
     A file's content decides what it is, and not what lies beside it: RVC's trainers leave a config.json too.
     """
-    from voicewright.model.vc.peek import find_voice, rvc_content
+    from voicewright.model.vc.peek import find_voice, rvc_content, without_voice
 
     path = Path(to)
     suffix = path.suffix.lower()
@@ -124,7 +124,13 @@ def rvc_file(to: str | Path) -> Path | None:
         ours = content is None and any((path.parent / name).is_file() for name in CONFIGS)
         return None if ours else path
     if path.is_dir():
-        return find_voice(path)
+        voice = find_voice(path)
+        if voice is None and (left := without_voice(path)):
+            raise UsageError(
+                f"{path} holds {left} of RVC's training, but no voice: give the small .pth or the trainer's "
+                "G_*.pth."
+            )
+        return voice
     if suffix in RVC_SUFFIXES:
         raise UsageError(f"there is no voice {path}.")
     return None

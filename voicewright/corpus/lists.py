@@ -44,6 +44,9 @@ class _Layout:
     paired: int
 
 
+_ABOVE = ("metadata", "transcripts", "transcript", "validated", "train", "texts", "filelist")
+
+
 def listlike(path: Path) -> bool:
     """Whether a file's name says that it is a list."""
     files = tables()["files"]
@@ -53,6 +56,18 @@ def listlike(path: Path) -> bool:
     if endings[-1:] and endings[-1] not in ("txt", "json", "data", "cleaned", "tab", "dat"):
         return False
     return bool(set(plain_words(path.name).split()) & set(files["list_words"]))
+
+
+def list_above(folder: Path) -> Path | None:
+    """The list by name beside a folder called `wavs`, where such a folder alone was given; never opened."""
+    here = folder.resolve()
+    if here.name.lower() not in ("wav", "wavs", "clips", "audio"):
+        return None
+    try:
+        beside = sorted(path for path in here.parent.iterdir() if path.stem.lower() in _ABOVE)
+    except OSError:
+        return None
+    return next((path for path in beside if listlike(path)), None)
 
 
 def read_list(path: Path, recordings: Recordings, force: bool = False) -> List | None:

@@ -25,7 +25,7 @@ from voicewright.corpus.layouts import (
     with_folder_speakers,
     without_times,
 )
-from voicewright.corpus.lists import List, listlike, read_list
+from voicewright.corpus.lists import List, list_above, listlike, read_list
 from voicewright.corpus.pairing import Recordings, composed
 from voicewright.errors import VoicewrightError
 
@@ -110,6 +110,8 @@ def discover(
     if unread and loose and not given and transcribe == "auto":
         raise VoicewrightError(_cannot_read(unread, found))
     notes += [f"{_relative(path, found.folder)} may hold texts, and was not read." for path in unread]
+    if loose and not given and (above := list_above(found.folder)):
+        notes.append(f"{above.name} lies above {found.folder.name} and was not read: give {above.parent}.")
     refuse = transcribe == "never" or (transcribe == "auto" and given)
     lacking = f"{lists[0].name} has no line for it" if lists else "no .txt or .lab lies beside it"
     if speaker is None:

@@ -7,7 +7,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from voicewright import __version__
-from voicewright.artifacts import CARD, CONFIG, VOICES, WEIGHTS, read_card, resolve_model, voice_files
+from voicewright.artifacts import CARD, CONFIG, VOICES, read_card, resolve_model, voice_files, weights_file
 from voicewright.config import SAMPLE_RATE, ModelConfig
 from voicewright.engines.onnx.compress import PRECISIONS, Precision, compress
 from voicewright.engines.onnx.graph import CONVENTIONS, SEED_UNIT, trace
@@ -26,6 +25,7 @@ from voicewright.engines.onnx.sherpa import PACK_ROWS, lexicon, tokens, voices
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model, write_atomically
 from voicewright.model.tts.model import TTSModel
+from voicewright.published import digest
 from voicewright.voices.blend import Shelf, parse, read_mix
 from voicewright.voices.pack import WIDTH, Voicepack
 from voicewright.voices.sources import shelf_of
@@ -136,9 +136,9 @@ def _open(model: str | Path | None, voices: Sequence[str]) -> _Source:
         if name in packs:
             raise UsageError(f"two voices would be called {name!r}; name one of them: NAME={words}.")
         packs[name] = pack
-    weights = path / WEIGHTS if path.is_dir() else path
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return _Source(str(card.get("name") or path.stem), network, config, card, digest, packs)
+    return _Source(
+        str(card.get("name") or path.stem), network, config, card, digest(weights_file(path)), packs
+    )
 
 
 def _voice(words: str, shelf: Shelf) -> tuple[str, Voicepack]:

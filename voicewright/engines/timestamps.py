@@ -19,6 +19,8 @@ LONGEST_LINE = 42
 LONGEST_CUE = 3.0
 """Seconds."""
 _SENTENCE_END = ".!?…。！？"
+_CARRIED = 3
+"""Words at most that go into the next caption with what they belong to, such as "J. R. R."."""
 _NEAR = 1e-4
 """Seconds within which two times are the same."""
 
@@ -129,7 +131,7 @@ def _lines(chunk: Chunk) -> list[tuple[str, list[WordTime]]]:
     ends = _sentence_ends(chunk, [shown[start:stop] for start, stop in spans])
     lines: list[tuple[int, int, list[WordTime]]] = []
     ended = True
-    for (start, stop), word, ends_here in zip(spans, chunk.words, ends, strict=True):
+    for at, ((start, stop), word, ends_here) in enumerate(zip(spans, chunk.words, ends, strict=True)):
         if not ended:
             first, _, held = lines[-1]
             fits = _columns(_plain(shown[first:stop])) <= LONGEST_LINE
@@ -137,9 +139,25 @@ def _lines(chunk: Chunk) -> list[tuple[str, list[WordTime]]]:
                 lines[-1] = (first, stop, [*held, word])
                 ended = ends_here
                 continue
+            # Where room or time ends a caption, "Dr." goes along with its name.
+            kept, texts = len(held), [shown[slice(*span)] for span in spans[at - len(held) : at]]
+            while kept > 1 and len(held) - kept < _CARRIED and _open(texts[kept - 1]):
+                kept -= 1
+            begin = spans[at - len(held) + kept][0]
+            fits = _columns(_plain(shown[begin:stop])) <= LONGEST_LINE
+            if kept < len(held) and fits and word.end - held[kept].start <= LONGEST_CUE:
+                lines[-1] = (first, begin, held[:kept])
+                lines.append((begin, stop, [*held[kept:], word]))
+                ended = ends_here
+                continue
         lines.append((start, stop, [word]))
         ended = ends_here
     return [(_plain(shown[start:stop]), words) for start, stop, words in lines]
+
+
+def _open(text: str) -> bool:
+    """Does a word within a sentence end with a point: an abbreviation, that a caption should not end with?"""
+    return _plain(text).endswith(".")
 
 
 def _sentence_ends(chunk: Chunk, written: Sequence[str]) -> list[bool]:

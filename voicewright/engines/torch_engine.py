@@ -30,7 +30,7 @@ from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES
 from voicewright.text.markup import FASTEST, SLOWEST
 from voicewright.text.vocab import PAD
-from voicewright.voices.blend import Mix, Shelf, parse, read_mix
+from voicewright.voices.blend import Mix, Shelf, Term, parse, read_mix
 from voicewright.voices.importing import make_ready
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.sources import refuse_stranger
@@ -345,9 +345,12 @@ class TorchEngine:
         else:
             words = voice if voice is not None else self.default_voice
             mix = parse(words, self._shelf())
-        if all(term.path in self._files.values() for term in mix.terms):
-            return mix.name, self._pack(mix, lambda: read_mix(mix))
-        return mix.name, self._pack(mix, lambda: self._foreign(mix.words, read_mix(mix)))
+
+        def check(term: Term, pack: Voicepack) -> None:
+            if term.path not in self._files.values():  # one voice among others is as foreign as alone
+                self._foreign(term.name, pack)
+
+        return mix.name, self._pack(mix, lambda: read_mix(mix, check))
 
     def _shelf(self) -> Shelf:
         """The names that a string may use."""

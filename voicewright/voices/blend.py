@@ -23,7 +23,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import Path
@@ -287,8 +287,11 @@ def _checked(rows: np.ndarray) -> Voicepack:
     return Voicepack(rows)
 
 
-def read_mix(mix: Mix) -> Voicepack:
-    """The pack that a mix asks for; every file is read once. Raises VoicewrightError as `Voicepack.read`."""
+def read_mix(mix: Mix, check: Callable[[Term, Voicepack], None] = lambda term, pack: None) -> Voicepack:
+    """The pack that a mix asks for; every file is read once. `check` may raise for a term's own pack.
+
+    Raises VoicewrightError as `Voicepack.read`.
+    """
     files: dict[Path, Arrays] = {}
     packs = []
     for term in mix.terms:
@@ -296,6 +299,7 @@ def read_mix(mix: Mix) -> Voicepack:
             files[term.path] = read_arrays(term.path)
         name, values = pick(files[term.path], term.path, term.member)
         packs.append(Voicepack.of(values, str(term.path) if term.member is None else f"{term.path}:{name}"))
+        check(term, packs[-1])
     if len(packs) == 1 and mix.shares == (1.0,):
         return packs[0]
     if mix.mean and mix.normalise != "none":

@@ -54,6 +54,16 @@ def find_voice(folder: Path) -> Path | None:
     return max(steps, key=_step, default=None)
 
 
+def without_voice(folder: Path) -> str:
+    """What of RVC lies in a folder whose weights are all none to speak with: names of it; else empty."""
+    weights = _weights(folder)
+    judges = [path for path in weights if rvc_content(path) == "discriminator"]
+    if len(judges) < len(weights):
+        return ""
+    indexes = sorted(path for path in folder.iterdir() if path.suffix.lower() == ".index")
+    return ", ".join(path.name for path in (judges + indexes)[:5])
+
+
 def _weights(folder: Path) -> Sequence[Path]:
     if not folder.is_dir():
         return []
