@@ -28,6 +28,9 @@ class AbbreviationReader(NumeralReader):
         before, after = self._near(index, -1), self._near(end, 1)
         if dotted and len(token.text) == 1 and self._initial(token, end, before, after):
             return True
+        if not dotted and token.text in WORDS.streets and self._of_street(token, before, after):
+            self._say(token, WORDS.streets[token.text])
+            return True
         spoken = self._numbered(token, index, end, before, after)
         if spoken is None and (named := self._titled_name(token, end, before, after)) is not None:
             spoken, ends = named
@@ -60,6 +63,13 @@ class AbbreviationReader(NumeralReader):
             return False
         self._through(token, end, word)
         return True
+
+    def _of_street(self, token: Token, before: Token | None, after: Token | None) -> bool:
+        """ "Elm Rd, Leeds", "5th Ave"; "Mont St Michel" is none."""
+        if before is None or (token.text in WORDS.titles and self._capitalised(after)):
+            return False
+        named = self._capitalised(before) and before.text not in WORDS.sentence_starts | WORDS.no_streets
+        return named or before.kind == "ordinal"
 
     # Titles
 
@@ -229,7 +239,11 @@ class AbbreviationReader(NumeralReader):
             at = next(n for n in range(self.index - 1, 0, -1) if self.tokens[n] is before)
             if self._capitalised(self._near(at, -1)) or self._beside(at, -1) == ".":
                 return str(WORDS.states[low])
-        if low not in WORDS.abbreviations or (low in WORDS.capital_abbreviations and not capital):
+        if (
+            word in GRAMMAR.short_names
+            or low not in WORDS.abbreviations
+            or (low in WORDS.capital_abbreviations and not capital)
+        ):
             return None
         if low == "al" and (before is None or before.text.lower() != "et"):
             return None

@@ -13,6 +13,7 @@ from voicewright.text.written import months, table, units
 _RUNS = re.compile(r"\d+|[^\W\d_]+|[^\w\s]|_")
 _FIELD = re.compile(r"\{(\w+):(\w+)(?: ([\w ]+))?\}")
 _MINUS = ("-", "−")
+_DASHES = str.maketrans({"-": " ", "–": " ", ",": " ,"})
 
 
 def said(token: Token, british: bool) -> str:
@@ -63,7 +64,7 @@ def money(token: Token, adjective: bool, british: bool) -> str:
     amount, low = (plain(token.part(part) or "", token.part("cur") or "") for part in ("n", "low"))
     scale = table("scales").get((token.part("scale") or "").strip()) or token.part("word") or ""
     if adjective:
-        names = [names[0], names[0], *names[2:]]
+        names = [names[0], names[0], *[names[2].replace("penny", "pence")] * 2]
     if not scale and (not low or re.search(r"\.\d\d$", low)):
         return minus + " to ".join(_coins(each, names, british) for each in (low, amount) if each)
     words = " to ".join(numbers.number(each, british) for each in (low, amount) if each)
@@ -82,6 +83,8 @@ def _coins(amount: str, names: list[str], british: bool) -> str:
     if not pence:
         return words
     small = f"{numbers.cardinal(pence, british)} {cent if pence == 1 else cents}"
+    if pounds and one == many == "pound":
+        return f"{words} {numbers.cardinal(pence)}"  # "a two pound fifty pint"
     return f"{words} and {small}" if pounds else small
 
 
@@ -130,7 +133,8 @@ def fraction(token: Token, british: bool) -> str:
         words = numbers.fraction(top, bottom, british)
         if whole:
             bar = " | " if " " in token.text[: len(whole) + 1] else " "
-            part = f"a{words.removeprefix('one')}" if top == 1 else words
+            article = "an" if bottom in (8, 11, 18) else "a"
+            part = article + words.removeprefix("one") if top == 1 else words
             words = f"{numbers.number(whole, british)}{bar}and {part}"
     return f"{words} | {unit(measure, not whole)}" if measure else words
 
@@ -212,6 +216,9 @@ _HOW: dict[str, Callable[[str, bool], str]] = {
     "sharp": lambda text, british: (
         "hundred" if text == "00" else f"{'oh ' if text[0] == '0' else ''}{numbers.cardinal(int(text))}"
     ),
+    "numerals": lambda text, british: re.sub(
+        "[IVXivx]+", lambda found: numbers.cardinal(numbers.roman(found[0])), text
+    ).translate(_DASHES),
     "letters": lambda text, british: ".".join(text),
     "symbol": lambda text, british: table("signs")[text],
     "slashed": lambda text, british: table("slashed")[text.lower()],

@@ -194,6 +194,8 @@ class English:
                 return None
         if len(parts) < 2:
             return None
+        if parts[0] == "a" and parts[-1].endswith(("ing", "in'")):
+            return f"ɐ{self._word(parts[1])}" if len(parts) == 2 else None  # "a-hunting"
         return self._join(parts, [self._word(part) for part in parts])
 
     def _entry(self, word: str) -> str | None:

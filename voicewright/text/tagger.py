@@ -37,7 +37,9 @@ def tag(words: Words, index: int, senses: frozenset[str]) -> str:
         return sense_of(words, index) or ""
     if len(word) > 1 and word.isupper() and (word in GRAMMAR.acronyms or senses == _LETTERED):
         return _capitals(words, index, before.lower(), after.lower(), senses)
-    if _SAYABLE.fullmatch(word) and not is_word(word.lower()) and _shouted(words, index):
+    named = word in GRAMMAR.short_names and before.lower() not in GRAMMAR.articles
+    sayable = _SAYABLE.fullmatch(word) and not is_word(word.lower())
+    if (named or sayable) and _shouted(words, index):
         return SHOUTED
     sense = sense_of(words, index)
     return sense if sense is not None else judge(words, index, "noun or verb", senses) if senses else ""
