@@ -142,7 +142,8 @@ def test_kokoro_itself_speaks_by_its_name(
     monkeypatch.chdir(tmp_path)
     voice = np.load(Path(str(packaged.packaged_path(*importing.PACKAGED["kokoro"].voices or ("", "")))))
     name = sorted(voice.files)[0]
-    assert main(["say", "Good morning.", "--model", "kokoro", "--voice", name, "-o", "a.wav", "--json"]) == 0
+    words = ["say", "Good morning.", "--lang", "en-us", "--model", "kokoro", "--voice", name]
+    assert main([*words, "-o", "a.wav", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["model"] == "kokoro-v1.0-int8" and "made ready once" in " ".join(told["warnings"])
     assert 0.7 < told["audio_seconds"] < 2.5

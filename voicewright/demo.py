@@ -193,7 +193,8 @@ def _kokoro(step: _Steps, folder: Path, note: Callable[[str], None]) -> Path | N
         )
         return None
     spoken = folder / "kokoro.wav"
-    step("say with Kokoro", ["say", KOKORO_TEXT, "--model", "kokoro", "--voice", KOKORO_VOICE, "-o", spoken])
+    voice = ["--model", "kokoro", "--voice", KOKORO_VOICE, "--language", "en-us"]
+    step("say with Kokoro", ["say", KOKORO_TEXT, *voice, "-o", spoken])
     return spoken
 
 
