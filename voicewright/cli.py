@@ -501,7 +501,7 @@ def main(arguments: list[str] | None = None) -> int:
     if arguments is None:  # the process is ours
         mend_streams()
         # Threads that wait for one another sleep instead of spinning. Beside other busy processes, spinning
-        # makes speech half as slow again, and worse (benchmarks/busy.py). OpenMP reads this when torch is loaded, which is later.
+        # makes speech half as slow again, and worse (benchmarks/busy.py). OpenMP reads this when torch loads.
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     given = list(sys.argv[1:] if arguments is None else arguments)
     words = given[: given.index("--")] if "--" in given else given
