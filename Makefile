@@ -1,18 +1,21 @@
 # make demo                    install, speak, make a voice from recordings, judge it, name the files
 # make demo RECORDINGS=folder  the same with your own recordings
 # make test                    lint, types, import arrows, tests
+# make wheel                   a wheel with the compiled kernels, in dist/
+# make wheel ARCH=aarch64      the same for another machine, by its cross compiler (gcc-aarch64-linux-gnu)
 # make install | lint | clean
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RECORDINGS ?=
 OUT ?= demo-output
+ARCH ?=
 VENV := .venv
 BIN := $(VENV)/bin
 # Two packages have no wheel or build backend of their own: they are built with the pinned setuptools.
 PIP = $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation -c constraints.txt
 
 .DEFAULT_GOAL := help
-.PHONY: help demo install test lint clean
+.PHONY: help demo install test wheel lint clean
 
 help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
@@ -25,6 +28,15 @@ install: $(VENV)/.base
 # Two processes of one thread each: small networks gain nothing from more threads.
 test: lint
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+
+# build/ would bring into the wheel what was deleted since. The wheel's tag says which machines and glibc it serves.
+wheel: CC := $(if $(ARCH),$(ARCH)-linux-gnu-gcc,$(shell command -v gcc || command -v clang || echo cc))
+wheel: | $(BIN)/python
+	@command -v "$(CC)" > /dev/null || { echo "A wheel with kernels needs the C compiler $(CC): apt install $(if $(ARCH),gcc-$(ARCH)-linux-gnu,gcc)."; exit 1; }
+	rm -rf build
+	$(PIP) setuptools wheel
+	CC="$(CC)" VOICEWRIGHT_KERNELS_REQUIRED=1 $(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-build-isolation --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check

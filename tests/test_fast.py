@@ -20,7 +20,7 @@ from voicewright.model.fast import choice
 from voicewright.model.fast.convolution import Backend, Before, NativeConv, TorchConv, activate, moments
 from voicewright.model.fast.filters import BALANCED, FAST, Plan, matrices
 from voicewright.model.fast.generator import FastGenerator, Segment
-from voicewright.model.fast.library import LEAKY, PLAIN, SNAKE, library
+from voicewright.model.fast.library import LEAKY, PLAIN, SNAKE, levels, library, threads
 from voicewright.model.fast.model import FastModel, Request
 from voicewright.model.fast.statistics import Carried, Kept, Statistics
 from voicewright.model.fast.text import FastLstm
@@ -359,16 +359,57 @@ def test_wrong_arguments_have_one_sentence() -> None:
 
 
 def test_the_processor_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(choice.VARIABLE, raising=False)
     monkeypatch.setattr(choice, "amx", lambda: True)
     expected = LEVELS[-1] if LEVELS else None
     assert choice.choose("auto") == Backend(expected, {}, torch.bfloat16)
     monkeypatch.setattr(choice, "amx", lambda: False)
-    expected = LEVELS[-1] if LEVELS else None
     assert choice.choose("auto").level == expected
     monkeypatch.setattr(choice, "library", lambda: None)
+    monkeypatch.setattr(choice, "levels", lambda: ())
     assert choice.choose("auto") == Backend(None, {}, torch.float32)
     with pytest.raises(UsageError, match="not there"):
         choice.choose("native")
+    assert choice.described()["kernels"] == "none"
+
+
+@needs_kernels
+@pytest.mark.parametrize("level", LEVELS)
+def test_the_environment_names_the_kernels(level: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(choice, "amx", lambda: True)  # which a named level leaves alone
+    monkeypatch.setenv(choice.VARIABLE, levels()[level].upper())
+    assert choice.choose() == Backend(level, FAST)
+    assert choice.choose("bf16") == Backend(level, {}, torch.bfloat16)
+    assert choice.described()["kernels"] == levels()[level]
+
+
+def test_the_environment_leaves_the_kernels_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(choice.VARIABLE, "none")
+    assert choice.choose() == Backend(None, {}) and choice.choose("bf16").level is None
+    assert choice.described()["speech"] == "fp32 in torch alone"
+    if LEVELS:
+        with pytest.raises(UsageError, match="VOICEWRIGHT_KERNELS=none leaves out"):
+            choice.choose("native")
+    monkeypatch.setenv(choice.VARIABLE, "avx1024")
+    with pytest.raises(UsageError, match="is 'avx1024'; here it may be .*none"):
+        choice.choose()
+
+
+@needs_kernels
+def test_the_kernels_share_torchs_threads() -> None:
+    """And say the same by two as by one, whoever takes which part."""
+    assert threads() is not None
+    torch.manual_seed(2)
+    conv = NativeConv(torch.randn(64, 48, 3), torch.randn(64), 1, 1, FAST[3], LEVELS[-1])
+    x, outs, before = torch.randn(3000, 48), [], torch.get_num_threads()
+    try:
+        for count in (1, 2):
+            torch.set_num_threads(count)
+            outs.append(torch.empty(3000, 64))
+            conv(x, outs[-1])
+    finally:
+        torch.set_num_threads(before)
+    assert ratio(*outs) > 120
 
 
 @pytest.mark.parametrize("level", [None, *LEVELS])

@@ -1,21 +1,22 @@
-"""The compiled kernels, through ctypes: found beside the package when a compiler was there at
-installation."""
+"""The compiled kernels, through ctypes: they come with a wheel, or from a C compiler at installation."""
 
 from __future__ import annotations
 
 import ctypes
-import importlib.machinery
 import sys
 from functools import cache
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from voicewright.errors import VoicewrightError
 
 PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
-VERSION = 4
+FILE = "_kernels.so"
+"""Beside this module. Nothing in it is Python's, so its name is the same for every Python."""
+VERSION = 5
 """Of the structures below; kernels that were built for others are not used."""
 _POINTERS = "x out weight half filter bias input output mean var gain shift alpha add1 add2 stats"
 _LONGS = "rows_in rows_out x_stride out_stride stat_from stat_to"
@@ -47,23 +48,46 @@ class StatsArguments(ctypes.Structure):
 def library() -> ctypes.CDLL | None:
     """The compiled kernels, or None where they were not built (the torch implementation then does the
     work)."""
-    for suffix in importlib.machinery.EXTENSION_SUFFIXES:
-        path = Path(__file__).with_name(f"_kernels{suffix}")
-        if path.is_file():
-            try:
-                found = ctypes.CDLL(str(path))
-                version = found.vw_version()
-            except (OSError, AttributeError):  # built for another machine, without its OpenMP, or long ago
-                continue
-            if version != VERSION:
-                continue
-            for name in ("vw_conv", "vw_narrow", "vw_stats", "vw_lstm", "vw_best", "vw_vector"):
-                getattr(found, name).restype = ctypes.c_int
-            wide, whole = ctypes.c_void_p, ctypes.c_int
-            number, long = ctypes.c_float, ctypes.c_longlong
-            found.vw_lstm.argtypes = [wide, wide, wide, number, wide, long, whole, whole, whole]
-            return found
+    path = Path(__file__).with_name(FILE)
+    if not path.is_file():
+        return None
+    try:
+        found = ctypes.CDLL(str(path))
+        version = found.vw_version()
+    except (OSError, AttributeError):  # built for another machine, or long ago
+        return None
+    if version != VERSION:
+        return None
+    for name in ("vw_conv", "vw_narrow", "vw_stats", "vw_lstm", "vw_best", "vw_vector"):
+        getattr(found, name).restype = ctypes.c_int
+    wide, whole = ctypes.c_void_p, ctypes.c_int
+    number, long = ctypes.c_float, ctypes.c_longlong
+    found.vw_lstm.argtypes = [wide, wide, wide, number, wide, long, whole, whole, whole]
+    found.vw_name.restype = ctypes.c_char_p
+    found.vw_share.argtypes, found.vw_share.restype = [wide], None
+    found.vw_share(threads())
+    return found
+
+
+@cache
+def threads() -> int | None:
+    """The address of GOMP_parallel in the OpenMP runtime that torch brought along, by which the kernels share
+    torch's own threads; None where it has another kind: one thread then does their work."""
+    own = sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*"))
+    for name in (None, *map(str, own)):  # torch makes its runtime's names global on most systems
+        try:
+            runtime = ctypes.CDLL(name)
+            return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
+        except (OSError, AttributeError, TypeError):  # Windows has no library of that name at all
+            continue
     return None
+
+
+def levels() -> tuple[str, ...]:
+    """Names of the instruction sets that this processor and these kernels have, plainest first; none without
+    kernels. A level is a place in it."""
+    found = library()
+    return () if found is None else tuple(found.vw_name(i).decode() for i in range(found.vw_best() + 1))
 
 
 def return_memory() -> None:

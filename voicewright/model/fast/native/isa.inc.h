@@ -403,51 +403,53 @@ INLINE vf NAME(widen)(const unsigned short *from, int count) {
     return (vf)wide;
 }
 
-/* Rows through AdaIN and the activation, rounded to bf16 (to the nearest, ties to even). */
+/* Rounded to bf16, to the nearest, ties to even. */
+INLINE void NAME(narrow)(const float *from, unsigned short *to, const int count) {
+    NAME(vu) bits = (NAME(vu))NAME(load)(from);
+    bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    NAME(vh) narrow = __builtin_convertvector(bits, NAME(vh));
+    memcpy(to, &narrow, sizeof(short) * (size_t)count);
+}
+
+/* Rows through AdaIN and the activation, in bf16. */
 TARGET static void NAME(narrow_rows)(const vw_conv_args *g, long from, long to, float *row, int cinp,
                                      const float *table) {
-    unsigned short *out = (unsigned short *)g->out;
     for (long t = from; t < to; t++) {
+        unsigned short *out = (unsigned short *)g->out + t * g->out_stride;
         NAME(activate_row)(g->x + t * g->x_stride, row, g->cin, cinp, table, g->activation, g->slope);
-        for (int c = 0; c < g->cin; c += V) {
-            const int left = g->cin - c < V ? g->cin - c : V;
-            NAME(vu) bits = (NAME(vu))NAME(load)(row + c);
-            bits = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-            NAME(vh) narrow = __builtin_convertvector(bits, NAME(vh));
-            memcpy(out + t * g->out_stride + c, &narrow, sizeof(short) * (size_t)left);
-        }
+        int c = 0;
+        for (; c + V <= g->cin; c += V) NAME(narrow)(row + c, out + c, V);
+        if (c < g->cin) NAME(narrow)(row + c, out + c, g->cin - c);
     }
 }
 
+/* Columns c..c+left of one row; `left` is a constant wherever whole vectors are summed. */
+INLINE void NAME(sum_part)(const vw_stats_args *g, long t, int c, const int left, int counts, int first,
+                           float *partial) {
+    const float *given[3] = {g->a, g->b, g->c};
+    const size_t bytes = sizeof(float) * (size_t)left;
+    vf y = {0};
+    for (int i = 0; i < 3; i++)
+        if (given[i]) y += NAME(part)(given[i] + t * g->stride + c, left);
+    if (g->half) y += NAME(widen)(g->half + t * g->half_stride + c, left);
+    if (g->out) memcpy(g->out + t * g->stride + c, &y, bytes);
+    if (!counts) return;
+    float *ref = partial + c, *sum = ref + g->channels, *square = sum + g->channels;
+    if (first) memcpy(ref, &y, bytes);
+    vf d = y - NAME(part)(ref, left), s = NAME(part)(sum, left) + d, q = NAME(part)(square, left) + d * d;
+    memcpy(sum, &s, bytes);
+    memcpy(square, &q, bytes);
+}
+
 TARGET static void NAME(sum_rows)(const vw_stats_args *g, long from, long to, float *partial, long *count) {
-    const int channels = g->channels;
     long low = from > g->stat_from ? from : g->stat_from, high = to < g->stat_to ? to : g->stat_to;
     *count = high > low ? high - low : 0;
-    memset(partial, 0, sizeof(float) * 3 * (size_t)channels);
-    const float *given[3] = {g->a, g->b, g->c};
+    memset(partial, 0, sizeof(float) * 3 * (size_t)g->channels);
     for (long t = from; t < to; t++) {
-        float *out = g->out ? g->out + t * g->stride : 0;
         const int counts = g->stats && t >= low && t < high;
-        for (int c = 0; c < channels; c += V) {
-            const int left = channels - c < V ? channels - c : V;
-            vf y = {0};
-            for (int i = 0; i < 3; i++)
-                if (given[i]) {
-                    const float *x = given[i] + t * g->stride + c;
-                    y += left == V ? NAME(load)(x) : NAME(part)(x, left);
-                }
-            if (g->half) y += NAME(widen)(g->half + t * g->half_stride + c, left);
-            if (out) memcpy(out + c, &y, sizeof(float) * (size_t)left);
-            if (!counts) continue;
-            const size_t bytes = sizeof(float) * (size_t)left;
-            if (t == low) memcpy(partial + c, &y, bytes);
-            vf ref = NAME(part)(partial + c, left), sum = NAME(part)(partial + channels + c, left);
-            vf square = NAME(part)(partial + 2 * channels + c, left), d = y - ref;
-            sum += d;
-            square += d * d;
-            memcpy(partial + channels + c, &sum, bytes);
-            memcpy(partial + 2 * channels + c, &square, bytes);
-        }
+        int c = 0;
+        for (; c + V <= g->channels; c += V) NAME(sum_part)(g, t, c, V, counts, t == low, partial);
+        if (c < g->channels) NAME(sum_part)(g, t, c, g->channels - c, counts, t == low, partial);
     }
 }
 

@@ -1,15 +1,12 @@
 /* Convolutions over rows of channels with everything around them in one pass: AdaIN and activation before, bias,
  * residuals and the statistics of the next AdaIN after. Plain C called through ctypes; each instruction set is
  * compiled in and chosen at run time. Vectors are GCC's and clang's own, so any processor of theirs will do.
+ * Nothing but the C library is linked, so one file serves every Python; threads are the caller's (vw_share).
  */
 #include "kernels.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-#ifdef _OPENMP
-#include <omp.h>
-#endif
 
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -39,6 +36,22 @@
 #undef TARGET
 #endif
 
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+#define V 4
+#define MR 14 /* 28 sums, two vectors of weights and one of samples in 32 registers */
+#define NAME(f) f##_neon
+#define TARGET
+#define HALVES(p) vcvt_f32_f16(vreinterpret_f16_u16(vld1_u16(p)))
+#include "isa.inc.h"
+#undef HALVES
+#undef V
+#undef MR
+#undef NAME
+#undef TARGET
+#endif
+
 #define V 4
 #define MR 6
 #define NAME(f) f##_plain
@@ -58,6 +71,7 @@ typedef void (*lstm_function)(const float *, long, const float *, const unsigned
                               int, int, float *);
 
 typedef struct {
+    const char *name;
     int vector, rows;
     block_function block;
     narrow_function narrow;
@@ -65,18 +79,20 @@ typedef struct {
     lstm_function lstm;
 } isa;
 
-/* 0: any processor, 1: AVX2 with FMA and F16C, 2: AVX-512. */
+/* 0: any processor; 1: AVX2 with FMA and F16C, or NEON; 2: AVX-512. */
 static isa choose(int level) {
 #if defined(__x86_64__)
-    if (level == 2) return (isa){16, 14, block_avx512, narrow_rows_avx512, sum_rows_avx512, lstm_avx512};
-    if (level == 1) return (isa){8, 6, block_avx2, narrow_rows_avx2, sum_rows_avx2, lstm_avx2};
+    if (level == 2) return (isa){"avx512", 16, 14, block_avx512, narrow_rows_avx512, sum_rows_avx512, lstm_avx512};
+    if (level == 1) return (isa){"avx2", 8, 6, block_avx2, narrow_rows_avx2, sum_rows_avx2, lstm_avx2};
+#elif defined(__aarch64__)
+    if (level == 1) return (isa){"neon", 4, 14, block_neon, narrow_rows_neon, sum_rows_neon, lstm_neon};
 #endif
     (void)level;
-    return (isa){4, 6, block_plain, narrow_rows_plain, sum_rows_plain, lstm_plain};
+    return (isa){"plain", 4, 6, block_plain, narrow_rows_plain, sum_rows_plain, lstm_plain};
 }
 
 /* Changes with every change of the structures; `library.py` refuses another. */
-int vw_version(void) { return 4; }
+int vw_version(void) { return 5; }
 
 /* The best instruction set of this processor. */
 int vw_best(void) {
@@ -86,11 +102,30 @@ int vw_best(void) {
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"))
         return 2;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c")) return 1;
+#elif defined(__aarch64__)
+    return 1; /* every one has NEON */
 #endif
     return 0;
 }
 
 int vw_vector(int level) { return choose(level).vector; }
+const char *vw_name(int level) { return choose(level).name; }
+
+/* OpenMP's runtime as GCC calls it, GOMP_parallel(work, job, threads, flags); LLVM's and Intel's have it too. It is
+ * handed over rather than linked: the one that torch has loaded already, so that both share one pool of threads. */
+typedef void (*work_function)(void *);
+typedef void (*share_function)(work_function, void *, unsigned, unsigned);
+static share_function share;
+
+void vw_share(void *function) { share = (share_function)function; }
+
+/* Work that takes its tickets from a counter in the job, done by as many threads as there are. */
+static void together(work_function work, void *job, int threads) {
+    if (share && threads > 1) share(work, job, (unsigned)threads, 0);
+    else work(job);
+}
+
+static long ticket(long *counter) { return __atomic_fetch_add(counter, 1, __ATOMIC_RELAXED); }
 
 static int padded(int channels, int vector) { return (channels + vector - 1) / vector * vector; }
 
@@ -130,6 +165,29 @@ static void merge(const float *partial, const long *counts, long blocks, int cha
     }
 }
 
+typedef struct {
+    const vw_conv_args *g;
+    isa set;
+    long total, size, blocks, parts, panels;
+    size_t scratch;
+    int cinp;
+    const float *table;
+    float *all, *partial;
+    long *counts, next, team;
+} conv_job;
+
+static void conv_work(void *given) {
+    conv_job *j = given;
+    float *own = j->all + j->scratch * (size_t)ticket(&j->team);
+    for (long job; (job = ticket(&j->next)) < j->blocks * j->parts;) {
+        const long i = job / j->parts, part = job % j->parts;
+        const long from = i * j->size, to = from + j->size < j->total ? from + j->size : j->total;
+        const int begin = (int)(j->panels * part / j->parts), end = (int)(j->panels * (part + 1) / j->parts);
+        j->set.block(j->g, from, to, j->total, begin, end, own, j->cinp, j->table,
+                     j->partial ? j->partial + i * 3 * j->g->cout : NULL, j->counts + i);
+    }
+}
+
 /* 0, or 1 when memory ran out. */
 int vw_conv(const vw_conv_args *g, int level) {
     const isa set = choose(level);
@@ -163,20 +221,9 @@ int vw_conv(const vw_conv_args *g, int level) {
     const int failed = !table || !all || !counts || (g->stats && !partial);
     if (!failed) {
         fill_table(g, cinp, table);
-#ifdef _OPENMP
-#pragma omp parallel for schedule(dynamic, 1) num_threads(threads)
-#endif
-        for (long job = 0; job < blocks * parts; job++) {
-            int thread = 0;
-#ifdef _OPENMP
-            thread = omp_get_thread_num();
-#endif
-            const long i = job / parts, part = job % parts;
-            const long from = i * size, to = from + size < total ? from + size : total;
-            const int begin = (int)(panels * part / parts), end = (int)(panels * (part + 1) / parts);
-            set.block(g, from, to, total, begin, end, all + scratch * (size_t)thread, cinp, table,
-                      partial ? partial + i * 3 * g->cout : NULL, counts + i);
-        }
+        conv_job job = {g,       set,  total, size, blocks,  parts,  panels,
+                        scratch, cinp, table, all,  partial, counts, 0, 0};
+        together(conv_work, &job, threads);
         if (g->stats) merge(partial, counts, blocks, g->cout, g->stats);
     }
     free(table);
@@ -184,6 +231,24 @@ int vw_conv(const vw_conv_args *g, int level) {
     free(partial);
     free(counts);
     return failed;
+}
+
+typedef struct {
+    const vw_conv_args *g;
+    isa set;
+    long size, blocks;
+    int cinp;
+    float *table;
+    long next, team;
+} narrow_job;
+
+static void narrow_work(void *given) {
+    narrow_job *j = given;
+    float *own = j->table + (4 + ticket(&j->team)) * (long)j->cinp;
+    for (long i; (i = ticket(&j->next)) < j->blocks;) {
+        const long from = i * j->size, to = from + j->size < j->g->rows_in ? from + j->size : j->g->rows_in;
+        j->set.narrow(j->g, from, to, own, j->cinp, j->table);
+    }
 }
 
 /* AdaIN and activation of x [rows_in, cin], written as bf16 into `out`. 0, or 1 when memory ran out. */
@@ -194,19 +259,26 @@ int vw_narrow(const vw_conv_args *g, int level) {
     float *table = malloc(sizeof(float) * (size_t)(4 + threads) * (size_t)cinp);
     if (!table) return 1;
     fill_table(g, cinp, table);
-#ifdef _OPENMP
-#pragma omp parallel for schedule(static) num_threads(threads)
-#endif
-    for (long i = 0; i < blocks; i++) {
-        int thread = 0;
-#ifdef _OPENMP
-        thread = omp_get_thread_num();
-#endif
-        const long from = i * size, to = from + size < g->rows_in ? from + size : g->rows_in;
-        set.narrow(g, from, to, table + (4 + thread) * (long)cinp, cinp, table);
-    }
+    narrow_job job = {g, set, size, blocks, cinp, table, 0, 0};
+    together(narrow_work, &job, threads);
     free(table);
     return 0;
+}
+
+typedef struct {
+    const vw_stats_args *g;
+    isa set;
+    long size, blocks;
+    float *partial;
+    long *counts, next;
+} stats_job;
+
+static void stats_work(void *given) {
+    stats_job *j = given;
+    for (long i; (i = ticket(&j->next)) < j->blocks;) {
+        const long from = i * j->size, to = from + j->size < j->g->rows ? from + j->size : j->g->rows;
+        j->set.sum(j->g, from, to, j->partial + i * 3 * j->g->channels, j->counts + i);
+    }
 }
 
 /* out = a + b + c + half with the statistics of the sum. 0, or 1 when memory ran out. */
@@ -217,18 +289,35 @@ int vw_stats(const vw_stats_args *g, int level) {
     long *counts = calloc((size_t)(blocks ? blocks : 1), sizeof(long));
     const int failed = !partial || !counts;
     if (!failed) {
-#ifdef _OPENMP
-#pragma omp parallel for schedule(static) num_threads(g->threads > 0 ? g->threads : 1)
-#endif
-        for (long i = 0; i < blocks; i++) {
-            const long from = i * size, to = from + size < g->rows ? from + size : g->rows;
-            set.sum(g, from, to, partial + i * 3 * g->channels, counts + i);
-        }
+        stats_job job = {g, set, size, blocks, partial, counts, 0};
+        together(stats_work, &job, g->threads);
         if (g->stats) merge(partial, counts, blocks, g->channels, g->stats);
     }
     free(partial);
     free(counts);
     return failed;
+}
+
+typedef struct {
+    isa set;
+    const float *gates, *weight;
+    const unsigned short *half;
+    float factor, *out;
+    long steps;
+    int hidden;
+    float *scratch;
+    long next;
+} lstm_job;
+
+static void lstm_work(void *given) {
+    lstm_job *j = given;
+    const long hidden = j->hidden;
+    for (long way; (way = ticket(&j->next)) < 2;) {
+        const long skipped = way * 4 * hidden * hidden;
+        j->set.lstm(j->gates + way * 4 * hidden, 8 * hidden, j->weight ? j->weight + skipped : NULL,
+                    j->half ? j->half + skipped : NULL, j->factor, j->out + way * hidden, 2 * hidden, j->steps,
+                    j->hidden, (int)way, j->scratch + way * 5 * hidden);
+    }
 }
 
 /* An LSTM of both directions. gates: [steps, 8 * hidden], what inputs and biases give, forward then backward; weight:
@@ -239,14 +328,8 @@ int vw_lstm(const float *gates, const float *weight, const unsigned short *half,
     const isa set = choose(level);
     float *scratch = malloc(sizeof(float) * 10 * (size_t)hidden);
     if (!scratch) return 1;
-#ifdef _OPENMP
-#pragma omp parallel for schedule(static, 1) num_threads(threads > 1 ? 2 : 1)
-#endif
-    for (int way = 0; way < 2; way++) {
-        const long skipped = (long)way * 4 * hidden * hidden;
-        set.lstm(gates + way * 4 * hidden, 8L * hidden, weight ? weight + skipped : NULL, half ? half + skipped : NULL,
-                 factor, out + way * hidden, 2L * hidden, (long)steps, hidden, way, scratch + way * 5 * hidden);
-    }
+    lstm_job job = {set, gates, weight, half, factor, out, (long)steps, hidden, scratch, 0};
+    together(lstm_work, &job, threads > 1 ? 2 : 1);
     free(scratch);
     return 0;
 }
