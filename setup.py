@@ -27,8 +27,8 @@ OLDEST = (2, 17)
 
 
 class BuildKernels(build_ext):
-    """Compiles with the arguments in pyproject.toml alone: those that this Python was built with name folders
-    of its own machine."""
+    """Compiles with the arguments in pyproject.toml and CFLAGS alone: those that this Python was built with
+    name folders of its own machine."""
 
     def get_ext_filename(self, name: str) -> str:
         return str(Path(*name.split(".")[:-1], NAME))
@@ -40,7 +40,8 @@ class BuildKernels(build_ext):
         target = Path(self.get_ext_fullpath(extension.name))
         target.parent.mkdir(parents=True, exist_ok=True)
         target.unlink(missing_ok=True)  # an old one must not go on as the new one
-        self.spawn([*compiler, *extension.extra_compile_args, *extension.sources, "-o", str(target)])
+        arguments = [*extension.extra_compile_args, *shlex.split(os.environ.get("CFLAGS", ""))]
+        self.spawn([*compiler, *arguments, *extension.sources, "-o", str(target)])
 
 
 class Wheel(bdist_wheel):
