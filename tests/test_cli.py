@@ -121,3 +121,19 @@ def test_doctor_says_what_is_there(capsys: pytest.CaptureFixture[str]) -> None:
     assert code == (1 if report["problems"] else 0)
     assert report["torch"]["threads"] >= 1 and report["packages"]["torch"] != "missing"
     assert report["espeak_library"] and Path(report["espeak_library"]).is_file()
+    assert report["speech"]["kernels"] in report["speech"]["available"]
+
+
+def test_doctor_says_what_speaks(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VOICEWRIGHT_KERNELS", "none")
+    main(["doctor", "--json"])
+    report = json.loads(capsys.readouterr().out)
+    assert report["speech"]["kernels"] == "none" and report["speech"]["speech"] == "fp32 in torch alone"
+    monkeypatch.setenv("VOICEWRIGHT_KERNELS", "sse")
+    assert main(["doctor", "--json"]) == 1
+    assert "'sse'" in json.loads(capsys.readouterr().out)["problems"][-1]
+    monkeypatch.setenv("VOICEWRIGHT_KERNELS", "none")
+    monkeypatch.setattr("voicewright.model.fast.library.library", lambda: None)
+    monkeypatch.setattr("voicewright.model.fast.choice.library", lambda: None)
+    main(["doctor", "--json"])
+    assert "C compiler" in json.loads(capsys.readouterr().out)["notes"][0]

@@ -51,7 +51,9 @@ def call(tmp_path_factory: pytest.TempPathFactory) -> Call:
             else:
                 parts.append(struct.pack("<i" if isinstance(each, int) else "<f", each))
         command = [EMULATOR, str(program)]
-        return subprocess.run(command, input=b"".join(parts), capture_output=True, check=True, timeout=60).stdout
+        return subprocess.run(
+            command, input=b"".join(parts), capture_output=True, check=True, timeout=60
+        ).stdout
 
     return run
 
@@ -73,9 +75,19 @@ def test_levels_have_their_names(call: Call) -> None:
 @pytest.mark.parametrize("level", LEVELS.values(), ids=LEVELS)
 @pytest.mark.parametrize("half", [False, True], ids=["fp32", "fp16"])
 @pytest.mark.parametrize("minimal", [False, True], ids=["sums", "filters"])
-@pytest.mark.parametrize(("cin", "cout", "taps", "dilation", "rows"), [(33, 70, 11, 5, 157), (40, 24, 3, 1, 64)])
+@pytest.mark.parametrize(
+    ("cin", "cout", "taps", "dilation", "rows"), [(33, 70, 11, 5, 157), (40, 24, 3, 1, 64)]
+)
 def test_convolutions_equal_torch(
-    call: Call, level: int, half: bool, minimal: bool, cin: int, cout: int, taps: int, dilation: int, rows: int
+    call: Call,
+    level: int,
+    half: bool,
+    minimal: bool,
+    cin: int,
+    cout: int,
+    taps: int,
+    dilation: int,
+    rows: int,
 ) -> None:
     torch.manual_seed(0)
     weight, bias = torch.randn(cout, cin, taps) / math.sqrt(cin * taps), torch.randn(cout)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from voicewright import __version__
 from voicewright.artifacts import cache_folder, list_models
+from voicewright.errors import UsageError
 from voicewright.listen.recogniser import available
 
 REQUIRED = (
@@ -69,12 +70,14 @@ def examine() -> dict[str, object]:
         extra: {name: _version(name) or "missing" for name in names} for extra, names in _extras().items()
     }
     recognisers = available()
+    speech, notes = _speech(problems) if versions["torch"] else ({}, [])
     cache = cache_folder()
     return {
         "voicewright": __version__,
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
         "torch": _torch() if versions["torch"] else {},
+        "speech": speech,
         "espeak_library": library,
         "recognisers": recognisers,
         "packages": {name: version or "missing" for name, version in versions.items()},
@@ -83,7 +86,7 @@ def examine() -> dict[str, object]:
         "models": [entry.name for entry in models],
         "cache": str(cache),
         "cached": sorted(path.name for path in cache.iterdir()) if cache.is_dir() else [],
-        "notes": _notes(recognisers),
+        "notes": notes + _notes(recognisers),
         "problems": problems,
     }
 
@@ -110,6 +113,36 @@ def _lacking(extras: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
         for name, (requirement, meaning) in ALONE.items()
         if _version(name) is None
     }
+
+
+def _speech(problems: list[str]) -> tuple[dict[str, object], list[str]]:
+    """Which kernels run on this processor and what the engine makes of them; notes where they do not."""
+    from voicewright.model.fast.choice import REMEDY, VARIABLE, amx, described
+    from voicewright.model.fast.library import library, threads
+
+    try:
+        facts = described()
+    except UsageError as error:
+        problems.append(str(error))
+        return {}, []
+    notes = []
+    if library() is None:
+        kind = (
+            "speech, though in bf16 by torch, is made later than"
+            if amx()
+            else "making speech takes two to three times as long as"
+        )
+        notes.append(f"the compiled kernels are not there: {kind} with them; {REMEDY}")
+    elif facts["kernels"] == "none":
+        notes.append(f"{VARIABLE}=none leaves the compiled kernels out; without it speech is made sooner")
+    elif facts["kernels"] == "plain":
+        notes.append(
+            "this processor has none of the instruction sets that the kernels know (AVX2, AVX-512, NEON), "
+            "or the environment leaves them out; speech is made, slowly"
+        )
+    if library() is not None and threads() is None:
+        notes.append("torch's threads were not found: the compiled kernels use one processor core")
+    return facts, notes
 
 
 def _notes(recognisers: list[str]) -> list[str]:
