@@ -8,10 +8,12 @@ import importlib.machinery
 import sys
 from functools import cache
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from voicewright.errors import VoicewrightError
+
+if TYPE_CHECKING:  # torch is not needed for the kernels alone
+    from torch import Tensor
 
 PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
