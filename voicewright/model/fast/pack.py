@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from voicewright.config import ModelConfig
 from voicewright.model.fast.convolution import Conv, NativeConv
 from voicewright.model.fast.front import FastBlock, FastCurves
 from voicewright.model.fast.generator import Affine, FastGenerator, SnakeBlock
@@ -19,24 +18,10 @@ from voicewright.model.fast.text import FastAlbert, FastLayer, FastLstm, FastTex
 from voicewright.model.light.packed import Node
 
 
-def packable(config: ModelConfig) -> bool:
-    """Whether `model/light` knows everything that this graph does: Kokoro's own switches."""
-    own = config.voicewright
-    return (
-        own.decoder == "istftnet"
-        and own.excitation == "sines"
-        and own.source_stft == "polar"
-        and not own.source_gain
-        and own.source_phase_from is None
-        and not own.pitch_edges
-    )
-
-
 def pack(model: FastModel) -> Node | None:
-    """The tree of a model, as views of its memory; None where its layers are not all of the kernels or its
-    switches are not Kokoro's."""
-    if not packable(model.config) or model.backend.level is None:
-        return None
+    """The tree of a model, as views of its memory; None where its layers are not all of the kernels.
+
+    The graph must have Kokoro's own switches: `model/light` knows no others."""
     front, encoder = model._front, model._duration_encoder
     lstms = [step[0] for step in encoder._steps]
     lstms += [model._duration_lstm, model._shared, model._text_encoder._lstm]
@@ -74,8 +59,8 @@ def _array(tensor: Tensor) -> np.ndarray[Any, Any]:
 def _conv(conv: Conv) -> Node:
     assert isinstance(conv, NativeConv)
     a = conv._arguments
-    numbers = {n: int(getattr(a, n)) for n in ("cin", "cout", "center", "dilation", "m", "r", "points", "subs")}
-    return numbers | {
+    names = ("cin", "cout", "center", "dilation", "m", "r", "points", "subs")
+    return {name: int(getattr(a, name)) for name in names} | {
         "weight": _array(conv._weight),
         "bias": _array(conv._bias),
         "transforms": [_array(part) for part in conv._transforms],
@@ -165,7 +150,7 @@ def _snake(block: SnakeBlock) -> Node:
     names = ("conv1", "site1", "alpha1", "conv2", "site2", "alpha2")
     layers = []
     for layer in block._layers:
-        node = dict(zip(names, layer, strict=True))
+        node: Node = dict(zip(names, layer, strict=True))
         layers.append(
             node
             | {name: _conv(node[name]) for name in ("conv1", "conv2")}

@@ -1,4 +1,4 @@
-"""AdaIN residual blocks at 40 and 80 Hz, as `fast/front.py`: the decoder's front and the predictor's curves."""
+"""AdaIN residual blocks at 40 and 80 Hz, as `fast/front.py`: the decoder's front, the predictor's curves."""
 
 from __future__ import annotations
 

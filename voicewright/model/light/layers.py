@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -25,7 +26,9 @@ EPS = 1e-5
 def kernels() -> ctypes.CDLL:
     found = library()
     if found is None:
-        raise VoicewrightError("the compiled kernels are not there; install a C compiler and the package again.")
+        raise VoicewrightError(
+            "the compiled kernels are not there; install a C compiler and the package again."
+        )
     return found
 
 
@@ -156,15 +159,13 @@ class Affine:
         return [part.reshape(2, -1) for part in np.split(flat, self._ends)]
 
 
-def layer_norm(x: Array, gain: Array | None, bias: Array | None, eps: float) -> Array:
-    """Over the last axis of [T, C]."""
+def layer_norm(x: Array, affine: Sequence[Array], eps: float) -> Array:
+    """Over the last axis of [T, C]; affine: gain and bias [C]."""
     y = x - x.mean(1, keepdims=True)
     var = np.einsum("ij,ij->i", y, y) / np.float32(x.shape[1])
     y *= (1 / np.sqrt(var + np.float32(eps)))[:, None]
-    if gain is not None:
-        y *= gain
-    if bias is not None:
-        y += bias
+    y *= affine[0]
+    y += affine[1]
     return y
 
 

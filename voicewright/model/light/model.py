@@ -1,4 +1,4 @@
-"""Kokoro's graph from packed weights, without torch: what `fast.model.FastModel` says with its fp32 kernels."""
+"""Kokoro's graph from packed weights, without torch: what `FastModel` says with its fp32 kernels."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@ noise that torch draws for the same seed."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numpy.typing import NDArray
 
 from voicewright.config import HOP, SAMPLE_RATE
 from voicewright.model.light.packed import Node
@@ -23,12 +24,9 @@ class Noise:
     Box-Muller's pairs eight apart (facts: ATen's DistributionTemplates.h), equal to rounding."""
 
     def __init__(self, seed: int) -> None:
-        state = np.random.RandomState(seed & 0xFFFFFFFF)  # seeds as torch does: by the lower 32 bits
+        state: Any = np.random.RandomState(seed & 0xFFFFFFFF).get_state(legacy=False)  # by 32 bits, as torch
         self._bits = np.random.MT19937()
-        self._bits.state = {
-            "bit_generator": "MT19937",
-            "state": dict(zip(("key", "pos"), state.get_state()[1:3], strict=True)),
-        }
+        self._bits.state = {"bit_generator": "MT19937", "state": state["state"]}
 
     def normal(self, count: int) -> Array:
         """count numbers, 16 at least."""
@@ -103,7 +101,7 @@ class Stft:
         """wave [N] → rows [N/hop + 1, n_fft + 2]: magnitudes, then phases."""
         bins = self.n_fft // 2 + 1
         padded = np.pad(wave, self.n_fft // 2, mode="reflect")
-        frames: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop]
+        frames = np.lib.stride_tricks.sliding_window_view(padded, self.n_fft)[:: self.hop]
         parts = frames @ self._analysis.T
         rows = np.empty((len(parts), 2 * bins), np.float32)
         real, imaginary = parts[:, :bins], np.zeros((len(parts), bins), np.float32)

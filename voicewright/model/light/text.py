@@ -32,7 +32,7 @@ class Albert:
                 f"{len(self._positions)}; split it into sentences."
             )
         embedded = self._words[tokens] + self._positions[: len(tokens)]
-        x = self._mapping.of(layer_norm(embedded, *self._norm, _BERT_EPS))
+        x = self._mapping.of(layer_norm(embedded, self._norm, _BERT_EPS))
         for _ in range(self._depth):
             for layer in self._layers:
                 x = layer(x)
@@ -54,7 +54,7 @@ class _Layer:
         np.exp(scores, out=scores)
         scores /= scores.sum(2, keepdims=True)
         mixed = np.matmul(scores, v).transpose(1, 0, 2).reshape(len(x), -1)
-        x = layer_norm(self._dense.of(np.ascontiguousarray(mixed), x), *self._norms[0], _BERT_EPS)
+        x = layer_norm(self._dense.of(np.ascontiguousarray(mixed), x), self._norms[0], _BERT_EPS)
         inner = self._inner.of(x)
         cube = inner * inner
         cube *= np.float32(0.044715)
@@ -65,7 +65,7 @@ class _Layer:
         cube += 1
         cube *= inner
         cube *= np.float32(0.5)
-        return layer_norm(self._outer.of(cube, x), *self._norms[1], _BERT_EPS)
+        return layer_norm(self._outer.of(cube, x), self._norms[1], _BERT_EPS)
 
 
 class DurationEncoder:
@@ -79,7 +79,7 @@ class DurationEncoder:
         for lstm, (weight, bias) in self._steps:
             x = lstm(np.concatenate([x, beside], axis=1))
             gamma, beta = np.split(weight @ style + bias, 2)
-            x = layer_norm(x, 1 + gamma, beta, _NORM_EPS)
+            x = layer_norm(x, (1 + gamma, beta), _NORM_EPS)
         return np.concatenate([x, beside], axis=1)
 
 
@@ -96,5 +96,5 @@ class TextEncoder:
     def __call__(self, tokens: Tokens) -> Array:
         x = np.ascontiguousarray(self._embedding[tokens])
         for conv, norm, slope in self._steps:
-            x = leaky(layer_norm(conv.of(x), *norm, _NORM_EPS), slope)
+            x = leaky(layer_norm(conv.of(x), norm, _NORM_EPS), slope)
         return self._lstm(x)

@@ -27,7 +27,7 @@ rows over which windows of other statistics are cross-faded."""
 
 @dataclass(frozen=True)
 class Windows:
-    """How an utterance is cut: fields as `fast.windows.Windows`. silent: rows at the head that nobody hears."""
+    """How an utterance is cut: as `fast.windows.Windows`. silent: rows at the head that nobody hears."""
 
     first: float = 0.5
     growth: float = 2.0
