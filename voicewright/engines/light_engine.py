@@ -205,7 +205,7 @@ def _made(path: Path, weights: str, notes: list[str]) -> Node | None:
     from voicewright.model.checkpoint import load_model
     from voicewright.model.fast.choice import choose
     from voicewright.model.fast.model import FastModel
-    from voicewright.model.fast.pack import pack
+    from voicewright.model.light.pack import pack
 
     network, _, _ = load_model(path, None, notes.append, False, weights == "half")
     with torch.inference_mode():

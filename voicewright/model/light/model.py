@@ -46,7 +46,7 @@ class Prosody:
 
 
 class LightModel:
-    """The graph of a packed tree (`fast/pack.py` makes it), for kernels of `level`.
+    """The graph of a packed tree (`pack.py` makes it), for kernels of `level`.
 
     It keeps views of the packed file's pages, not copies.
     """
