@@ -21,10 +21,10 @@ from voicewright.model.checkpoint import save_model
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.library import library
 from voicewright.model.fast.model import FastModel
-from voicewright.model.light.pack import pack
 from voicewright.model.fast.statistics import Carried as TorchCarried
 from voicewright.model.light import packed
 from voicewright.model.light.model import LightModel
+from voicewright.model.light.pack import pack
 from voicewright.model.light.source import Noise
 from voicewright.model.light.statistics import Carried
 from voicewright.model.light.windows import Windows

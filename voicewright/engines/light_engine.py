@@ -161,8 +161,8 @@ def opened(
 
 
 def packable(config: ModelConfig, vector: int) -> bool:
-    """Whether `model/light` knows everything that this graph does: Kokoro's own switches, and LSTMs as wide as
-    the kernels want for vectors of so many numbers."""
+    """Whether `model/light` knows everything that this graph does: Kokoro's own switches, and LSTMs as wide
+    as the kernels want for vectors of so many numbers."""
     own = config.voicewright
     return (
         config.hidden_dim % (4 * vector) == 0
