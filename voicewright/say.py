@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import json
+import os
 import signal
 import sys
 import tempfile
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
 
     from voicewright.convert.protocol import ConvertOptions
     from voicewright.engines.protocol import Speech
+    from voicewright.engines.speaking import Speaking
     from voicewright.engines.through import ThroughEngine
-    from voicewright.engines.torch_engine import TorchEngine
 
 _LONG = 3000
 """Characters of a text whose progress is worth a line."""
@@ -150,12 +151,20 @@ def say(order: Order, chunks: IO[str] | None = None) -> Said:
     return said
 
 
-def _engine(order: Order) -> TorchEngine:
-    """The engine, with Python's collector at rest meanwhile.
+def _engine(order: Order) -> Speaking:
+    """The engine that sounds soonest, with Python's collector at rest meanwhile.
 
     It would look at torch's objects again and again while none of them can go, and once more at the end: a
     third of the time that loading torch takes.
     """
+    if order.through is None and "torch" not in sys.modules:
+        if "numpy" not in sys.modules:  # its products here are small, and its threads wait by spinning
+            os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+        from voicewright.engines.light_engine import opened
+
+        light = opened(order.model, order.lexicon, order.weights)
+        if light is not None:
+            return light
     from voicewright.engines.memory import bound_caches, return_at_once
 
     fresh = "torch" not in sys.modules
@@ -174,7 +183,7 @@ def _engine(order: Order) -> TorchEngine:
             gc.freeze()
 
 
-def _through(engine: TorchEngine, order: Order) -> TorchEngine | ThroughEngine:
+def _through(engine: Speaking, order: Order) -> Speaking | ThroughEngine:
     """The engine, with a converter behind it where one is wanted."""
     if order.through is None:
         return engine

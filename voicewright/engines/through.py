@@ -21,7 +21,7 @@ from voicewright.engines.protocol import Cancel, Speech, Voice, join, stop_if
 from voicewright.errors import VoicewrightError
 
 if TYPE_CHECKING:
-    from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.engines.speaking import Speaking
 
 AHEAD = 2
 """Chunks that may wait for their conversion."""
@@ -34,9 +34,7 @@ _ENOUGH = 50
 class ThroughEngine:
     """An engine whose speech goes through a converter. Everything else is the engine's own."""
 
-    def __init__(
-        self, engine: TorchEngine, converter: Converter, options: ConvertOptions | None = None
-    ) -> None:
+    def __init__(self, engine: Speaking, converter: Converter, options: ConvertOptions | None = None) -> None:
         self.engine, self.converter = engine, converter
         self.options = options or ConvertOptions(chunks=CHUNKS)
 

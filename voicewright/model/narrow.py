@@ -36,7 +36,10 @@ def narrow(state: State) -> State:
             gain, direction = (value, state.pop(other))[:: 1 if last == "original0" else -1]
             folded = torch._weight_norm(direction.float(), gain.float(), 0)
             rounded = _rounded(folded)
-            owned[f"{base}{NORM}original0"] = torch.norm_except_dim(rounded.float(), 2, 0)
+            gain = torch.norm_except_dim(rounded.float(), 2, 0)
+            # A channel of nothing but zeros has no direction: it gets any, and the gain 0.
+            rounded[(gain == 0).flatten()] = torch.finfo(torch.float16).tiny
+            owned[f"{base}{NORM}original0"] = gain
             owned[f"{base}{NORM}original1"] = rounded
             forget(direction)
         else:

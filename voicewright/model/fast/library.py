@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import sys
 from functools import cache
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from voicewright.errors import VoicewrightError
+
+if TYPE_CHECKING:  # torch is not needed for the kernels alone
+    from torch import Tensor
 
 PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
@@ -73,8 +75,11 @@ def library() -> ctypes.CDLL | None:
 def threads() -> int | None:
     """The address of GOMP_parallel in the OpenMP runtime that torch brought along, by which the kernels share
     torch's own threads; None where it has another kind: one thread then does their work."""
-    own = sorted((Path(torch.__file__).parent / "lib").glob("lib*omp*"))
-    for name in (None, *map(str, own)):  # torch makes its runtime's names global on most systems
+    spec = importlib.util.find_spec("torch")  # found, not imported: speaking does without it
+    folders = [Path(place) / "lib" for place in (spec.submodule_search_locations or [])] if spec else []
+    own = [str(path) for folder in folders for path in sorted(folder.glob("lib*omp*"))]
+    # torch makes its runtime's names global on most systems; opened again, a library is the same one.
+    for name in (*((None,) if "torch" in sys.modules else ()), *own):
         try:
             runtime = ctypes.CDLL(name)
             return ctypes.cast(runtime.GOMP_parallel, ctypes.c_void_p).value
