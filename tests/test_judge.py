@@ -239,12 +239,15 @@ def test_quick_score_orders_voices() -> None:
     listener = taught([i.recording for i in held_out], TEXTS)
     quick = QuickJudge(held_out, listener, Ear())
     perfect = quick.score([i.recording for i in held_out])
-    assert perfect.score == pytest.approx(0.0, abs=1e-5) and perfect.cer == 0.0
+    assert perfect.score == pytest.approx(0.0, abs=1e-5) and perfect.made.cer == 0.0
     deaf = quick(Talker())
-    assert deaf.cer == 1.0 and deaf.score < -0.9
+    assert deaf.made.cer == 1.0 and deaf.score < -0.9
     assert quick(Talker()).score == deaf.score
     refused = quick(Talker(refuse=TEXTS[0]))
-    assert refused.similarity < deaf.similarity
+    assert refused.made.similarity < deaf.made.similarity
+    flat = deaf.measured()
+    assert flat["score"] == deaf.score == pytest.approx(-sum(deaf.costs.values()))
+    assert flat["cer"] == 1.0 and flat["recordings_cer"] == 0.0 and flat["cost_words"] == 1.0
     with pytest.raises(UsageError, match="at least two"):
         QuickJudge(held_out[:1], listener, Ear())
 

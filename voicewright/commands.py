@@ -136,7 +136,7 @@ def run_judgement(
     """
     from voicewright.corpus.manifest import Corpus
     from voicewright.engines.onnx_engine import OnnxEngine, open_engine
-    from voicewright.judge.judge import judge_model
+    from voicewright.judge.judge import InLanguage, judge_model
     from voicewright.listen.recogniser import open_recogniser
     from voicewright.voice_commands import words_to_mix
 
@@ -168,7 +168,7 @@ def run_judgement(
     wanted = copies is None or copies
     copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress) if wanted else None
     return judge_model(
-        engine,
+        InLanguage(engine, corpus.meta.language),
         items,
         out,
         recogniser=open_recogniser(recogniser, corpus.meta.language),

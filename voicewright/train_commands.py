@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus
+    from voicewright.judge.ears import MoreEars
     from voicewright.judge.quick import QuickJudge
     from voicewright.listen.recogniser import Choice
     from voicewright.listen.speaker import SpeakerEncoder
@@ -81,6 +82,8 @@ class Ears:
 
     recogniser: Choice | None
     encoder: SpeakerEncoder | None
+    more: MoreEars | None = None
+    """A second encoder and a judge of quality, as far as they are here."""
 
 
 def find_ears(language: str, recogniser: str, line: Callable[[str], None]) -> Ears:
@@ -88,32 +91,39 @@ def find_ears(language: str, recogniser: str, line: Callable[[str], None]) -> Ea
 
     Raises VoicewrightError when a recogniser was asked for by name and is not there.
     """
+    from voicewright.judge.ears import open_choosing_ears
     from voicewright.listen.recogniser import choose
     from voicewright.listen.speaker import SpeakerEncoder
 
-    choice, encoder = None, None
-    lacking = []
+    choice, encoder, more = None, None, open_choosing_ears()
+    lacking, why = [], []
     try:
         choice = choose(recogniser, language).ready()
     except VoicewrightError as error:
         if recogniser != "auto":
             raise
-        lacking.append(("words", str(error)))
+        lacking.append("words")
+        why.append(str(error))
     try:
         encoder = SpeakerEncoder()
     except VoicewrightError as error:
-        lacking.append(("similarity", str(error)))
-    names = [name for name, _ in lacking]
-    kept = [name for name in ("words", "similarity", "pitch", "pace", "periodicity") if name not in names]
+        lacking.append("similarity" if more.second is None else "a first opinion on similarity")
+        why.append(str(error))
+    if more.second is None and encoder is not None:
+        lacking.append("a second opinion on similarity")
+    if not more.quality:
+        lacking.append("quality")
+    measures = ("words", "similarity", "quality", "pitch", "pace", "periodicity", "artefacts")
+    kept = [name for name in measures if name not in lacking]
+    shown = f"{', '.join(kept[:-1])} and {kept[-1]}"
+    hears = f"; {choice.shown} hears the words" if choice is not None else ""
     if lacking:
-        line(
-            f"Checkpoints are chosen by {', '.join(kept[:-1])} and {kept[-1]} alone, without "
-            f"{' and '.join(names)}. " + " ".join(why for _, why in lacking)
-        )
-    elif choice is not None:
-        measures = f"{', '.join(kept[:-1])} and {kept[-1]}"
-        line(f"Checkpoints are chosen by {measures}; {choice.shown} hears the words.")
-    return Ears(choice, encoder)
+        without = " and ".join(filter(None, (", ".join(lacking[:-1]), lacking[-1])))
+        reasons = " ".join((*why, *more.missing))
+        line(f"Checkpoints are chosen by {shown} alone, without {without}{hears}. {reasons}")
+    else:
+        line(f"Checkpoints are chosen by {shown}{hears}.")
+    return Ears(choice, encoder, more)
 
 
 class CheckpointJudge:
@@ -121,11 +131,13 @@ class CheckpointJudge:
 
     def __init__(self, quick: QuickJudge, voice: str, seconds: float) -> None:
         self.quick, self.voice, self.seconds = quick, voice, seconds
+        self.ears = quick.ears
 
     def __call__(self, folder: Path) -> Mapping[str, float]:
         from voicewright.engines.torch_engine import TorchEngine
+        from voicewright.judge.judge import InLanguage
 
-        return self.quick(TorchEngine(folder), self.voice).measured()
+        return self.quick(InLanguage(TorchEngine(folder), self.quick.language), self.voice).measured()
 
 
 def judging(plan: Recipe, ears: Ears) -> Callable[[Corpus, Sequence[Features]], CheckpointJudge]:
@@ -144,6 +156,7 @@ def judging(plan: Recipe, ears: Ears) -> Callable[[Corpus, Sequence[Features]], 
             read_items(corpus, own),
             ears.recogniser.open() if ears.recogniser is not None else None,
             ears.encoder,
+            more=ears.more,
             language=corpus.meta.language,
             seed=plan.seed,
         )

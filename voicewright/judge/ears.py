@@ -12,7 +12,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.judge.measures import Likeness
 from voicewright.judge.metrics import Samples
 from voicewright.listen.quality import DistillMos, DnsMos, Quality
-from voicewright.listen.speaker import EMBEDDING, Encoder, mean_voice, similarity_to_voice
+from voicewright.listen.speaker import EMBEDDING, Encoder, mean_voice
 from voicewright.listen.strangers import strangers
 
 Vectors = NDArray[np.float32]
@@ -35,8 +35,11 @@ class MoreEars:
         return found
 
 
-def open_more_ears() -> MoreEars:
-    """All that is installed here; what is not, or is broken, is said in `missing`. Nothing is raised."""
+def open_more_ears(makers: Sequence[Callable[[], Quality]] = (DistillMos, DnsMos)) -> MoreEars:
+    """All that is installed here; what is not, or is broken, is said in `missing`. Nothing is raised.
+
+    `makers`: which judges of quality are wanted.
+    """
     from voicewright.listen.dvector import DVector
 
     missing: list[str] = []
@@ -46,13 +49,18 @@ def open_more_ears() -> MoreEars:
         second = DVector()
     except VoicewrightError as error:
         missing.append(str(error))
-    makers: tuple[Callable[[], Quality], ...] = (DistillMos, DnsMos)
     for make in makers:
         try:
             quality.append(make())
         except VoicewrightError as error:
             missing.append(str(error))
     return MoreEars(second, tuple(quality), tuple(missing))
+
+
+def open_choosing_ears() -> MoreEars:
+    """What chooses checkpoints beside the recogniser and the first encoder. The second opinion on quality
+    does not, so that it stays one."""
+    return open_more_ears((DistillMos,))
 
 
 def embed(encoder: Encoder, clips: Sequence[Samples]) -> tuple[Vectors, NDArray[np.bool_]]:
@@ -62,15 +70,6 @@ def embed(encoder: Encoder, clips: Sequence[Samples]) -> tuple[Vectors, NDArray[
         if float(np.abs(clip).max(initial=0.0)) > 1e-5:
             vectors[index], valid[index] = encoder.embed(clip), True
     return vectors, valid
-
-
-def similarities(encoder: Encoder, clips: Sequence[Samples], voice: Vectors) -> Vectors:
-    """Each clip against the recordings of the other utterances, as the recordings themselves are."""
-    vectors, _ = embed(encoder, clips)
-    out = np.zeros(len(clips), np.float32)
-    for index, vector in enumerate(vectors):
-        out[index] = similarity_to_voice(vector[None], np.delete(voice, index, axis=0))[0]
-    return out
 
 
 def strangers_name(encoder: Encoder) -> str | None:

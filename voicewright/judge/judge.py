@@ -7,6 +7,7 @@ import itertools
 import platform
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +16,7 @@ import numpy as np
 import soxr
 
 from voicewright.config import SAMPLE_RATE
-from voicewright.engines.protocol import Speech, Voice
+from voicewright.engines.protocol import Engine, Speech, Voice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge.compare import RESAMPLES, Bootstrap
 from voicewright.judge.ears import MoreEars, embed, likeness, open_more_ears, strangers_name
@@ -37,6 +38,17 @@ class Speaks(Protocol):
     """The part of an engine that judging needs."""
 
     def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech: ...
+
+
+@dataclass(frozen=True)
+class InLanguage:
+    """An engine reading in its corpus's language, whatever language its voice's name stands for."""
+
+    engine: Engine
+    language: str
+
+    def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech:
+        return self.engine.speak(text, voice, speed, seed, self.language)
 
 
 def judge(

@@ -8,58 +8,47 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from voicewright.audio.pitch import f0 as track_f0
 from voicewright.config import SAMPLE_RATE
 from voicewright.engines.protocol import Voice
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge.ears import similarities
+from voicewright.judge.ears import MoreEars, Vectors, embed, likeness
+from voicewright.judge.heard import HeardClip, hear, pool, word_errors
 from voicewright.judge.judge import Speaks, speak_24k
-from voicewright.judge.metrics import (
-    BAND,
-    Samples,
-    above_noise,
-    f0_statistics,
-    noise_periodicity,
-    periodicity,
-    timing,
-)
+from voicewright.judge.metrics import Samples
 from voicewright.judge.result import Item, clean
-from voicewright.judge.score import Figures, score
-from voicewright.judge.words import count_errors
+from voicewright.judge.score import VERSION, Figures, costs
+from voicewright.judge.words import Errors, count_errors
 from voicewright.listen.heard import Recogniser
-from voicewright.listen.speaker import SpeakerEncoder, similarity_among
+from voicewright.listen.speaker import Encoder, SpeakerEncoder
+from voicewright.listen.strangers import strangers
 
 
 @dataclass(frozen=True)
 class QuickScore:
-    """A checkpoint's score, higher is better, and what it is made of; None: nothing here could measure it."""
+    """A checkpoint's score, higher is better, and what it is made of."""
 
     score: float
+    costs: dict[str, float]
+    """What each shortfall took off it."""
     wer: float | None
-    cer: float | None
-    similarity: float | None
-    pitch_hz: float | None
-    pitch_spread: float | None
-    pace: float | None
-    periodicity: float | None
-    recordings_cer: float | None
-    recordings_similarity: float | None
-    recordings_pitch_hz: float | None
-    recordings_pace: float | None
-    recordings_periodicity: float | None
+    made: Figures
+    recorded: Figures
     seconds: float
 
     def measured(self) -> dict[str, float]:
-        """The figures that there are."""
-        return {name: float(value) for name, value in asdict(self).items() if value is not None}
+        """The figures that there are, flat: the recordings' own under `recordings_…`."""
+        found = {"score": self.score, "wer": self.wer, **asdict(self.made)}
+        found |= {f"recordings_{name}": value for name, value in asdict(self.recorded).items()}
+        found |= {f"cost_{name}": value for name, value in self.costs.items()} | {"seconds": self.seconds}
+        return {name: float(value) for name, value in found.items() if value is not None}
 
 
 class QuickJudge:
     """Scores checkpoints on a few held-out utterances; the recordings' own figures are taken once.
 
-    What `score` weighs: words, similarity, pitch, pace, periodicity. Without a recogniser there are no words,
-    without a speaker encoder there is no similarity; the rest is always measured. Give it validation
-    utterances, never test ones.
+    What `score` weighs: words, similarity, quality, pitch, pace, periodicity, artefacts. Without a recogniser
+    there are no words, without encoders no similarity, without a judge of quality (the first of `more`'s)
+    none of it; the rest is always measured. Give it validation utterances, never test ones.
     """
 
     def __init__(
@@ -68,6 +57,7 @@ class QuickJudge:
         recogniser: Recogniser | None,
         encoder: SpeakerEncoder | None,
         *,
+        more: MoreEars | None = None,
         language: str = "en-us",
         seed: int = 0,
     ) -> None:
@@ -75,66 +65,75 @@ class QuickJudge:
             raise UsageError(f"A quick judgement needs at least two held-out utterances, got {len(items)}.")
         self.items = list(items)
         self.language, self.seed = language, seed
-        self._recogniser, self._encoder = recogniser, encoder
+        self._recogniser = recogniser
+        more = more or MoreEars()
+        self._quality = more.quality[0] if more.quality else None
+        self._encoders: list[Encoder] = [ear for ear in (encoder, more.second) if ear is not None]
+        self._first = encoder
         recordings = [clean(item.recording) for item in self.items]
-        self._voice = encoder.embed_many(recordings) if encoder is not None else None
-        own = None if self._voice is None else float(similarity_among(self._voice).mean())
-        self.recorded, _ = self._figures(recordings, own)
+        self._voices: list[Vectors] = [embed(ear, recordings)[0] for ear in self._encoders]
+        self.recorded_clips = self.hear(recordings)
+        self.recorded = pool(self.recorded_clips, seed)
 
-    def _figures(self, clips: Sequence[Samples], similarity: float | None) -> tuple[Figures, float | None]:
-        """Figures of clips of the items' texts, in their order, and the word error rate."""
-        wer = cer = None
+    @property
+    def ears(self) -> str:
+        """Who hears, and which score: only scores by the same ears are compared."""
+        named = [ear.name for ear in (self._recogniser, *self._encoders, self._quality) if ear is not None]
+        return "; ".join([f"score {VERSION}", *named])
+
+    def hear(self, clips: Sequence[Samples]) -> list[HeardClip]:
+        """Every ear's opinion of clips (24 kHz) of the items' texts, in their order."""
+        texts = [item.text for item in self.items]
+        errors: list[Errors | None] = [None] * len(clips)
         if self._recogniser is not None:
-            heard = self._recogniser.transcribe_many(clips)
-            errors = [count_errors(i.text, h, self.language) for i, h in zip(self.items, heard, strict=True)]
-            wer = sum(e.word_errors for e in errors) / max(1, sum(e.words for e in errors))
-            cer = sum(e.character_errors for e in errors) / max(1, sum(e.characters for e in errors))
-        tracks = [track_f0(clip) for clip in clips]
-        together = np.concatenate(tracks)
-        voiced = together[together > 0]
-        speaking = sum(timing(clip).speaking for clip in clips)
-        letters = sum(character.isalnum() for item in self.items for character in item.text)
-        bands = [periodicity(clip, track)[0] for clip, track in zip(clips, tracks, strict=True)]
-        weight = sum(band.weight for band in bands)
-        raw = sum(band.weighted for band in bands) / weight if weight else 0.0
-        noise = noise_periodicity(together[:2400], (BAND,), self.seed)[0]
-        figures = Figures(
-            cer=cer,
-            similarity=similarity,
-            pitch_hz=float(np.median(voiced)) if voiced.size else 0.0,
-            pitch_spread=f0_statistics(together).sd_semitones,
-            pace=letters / speaking if speaking > 0 else 0.0,
-            periodicity=above_noise(raw, noise),
-        )
-        return figures, wer
+            words = self._recogniser.transcribe_many(clips)
+            errors = [count_errors(t, said, self.language) for t, said in zip(texts, words, strict=True)]
+        vectors = [embed(ear, clips)[0] for ear in self._encoders]
+        alike = [
+            likeness(ear, found, voice)
+            for ear, found, voice in zip(self._encoders, vectors, self._voices, strict=True)
+        ]
+        normal = [number for number, ear in enumerate(self._encoders) if strangers(ear.strangers) is not None]
+        return [
+            hear(
+                clip,
+                texts[index],
+                errors[index],
+                alike[0][index].similarity if self._first is not None else None,
+                tuple(
+                    (found.similarity, found.stranger, found.own)
+                    for found in (alike[number][index] for number in normal)
+                ),
+                self._quality.score(clip) if self._quality is not None else None,
+            )
+            for index, clip in enumerate(clips)
+        ]
 
     def __call__(self, engine: Speaks, voice: Voice | None = None) -> QuickScore:
         """Score an engine; deterministic for a deterministic engine."""
+        return self.score(self.speak(engine, voice))
+
+    def speak(self, engine: Speaks, voice: Voice | None = None) -> list[Samples]:
+        """The items' texts spoken (24 kHz); a second of silence where the engine refuses one."""
         clips = []
         for number, item in enumerate(self.items):
             try:
                 clips.append(clean(speak_24k(engine, item.text, voice, self.seed + number)))
             except VoicewrightError:
                 clips.append(np.zeros(SAMPLE_RATE, np.float32))
-        return self.score(clips)
+        return clips
 
     def score(self, clips: Sequence[Samples]) -> QuickScore:
         """Score clips (24 kHz) of the items' texts, in their order."""
         started = time.perf_counter()
-        clips = [clean(clip) for clip in clips]
-        alike = None
-        if self._encoder is not None and self._voice is not None:
-            alike = float(similarities(self._encoder, clips, self._voice).mean())
-        made, wer = self._figures(clips, alike)
-        real = self.recorded
+        heard = self.hear([clean(clip) for clip in clips])
+        made = pool(heard, self.seed)
+        lost = costs(made, self.recorded)
         return QuickScore(
-            score=score(made, real),
-            wer=wer,
-            **asdict(made),
-            recordings_cer=real.cer,
-            recordings_similarity=real.similarity,
-            recordings_pitch_hz=real.pitch_hz,
-            recordings_pace=real.pace,
-            recordings_periodicity=real.periodicity,
+            score=-sum(lost.values()),
+            costs=lost,
+            wer=word_errors(heard),
+            made=made,
+            recorded=self.recorded,
             seconds=time.perf_counter() - started,
         )

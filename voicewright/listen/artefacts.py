@@ -64,16 +64,25 @@ class Artefacts:
     @property
     def figures(self) -> dict[str, float]:
         """As shown for one clip."""
-        pitch = max(self.pitch_peak / max(1, self.pitch_frames), 1e-3)
-        echo = np.abs(self.echoes).max(axis=1) / np.maximum(1, self.echo_frames) / pitch
-        lines = self.lines / max(1, self.line_frames)
-        return {
-            "echo_12_5": float(echo[0]) if self.pitch_frames else 0.0,
-            "echo_25": float(echo[1]) if self.pitch_frames else 0.0,
-            "lines": float(lines.max()),
-            "level_2_3_khz": float(self.whistle.mean()) if self.whistle.size else 0.0,
-            "hums": float(self.hums),
-        }
+        return pooled([self])
+
+
+def pooled(clips: Sequence[Artefacts]) -> dict[str, float]:
+    """The figures of clips together: echoes over the pitch's peak, dB of the strongest line, mean dB of
+    2–3 kHz on voiced frames, share of clips that hum at their end."""
+    pitch_frames = sum(clip.pitch_frames for clip in clips)
+    pitch = max(sum(clip.pitch_peak for clip in clips) / max(1, pitch_frames), 1e-3)
+    frames = np.maximum(1, np.sum([clip.echo_frames for clip in clips], axis=0))
+    echo = np.abs(np.sum([clip.echoes for clip in clips], axis=0)).max(axis=1) / frames / pitch
+    lines = np.sum([clip.lines for clip in clips], axis=0) / max(1, sum(clip.line_frames for clip in clips))
+    whistle = np.concatenate([clip.whistle for clip in clips])
+    return {
+        "echo_12_5": float(echo[0]) if pitch_frames else 0.0,
+        "echo_25": float(echo[1]) if pitch_frames else 0.0,
+        "lines": float(lines.max()),
+        "level_2_3_khz": float(whistle.mean()) if whistle.size else 0.0,
+        "hums": float(np.mean([clip.hums for clip in clips])),
+    }
 
 
 def listen_for_artefacts(samples: Samples, f0: NDArray[np.floating]) -> Artefacts:

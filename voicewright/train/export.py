@@ -123,16 +123,47 @@ def keep_best(
     `keep` are removed.
     """
     best.append({"step": float(step), **{k: float(v) for k, v in verdict.items()}, TRAINED: trained})
-    best.sort(key=lambda entry: (-entry.get(TRAINED, 1.0), -entry["score"]))
+    best.sort(key=_rank)
     for entry in best[keep:]:
-        shutil.rmtree(out / "judged" / f"step-{int(entry['step']):08d}", ignore_errors=True)
+        shutil.rmtree(_candidate(out, int(entry["step"])), ignore_errors=True)
     del best[keep:]
     leads = bool(best) and int(best[0]["step"]) == step
-    if leads:
+    _write_ranking(out, best, leads)
+    return leads
+
+
+def judge_again(
+    out: Path, best: list[dict[str, float]], judge: Callable[[int, Path], Mapping[str, float]]
+) -> None:
+    """Give the ranked candidates new verdicts, by ears that the old ones cannot be compared with.
+
+    `judge` is called with a candidate's step and folder. Those whose folder is gone leave the ranking.
+    """
+    found = []
+    for entry in best:
+        step = int(entry["step"])
+        if (folder := _candidate(out, step)).is_dir():
+            verdict = {key: float(value) for key, value in judge(step, folder).items()}
+            found.append({"step": float(step), **verdict, TRAINED: entry.get(TRAINED, 1.0)})
+    best[:] = sorted(found, key=_rank)
+    if best:
+        _write_ranking(out, best, True)
+
+
+def _rank(entry: Mapping[str, float]) -> tuple[float, float]:
+    return -entry.get(TRAINED, 1.0), -entry["score"]
+
+
+def _candidate(out: Path, step: int) -> Path:
+    return out / "judged" / f"step-{step:08d}"
+
+
+def _write_ranking(out: Path, best: Sequence[Mapping[str, float]], changed: bool) -> None:
+    """`best.json`, and `out/best` from the first candidate where that has `changed`."""
+    if changed:
         work, final = out / ".best.writing", out / "best"
         shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(out / "judged" / f"step-{step:08d}", work)
+        shutil.copytree(_candidate(out, int(best[0]["step"])), work)
         shutil.rmtree(final, ignore_errors=True)
         work.rename(final)
     (out / "best.json").write_text(json.dumps(best, indent=1) + "\n", "utf-8")
-    return leads

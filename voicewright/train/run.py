@@ -29,7 +29,7 @@ from voicewright.corpus.sources import safe_id
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
 from voicewright.model.conversion import load_content
-from voicewright.train.export import Judge, keep_best, voice_name, write_converter, write_model
+from voicewright.train.export import Judge, judge_again, keep_best, voice_name, write_converter, write_model
 from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.options import FEATURES, RUN, Options, check_folder, check_room, remembered, resized
 from voicewright.train.recipe import Recipe, Split
@@ -194,6 +194,11 @@ def train_features(
     config: ModelConfig = networks.tts.config
     asked: list[int] = []
 
+    alone = all(stage.stage == "content" for stage in recipe.stages)
+
+    def judged(step: int, folder: Path) -> dict[str, float]:
+        return dict(judge(folder)) if judge else {"score": float(step)}
+
     def export(trainer: Trainer) -> None:
         step = trainer.counters.total
         losses = trainer.validate()
@@ -211,7 +216,6 @@ def train_features(
             "voicewright": __version__,
             **(card or {}),
         }
-        alone = all(stage.stage == "content" for stage in recipe.stages)
         if not alone:
             write_model(folder, config, trainer.ema, training, details, held_out=validation)
         if recipe.content is not None:
@@ -222,9 +226,11 @@ def train_features(
             verdict = {"score": -weighed}
         else:
             _samples(trainer, folder, validation)
-            verdict = dict(judge(folder)) if judge else {"score": float(step)}
+            verdict = judged(step, folder)
         leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep, trainer.trained)
-        shown = " ".join(f"{k} {v:.3f}" for k, v in verdict.items())
+        # The recordings' own figures never change, and what each shortfall costs is in the log.
+        kept = {k: v for k, v in verdict.items() if not k.startswith(("recordings_", "cost_"))}
+        shown = " ".join(f"{k} {v:.3f}" for k, v in kept.items())
         if judge or alone:
             trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
             line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
@@ -244,10 +250,25 @@ def train_features(
     trainer.judging = float(getattr(judge, "seconds", 0.0))
     if claim(out, trainer, recipe, resume, options) and recipe.discriminators.start:
         trainer.take_critics(Path(recipe.discriminators.start))
+    if not alone:
+        hear_again(trainer, str(getattr(judge, "ears", "")), judged)
     finished = carry_out(trainer, asked, line)
     return Result(
         made_model(out / "best", trainer, line), trainer.counters.total, finished, trainer.counters.best
     )
+
+
+def hear_again(trainer: Trainer, ears: str, judge: Callable[[int, Path], Mapping[str, float]]) -> None:
+    """Where other ears judge than did before the run was resumed, let them judge what was kept."""
+    counters = trainer.counters
+    if counters.best and counters.ears != ears:
+        before = counters.ears or "scores of an older kind, or none"
+        trainer.line(
+            f"Checkpoints are judged by {ears or 'nobody'} from here on, before by {before}: such scores "
+            f"cannot be compared, so the {len(counters.best)} kept are judged again."
+        )
+        judge_again(trainer.out, counters.best, judge)
+    counters.ears = ears
 
 
 def carry_out(trainer: Trainer, asked: list[int], line: Callable[[str], None]) -> bool:

@@ -37,6 +37,8 @@ class Counters:
     recipe: str = ""
     """Hash of the recipe and the corpus: another recipe's checkpoint is refused."""
     best: list[dict[str, float]] = field(default_factory=list)
+    ears: str = ""
+    """Who gave the scores in `best`; "" where nobody heard, or before this was recorded."""
     scale: float = 65536.0
     """fp16's loss scale, and the steps since it changed."""
     steady: int = 0
