@@ -31,7 +31,9 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.tts.model import Utterance
 from voicewright.text.vocab import KOKORO
 from voicewright.voices.blend import Shelf
+from voicewright.voices.files import pick, read_arrays
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.sources import refuse_unlike
 
 SEED_UNIT = 65_536
 """Files of ours take a seed on the first token (`engines/onnx/graph.py`), and say so in their metadata."""
@@ -164,6 +166,10 @@ class OnnxEngine(TorchEngine):
     def name(self) -> str:
         return str(self.card.get("name") or self.model_path.stem)
 
+    @property
+    def _timed_by_ear(self) -> bool:  # type: ignore[override]
+        return self.ends.durations is None
+
     def stream(self, *given: Any, **named: Any) -> Iterator[Speech]:
         """As TorchEngine's; the first part says so when word times are estimates."""
         parts = super().stream(*given, **named)
@@ -178,9 +184,16 @@ class OnnxEngine(TorchEngine):
     def _shelf(self) -> Shelf:
         return _shelf_of(self._files, self._bundled, False, self.name)
 
+    def _is_own(self, path: Path) -> bool:
+        return path in self._bundled.values() or super()._is_own(path)
+
     def _foreign(self, words: str, pack: Voicepack) -> Voicepack:
-        # A bundle's own voices count as foreign by path, and it holds nothing to compare with as files.
-        return pack if self._bundled else super()._foreign(words, pack)
+        if not self._bundled:
+            return super()._foreign(words, pack)
+        member, bundle = next(iter(self._bundled.items()))
+        _, rows = pick(read_arrays(bundle), bundle, member)
+        refuse_unlike(words, pack, self.name, Voicepack.of(rows, member))
+        return pack
 
 
 class OnnxModel:

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from voicewright.artifacts import RUN_FOLDERS, read_card, voice_files
 from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
 from voicewright.engines import plan
+from voicewright.engines.clock import Clock
+from voicewright.engines.clock import clock as clock_of
 from voicewright.engines.joins import LEAD, TAIL, Edges, pause_after
 from voicewright.engines.protocol import Cancel, Chunk, Speech, TokenTime, Voice, WordTime, join, stop_if
 from voicewright.errors import UsageError, VoicewrightError
@@ -68,6 +70,9 @@ class Speaking(ABC):
         carried: what is known of the voice; with it, pieces come as soon as they are made, from a model that
         makes such. None asks for the utterance in one piece.
         """
+
+    _timed_by_ear = False
+    """Are durations taken from the sound, not the model's own?"""
 
     @property
     def name(self) -> str:
@@ -199,6 +204,7 @@ class Speaking(ABC):
         durations, pieces = self._synthesise(tokens, pack, speed, seed, carried)
         ends = np.cumsum(durations) * FRAME
         starts, ends = ends[:-2], ends[1:-1]
+        times = clock_of(tokens, durations, speed, self._timed_by_ear)
         after = TAIL if part.last else pause_after(tokens.phonemes, part.paragraph, speed)
         if part.pause is not None:
             # What follows brings a little silence of its own.
@@ -227,14 +233,14 @@ class Speaking(ABC):
                 words: list[WordTime] = []
                 while told < len(tokens.words):
                     word = tokens.words[told]
-                    start, stop = int(starts[word.start]), int(ends[word.stop - 1])
+                    start, stop = int(times.word_starts[told]), int(times.word_ends[told])
                     if placed(start) >= so_far and not edges.finished:
                         break
                     words.append(WordTime(word.text, clock(start), clock(stop)))
                     told += 1
                 chunks: tuple[Chunk, ...] = ()
                 if edges.finished:
-                    chunks = (_record(part, name, starts, ends, clock, done, done + edges.length),)
+                    chunks = (_record(part, name, times, clock, done, done + edges.length),)
                 yield Speech(samples, SAMPLE_RATE, chunks, (), begin / SAMPLE_RATE, tuple(words))
                 begin = so_far
             stop_if(cancel)
@@ -295,8 +301,7 @@ def seed_of(seed: int, phonemes: str) -> int:
 def _record(
     part: plan.Part,
     name: str,
-    starts: NDArray[np.int64],
-    ends: NDArray[np.int64],
+    heard: Clock,
     clock: Callable[[int], float],
     begin: int,
     end: int,
@@ -305,10 +310,15 @@ def _record(
     tokens = part.tokens
     times = tuple(
         TokenTime(symbol, clock(start), clock(stop))
-        for symbol, start, stop in zip(tokens.phonemes, starts.tolist(), ends.tolist(), strict=True)
+        for symbol, start, stop in zip(
+            tokens.phonemes, heard.starts.tolist(), heard.ends.tolist(), strict=True
+        )
     )
     words = tuple(
-        WordTime(word.text, times[word.start].start, times[word.stop - 1].end) for word in tokens.words
+        WordTime(word.text, clock(start), clock(stop))
+        for word, start, stop in zip(
+            tokens.words, heard.word_starts.tolist(), heard.word_ends.tolist(), strict=True
+        )
     )
     return Chunk(
         tokens.text,
