@@ -1,14 +1,17 @@
 """Smaller ONNX files: weights stored in two bytes or in one, arithmetic in fp32.
 
 Published int8 files of Kokoro quantise activations too and sound like it, while onnxruntime gains next to
-no time by it on a CPU (int8 convolutions are slower than fp32 ones there). So only what is stored shrinks:
-each large weight becomes small numbers followed by a Cast (and, for int8, a multiplication by its scales),
-which runtimes carry out once, when they open the file. int8 has one scale for every output channel and
-every 32 values of it, chosen for the least squared error; the last layer stays fp16 (`LAST`).
+no time by it on a CPU (int8 convolutions are slower than fp32 ones there). So only what is stored shrinks.
+int8 has one scale for every output channel and every 32 values of it, chosen for the least squared error; the
+last layer stays fp16 (`LAST`), behind a Cast.
 
 What decides pitch and durations (`SENSITIVE`) is stored in three bytes a value, 24 bits with a scale every
 32, unless fp16 holds it exactly. The phase of a voice is a running sum of its pitch, so that an error of
 0.1 Hz is another waveform after three seconds, and fp16 makes such errors.
+
+Whole numbers go through `DequantizeLinear`. Plain arithmetic (Cast, Mul, Add) would be worked out by runtimes
+when they open a file, with every step between kept until the end: six times the weights in fp32. This
+operator is left alone and done where its weight is used, so that only one layer at a time is fp32.
 """
 
 from __future__ import annotations
@@ -30,7 +33,9 @@ SMALLEST = 1024
 """Values; below this a tensor stays fp32."""
 BLOCK = 32
 REST = 256
-"""Steps that the second part of a 24-bit value divides the first part's step into."""
+"""Steps of each part of a 24-bit value in one step of the part before it."""
+_MOST = 127 * REST**2 + 127 * REST + 127
+_SMALLEST_POWER = -126
 SENSITIVE = re.compile(r"bert|predictor\.(?!N\.)|duration_proj|/lstms\.| /lstm/|/shared/")
 """Names of weights and of nodes of PL-BERT and of the prosody predictor, save for its energy."""
 LAST = re.compile(r"conv_post|gain_post")
@@ -57,7 +62,7 @@ def compress(proto: ModelProto, precision: Precision) -> None:
         place = " ".join([tensor.name, *(name for _, name in using)])
         sensitive = SENSITIVE.search(place) is not None
         if sensitive and not _is_half(values):
-            kept += _blocks(tensor.name, values, axes or (0,), nodes, fine=True)
+            kept += _blocks(tensor.name, values, (), nodes, fine=True)
         elif axes is None or precision == "fp16" or sensitive or LAST.search(place):
             kept.append(_half(tensor.name, values, nodes))
         else:
@@ -118,8 +123,8 @@ def _half(name: str, values: NDArray[np.generic], nodes: list[NodeProto]) -> Ten
 def _blocks(
     name: str, values: NDArray[np.generic], axes: tuple[int, ...], nodes: list[NodeProto], fine: bool
 ) -> list[TensorProto]:
-    """Whole numbers [rows, blocks, 32] of 8 bits (fine: 24) times scales [rows, blocks, 1], cut, shaped and
-    turned into the weight again."""
+    """Whole numbers [blocks, 32] of 8 bits (fine: three such, 24 bits) with a scale for each block, given
+    back as the weight: `DequantizeLinear` (fine: the sum of three), cut and shaped."""
     from onnx import TensorProto, helper, numpy_helper
 
     order = [*axes, *(axis for axis in range(values.ndim) if axis not in axes)]
@@ -127,44 +132,41 @@ def _blocks(
     rows = int(np.prod(turned.shape[: len(axes)]))
     flat = np.ascontiguousarray(turned, dtype=np.float32).reshape(rows, -1)
     width = flat.shape[1]
-    padded = np.pad(flat, ((0, 0), (0, -width % BLOCK))).reshape(rows, -1, BLOCK)
-    made = [
-        numpy_helper.from_array(np.array([rows, -1], np.int64), f"{name}.flat"),
-        numpy_helper.from_array(np.array(turned.shape, np.int64), f"{name}.shape"),
-    ]
+    padded = np.pad(flat, ((0, 0), (0, -width % BLOCK))).reshape(-1, BLOCK)
+    made = [numpy_helper.from_array(np.array(turned.shape, np.int64), f"{name}.shape")]
 
-    def node(operator: str, inputs: list[str], output: str, **attributes: Any) -> None:
+    def node(operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
         nodes.append(helper.make_node(operator, inputs, [output], name=f"{output}.{operator}", **attributes))
+        return output
+
+    def stored(array: NDArray[Any], what: str) -> str:
+        made.append(numpy_helper.from_array(array, f"{name}.{what}"))
+        return f"{name}.{what}"
 
     if fine:
-        whole, rest, scales = quantise_finely(padded)
-        parts: dict[str, NDArray[Any]] = {
-            "int16": whole,
-            "int8": rest,
-            "scale": scales,
-            "unit": np.array(1 / REST, np.float32),
-        }
-        node("Cast", [f"{name}.int16"], f"{name}.whole", to=TensorProto.FLOAT)
-        node("Cast", [f"{name}.int8"], f"{name}.rest", to=TensorProto.FLOAT)
-        node("Mul", [f"{name}.rest", f"{name}.unit"], f"{name}.part")
-        node("Add", [f"{name}.whole", f"{name}.part"], f"{name}.float")
-        node("Mul", [f"{name}.float", f"{name}.scale"], f"{name}.scaled")
+        parts, steps = quantise_finely(padded)
+        scale = stored(steps[:, 0], "scale")
+        given = []
+        for part, numbers in enumerate(parts):
+            unit = stored(np.array(REST ** (len(parts) - 1 - part), np.float32), f"unit{part}")
+            step = node("Mul", [scale, unit], f"{name}.scale{part}")
+            given.append(
+                node(
+                    "DequantizeLinear", [stored(numbers, f"int8.{part}"), step], f"{name}.part{part}", axis=0
+                )
+            )
+        last = node("Sum", given, f"{name}.float")
     else:
         numbers, halves = quantise(padded)
-        parts = {"int8": numbers, "scale": halves}
-        node("Cast", [f"{name}.int8"], f"{name}.float", to=TensorProto.FLOAT)
-        node("Cast", [f"{name}.scale"], f"{name}.scale32", to=TensorProto.FLOAT)
-        node("Mul", [f"{name}.float", f"{name}.scale32"], f"{name}.scaled")
-    made += [numpy_helper.from_array(part, f"{name}.{what}") for what, part in parts.items()]
-    node("Reshape", [f"{name}.scaled", f"{name}.flat"], f"{name}.rows")
-    last = f"{name}.rows"
+        step = node("Cast", [stored(halves[:, 0], "scale")], f"{name}.scale32", to=TensorProto.FLOAT)
+        last = node("DequantizeLinear", [stored(numbers, "int8"), step], f"{name}.float", axis=0)
     if padded.size != flat.size:
-        made += [
-            numpy_helper.from_array(np.array([value], np.int64), f"{name}.{what}")
+        last = node("Reshape", [last, stored(np.array([rows, -1], np.int64), "flat")], f"{name}.rows")
+        cut = [
+            stored(np.array([value], np.int64), what)
             for what, value in (("start", 0), ("stop", width), ("axis", 1))
         ]
-        node("Slice", [last, f"{name}.start", f"{name}.stop", f"{name}.axis"], f"{name}.cut")
-        last = f"{name}.cut"
+        last = node("Slice", [last, *cut], f"{name}.cut")
     straight = order == sorted(order)
     node("Reshape", [last, f"{name}.shape"], name if straight else f"{name}.turned")
     if not straight:
@@ -192,14 +194,19 @@ def quantise(blocks: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.
 
 def quantise_finely(
     blocks: NDArray[np.float32],
-) -> tuple[NDArray[np.int16], NDArray[np.int8], NDArray[np.float32]]:
-    """Values [..., n] -> whole numbers within ±32,767, the rest in steps of 1/256, and fp32 scales [..., 1].
+) -> tuple[tuple[NDArray[np.int8], ...], NDArray[np.float32]]:
+    """Values [..., n] -> three times whole numbers of 8 bits, each in 256 steps of the next, and fp32 scales
+    [..., 1] of the last.
 
-    The sum of both is exact in fp32, whose numbers have 24 bits too.
+    Scales are powers of two, so that the products and their sum, of 24 bits, are exact in fp32, in any order.
     """
-    peak = np.abs(blocks).max(axis=-1, keepdims=True)
-    scales = np.where(peak > 0, peak / 32_767, 1.0).astype(np.float32)
-    steps = blocks.astype(np.float64) / scales
-    whole = np.clip(np.rint(steps), -32_767, 32_767)
-    rest = np.clip(np.rint((steps - whole) * REST), -127, 127)
-    return whole.astype(np.int16), rest.astype(np.int8), scales
+    peak = np.abs(blocks.astype(np.float64)).max(axis=-1, keepdims=True)
+    power = np.ceil(np.log2(np.where(peak > 0, peak, 1.0) / _MOST))
+    scales = np.exp2(np.maximum(power, _SMALLEST_POWER))
+    rest = np.rint(blocks / scales).astype(np.int64)
+    parts = []
+    for _ in range(2):
+        part = (rest + REST // 2) % REST - REST // 2
+        parts.append(part.astype(np.int8))
+        rest = (rest - part) // REST
+    return (rest.astype(np.int8), parts[1], parts[0]), scales.astype(np.float32)
