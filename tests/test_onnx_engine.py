@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from voice_samples import sample_pack
 
 from voicewright.cli import main
 from voicewright.engines.onnx_engine import ESTIMATED, OnnxEngine, estimate, open_engine
@@ -156,6 +157,28 @@ def test_voices_of_a_bundle(tmp_path: Path) -> None:
     assert engine.voices == ("af_one", "bf_two")
     assert np.abs(engine.speak(TEXT, "bf_two").samples).max() == pytest.approx(0.2, abs=0.01)
     assert np.abs(engine.speak(TEXT).samples).max() == pytest.approx(0.6, abs=0.01)
+
+
+@pytest.mark.parametrize("bundled", [False, True])
+def test_a_voice_of_kokoros_is_refused_alone_and_in_a_mix(
+    bundled: bool, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = graph(tmp_path / "m" / "model.onnx", CONVENTIONS["newer kokoro-onnx"])
+    rng = np.random.default_rng(1)
+    rows = {name: np.float32(0.1 * rng.standard_normal((510, 1, 256))) for name in ("alto", "basso")}
+    if bundled:
+        np.savez(tmp_path / "m" / "voices.npz", **rows)
+    else:
+        (tmp_path / "m" / "voices").mkdir()
+        for name, values in rows.items():
+            Voicepack.of(values).write(tmp_path / "m" / "voices" / f"{name}.bin")
+    stranger, out = tmp_path / "af_x.bin", tmp_path / "x.wav"
+    sample_pack(3).write(stranger)
+    for words in (str(stranger), f"alto(2)+{stranger}", f"{stranger},basso"):
+        assert main(["say", TEXT, "-m", str(file), "-v", words, "-o", str(out)]) == 1
+        told = capsys.readouterr().err
+        assert "af_x.bin is a voice of Kokoro's" in told and told.count("\n") == 1 and not out.exists()
+    assert main(["say", TEXT, "-m", str(file), "-v", "alto(2)+basso", "-o", str(out)]) == 0
 
 
 def test_the_vocabulary_beside_a_file_counts(tmp_path: Path) -> None:

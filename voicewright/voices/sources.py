@@ -126,7 +126,13 @@ def refuse_stranger(words: str, pack: Voicepack, model: str, own: Iterable[Path]
         known = None if path is None else Voicepack.read(path)
     except VoicewrightError:  # damaged, or a file of several; speaking with it will say so
         return
-    if known is not None and is_stranger(pack.rows[:, 0], known.rows[:, 0]):
+    if known is not None:
+        refuse_unlike(words, pack, model, known)
+
+
+def refuse_unlike(words: str, pack: Voicepack, model: str, known: Voicepack) -> None:
+    """The same, where one voice of the model is known."""
+    if is_stranger(pack.rows[:, 0], known.rows[:, 0]):
         raise VoicewrightError(
             f"{words} is a voice of Kokoro's and would be noise with {model}; name its model with --model."
         )
