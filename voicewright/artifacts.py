@@ -248,7 +248,7 @@ def _candidates(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
         if base.is_dir():
             yield str(base), base
             for path in sorted(base.iterdir()):
-                if path.is_dir():
+                if path.is_dir() and not path.name.startswith("."):  # what a killed import has left
                     yield str(path), path
     for published in speaking():
         snapshot = hub_snapshot(published.repository, published.revision)

@@ -41,8 +41,10 @@ _PREDICTOR = ("F0", "N", "F0_proj", "N_proj", "shared", "lstm", "duration_proj")
 """Modules of the predictor that exporters call themselves, so that its name is not in their paths."""
 _ROUNDED = re.compile(
     r"(_Transposed)?(_quantized|_quant|_scales?|_zero_points?|_q4|_q8|_fp16|\.half)$|_Transposed$"
+    r"|((?<=\.weight)|(?<=\.bias)|(?<=\.gamma)|(?<=\.beta)|(?<=\.alpha\d\.\d))(\.\w+){1,2}$"
 )
 """What tools append to the name of a weight that they round, and to what belongs to it."""
+_UNPACKING = ("Cast", "Identity", "DequantizeLinear", "Transpose", "Reshape", "Slice", "Sum")
 _GATES = (0, 2, 3, 1)
 """ONNX has an LSTM's gates as i, o, f, c; torch as i, f, c, o."""
 
@@ -196,6 +198,11 @@ def _computed(node: NodeProto, given: Sequence[Array | None]) -> Array | None:
         return np.squeeze(first, tuple(axes) if axes is not None else None)
     if node.op_type == "Reshape":
         return first.reshape(some[1].tolist())
+    if node.op_type == "Sum":
+        return np.asarray(sum(some[1:], start=first))
+    if node.op_type == "Slice" and len(some) == 4:
+        start, stop, axis = (part.item() for part in some[1:])
+        return first[(slice(None),) * axis + (slice(start, stop),)]
     return None
 
 
@@ -363,7 +370,7 @@ def _stored_module(graph: _Graph, node: NodeProto) -> str | None:
     name = node.input[0 if node.op_type in _LOOKUP else 1]
     while name not in graph.constants:
         maker = graph.makers.get(name)
-        if maker is None or maker.op_type not in ("Cast", "Identity", "DequantizeLinear", "Transpose"):
+        if maker is None or maker.op_type not in _UNPACKING:
             return None
         name = maker.input[0]
     base, _, last = _ROUNDED.sub("", name).rpartition(".")

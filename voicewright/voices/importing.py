@@ -6,6 +6,7 @@ import re
 import shutil
 import tarfile
 import tempfile
+import time
 import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from voicewright.voices.sources import pack_files
 _ARCHIVES = (".tgz", ".tar.gz", ".tar")
 _MOST_MEMBERS, _MOST_BYTES = 20_000, 4 << 20
 """Entries of an archive that are looked at, and bytes of one voicepack in it; both far more than are."""
+
+_ABANDONED = 3600.0
+"""Seconds after which a folder half written is of no import that still runs."""
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,7 @@ def import_weights(path: Path, name: str | None = None, card: dict[str, object] 
     model, config, styles = load_model(path, note=notes.append)
     said = card or {"name": called, "licence": "as its source says", "source": str(path.name)}
     folder.parent.mkdir(parents=True, exist_ok=True)
+    _clear(folder)
     work = Path(tempfile.mkdtemp(prefix=f".{called}-", dir=folder.parent))
     try:
         save_model(work, model, config, styles, said)
@@ -116,6 +121,13 @@ def import_weights(path: Path, name: str | None = None, card: dict[str, object] 
     finally:
         shutil.rmtree(work, ignore_errors=True)
     return Imported(called, folder, (), tuple(notes))
+
+
+def _clear(folder: Path) -> None:
+    """Remove what killed imports of this name have left beside it; one that may still be going on stays."""
+    for left in folder.parent.glob(f".{folder.name}-*"):
+        if left.is_dir() and time.time() - left.stat().st_mtime > _ABANDONED:
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def import_voices(source: Path, into: str) -> Imported:
