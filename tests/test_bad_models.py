@@ -1,4 +1,4 @@
-"""Damaged and foreign weights wherever a model may be named: one sentence, the right exit code, nothing left."""
+"""Damaged and foreign weights wherever a model is named: one sentence, the right exit code, nothing left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from voicewright.artifacts import list_models
 from voicewright.cli import main
 from voicewright.engines.onnx.compress import compress
 from voicewright.engines.onnx.graph import trace
-from voicewright.voices.importing import imported_folder, import_weights
+from voicewright.voices.importing import import_weights, imported_folder
 from voicewright.voices.pack import Voicepack
 
 onnx = pytest.importorskip("onnx")

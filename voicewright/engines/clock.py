@@ -4,8 +4,7 @@ A model whose durations come from our aligner begins and ends its tokens where t
 silence to the pads at both ends. Kokoro and the StyleTTS 2 family learnt theirs from an attention that lags:
 sound is heard about two frames before its token begins, a space belongs half to each of its neighbours, and
 the silence before a mark lies in the last sound before it, of which nothing is heard two frames after its
-token begins. There the end pad has one frame. (`benchmarks/word_times.py` measures it; the kokoro package
-takes three frames off and halves spaces.)
+token begins. There the end pad has one frame. (The kokoro package takes three frames off and halves spaces.)
 """
 
 from __future__ import annotations

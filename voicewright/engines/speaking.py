@@ -260,7 +260,7 @@ class Speaking(ABC):
             mix = parse(words, self._shelf())
 
         def check(term: Term, pack: Voicepack) -> None:
-            if term.path not in self._files.values():  # one voice among others is as foreign as alone
+            if not self._is_own(term.path):  # one voice among others is as foreign as alone
                 self._foreign(term.name, pack)
 
         return mix.name, self._pack(mix, lambda: read_mix(mix, check))
@@ -268,6 +268,10 @@ class Speaking(ABC):
     def _shelf(self) -> Shelf:
         """The names that a string may use."""
         return Shelf(self._files, owner=self.name)
+
+    def _is_own(self, path: Path) -> bool:
+        """Does the file belong to the model?"""
+        return path in self._files.values()
 
     def _foreign(self, words: str, pack: Voicepack) -> Voicepack:
         """The pack from elsewhere. Raises VoicewrightError where it is plainly not for this model."""
