@@ -391,7 +391,7 @@ def test_the_environment_leaves_the_kernels_out(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(UsageError, match="VOICEWRIGHT_KERNELS=none leaves out"):
             choice.choose("native")
     monkeypatch.setenv(choice.VARIABLE, "avx1024")
-    with pytest.raises(UsageError, match="is 'avx1024'; here it may be .*none"):
+    with pytest.raises(UsageError, match="is 'avx1024'; here it may be"):
         choice.choose()
 
 
