@@ -366,7 +366,7 @@ def test_the_processor_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "amx", lambda: False)
     assert choice.choose("auto").level == expected
     monkeypatch.setattr(choice, "library", lambda: None)
-    monkeypatch.setattr(choice, "levels", lambda: ())
+    monkeypatch.setattr("voicewright.model.fast.library.library", lambda: None)
     assert choice.choose("auto") == Backend(None, {}, torch.float32)
     with pytest.raises(UsageError, match="not there"):
         choice.choose("native")
