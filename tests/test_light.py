@@ -19,7 +19,7 @@ from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import save_model
 from voicewright.model.fast.choice import choose
-from voicewright.model.fast.library import library
+from voicewright.model.fast.library import VARIABLE, levels, library
 from voicewright.model.fast.model import FastModel
 from voicewright.model.fast.statistics import Carried as TorchCarried
 from voicewright.model.light import packed
@@ -183,6 +183,23 @@ def test_packed_once_then_mapped(folder: Path, cache: Path, monkeypatch: pytest.
     again = light_engine.opened(folder)
     assert again is not None
     assert np.array_equal(again.speak("Hello there, you.", seed=3).samples, spoken.samples)
+
+
+@needs_kernels
+def test_weights_are_packed_for_the_named_kernels(
+    folder: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each instruction set has a layout of its own; none leaves speech to torch."""
+    spoken = []
+    for name in levels():
+        monkeypatch.setenv(VARIABLE, name)
+        engine = light_engine.opened(folder)
+        assert engine is not None
+        spoken.append(engine.speak("Good morning.", seed=1).samples)
+    for other in spoken[1:]:
+        assert len(other) == len(spoken[0]) and ratio(other, spoken[0]) > 40
+    monkeypatch.setenv(VARIABLE, "none")
+    assert light_engine.opened(folder) is None
 
 
 @needs_kernels
