@@ -1,13 +1,14 @@
 """Kokoro's own weights in every engine that can be had: time, first audio, process start, memory.
 
-    python benchmarks/race.py prepare --assets FOLDER          what the others need, made of our folder
+    python benchmarks/race.py prepare --assets FOLDER
     python benchmarks/race.py run --assets FOLDER [--engines NAME …] [--repetitions 3] [--json FILE]
     python benchmarks/race.py start --assets FOLDER [--before CHECKOUT]
     python benchmarks/race.py say --assets FOLDER --out CLIPS  clips for race_ears.py
 
-All engines get the same phonemes (of our front end) and the same voice. Each works in a process of its own, and
-they take turns, so that what else the machine does meets all alike; processor seconds and ratios are what a
-busy machine leaves to compare. An engine that is not installed is left out with a sentence.
+`prepare` makes what the others need of our folder. All engines get the same phonemes (of our front end) and
+the same voice. Each works in a process of its own, and they take turns, so that what else the machine does
+meets all alike; processor seconds and ratios are what a busy machine leaves to compare. An engine that is not
+installed is left out with a sentence.
 """
 
 from __future__ import annotations
@@ -29,9 +30,10 @@ TEXTS = {
     2: "Please come in and sit down here.",
     6: "The wind had dropped, and the sea lay flat as glass. Nobody spoke for a while, and nobody moved.",
     20: (
-        "The wind had dropped, and the sea lay flat as glass. Nobody spoke for a while, and nobody moved. Then "
-        "somebody at the back of the boat began to sing, very quietly, an old song that all of them knew, and "
-        "one after another they joined in. When the sun went down behind the hills, they were still singing."
+        "The wind had dropped, and the sea lay flat as glass. Nobody spoke for a while, and nobody moved. "
+        "Then somebody at the back of the boat began to sing, very quietly, an old song that all of them "
+        "knew, and one after another they joined in. When the sun went down behind the hills, they were "
+        "still singing."
     ),
 }
 """By about how many seconds they last."""
@@ -135,18 +137,14 @@ def run(options: argparse.Namespace) -> None:
         rows.append({"engine": name, "length": length, **middle, "peak": peaks[f"{name} {length}"]})
     if options.json:
         options.json.write_text(json.dumps(rows, indent=1))
-    print(
-        "| speech | engine | real-time factor | processor s per s | × ours: wall (processor) | first, ms | MB |"
-    )
+    print("| speech | engine | real-time factor | processor s per s | × ours (processor) | first, ms | MB |")
     print("|---" * 7 + "|")
     for row in rows:
         ours = next((one for one in rows if (one["engine"], one["length"]) == ("ours", row["length"])), row)
         factor, busy = row["wall"] / row["seconds"], row["cpu"] / row["seconds"]
         wall, cpu = factor * ours["seconds"] / ours["wall"], busy * ours["seconds"] / ours["cpu"]
-        print(
-            f"| {row['seconds']:.1f} s | {row['engine']} | {factor:.3f} | {busy:.3f} | {wall:.2f} ({cpu:.2f}) | "
-            f"{1000 * row['first']:.0f} | {row['peak']:.0f} |"
-        )
+        told = f"| {row['seconds']:.1f} s | {row['engine']} | {factor:.3f} | {busy:.3f} | {wall:.2f}"
+        print(f"{told} ({cpu:.2f}) | {1000 * row['first']:.0f} | {row['peak']:.0f} |")
 
 
 def start(options: argparse.Namespace) -> None:
@@ -183,7 +181,7 @@ def start(options: argparse.Namespace) -> None:
 
 
 def first_bytes(root: Path, text: str, options: argparse.Namespace) -> tuple[float, float, float]:
-    """Seconds to the first sample of `voicewright say` of a checkout, its processor seconds, its peak in MB."""
+    """Seconds to the first sample of a checkout's `voicewright say`, its processor seconds, its peak in MB."""
     line = [sys.executable, "-m", "voicewright.cli", "say", text, "--model", "kokoro", "-o", "-"]
     line += ["--voice", options.voice, "--language", "en-us"]
     named = environment(options.threads) | {"PYTHONPATH": str(root)}
@@ -202,7 +200,7 @@ def first_bytes(root: Path, text: str, options: argparse.Namespace) -> tuple[flo
 
 def say(options: argparse.Namespace) -> None:
     """Every engine's clips of the test sentences, for the ears."""
-    sentences = [line for line in (ROOT / "benchmarks/data/race.txt").read_text().splitlines() if line]
+    sentences = (ROOT / "benchmarks/data/race.txt").read_text().splitlines()
     options.out.mkdir(parents=True, exist_ok=True)
     for name in options.engines:
         engine = Running(name, options.assets, options.threads)

@@ -4,7 +4,7 @@
 
 Words by Whisper base (faster-whisper), quality by Distill-MOS, speaker similarity (the embedding's cosine) and
 log-spectral distance to the same sentence by the reference engine. Every engine draws its own noise, so the
-distance has a floor, which `ours` with another seed would have too: read it beside the others'.
+distance has a floor, which fp32 engines show.
 """
 
 from __future__ import annotations

@@ -61,7 +61,7 @@ def tokens_of(assets: Path, text: str) -> dict[str, Any]:
 
 
 def prepare(assets: Path, voice: str) -> None:
-    """Kokoro's weights from our folder as the others read them: .pth, our fp32 ONNX export, OpenVINO's, vox's."""
+    """Our folder's weights as the others read them: .pth, our fp32 ONNX export, OpenVINO's, vox's."""
     import numpy as np
     import torch
 
@@ -199,7 +199,7 @@ def _kokoro(assets: Path, threads: int) -> Speak:
 
 
 def _onnx(assets: Path, file: Path, operators: bool, threads: int) -> Speak:
-    """kokoro-onnx's own session settings and inference, for one batch; kokoro-pi's session with its operators."""
+    """kokoro-onnx's own inference for one batch, with its session's settings, or with kokoro-pi's operators."""
     import onnxruntime
     from kokoro_onnx import Kokoro
 
