@@ -115,12 +115,13 @@ def run(options: argparse.Namespace) -> None:
     peaks: dict[str, float] = {}
     for name in options.engines:
         running[name] = Running(name, options.assets, options.threads)
-        if running[name].ask(requests[options.lengths[0]]) is None:
+        if running[name].ask(tokens_of(options.assets, TEXTS[2])) is None:
             print(f"{name}: {kept_out(name)}", file=sys.stderr)
             running.pop(name).end()
     for length, request in requests.items():
-        for engine in running.values():
-            engine.ask(request)
+        if options.repetitions > 1:
+            for engine in running.values():
+                engine.ask(request)
         for _ in range(options.repetitions):
             for name, engine in running.items():
                 found = engine.ask(request)
@@ -181,7 +182,7 @@ def start(options: argparse.Namespace) -> None:
 
 
 def first_bytes(root: Path, text: str, options: argparse.Namespace) -> tuple[float, float, float]:
-    """Seconds to the first sample of a checkout's `voicewright say`, its processor seconds, its peak in MB."""
+    """Seconds to the first sample of a checkout's `say`, its processor seconds, its peak in MB."""
     line = [sys.executable, "-m", "voicewright.cli", "say", text, "--model", "kokoro", "-o", "-"]
     line += ["--voice", options.voice, "--language", "en-us"]
     named = environment(options.threads) | {"PYTHONPATH": str(root)}

@@ -2,8 +2,8 @@
 
     python benchmarks/race_ears.py --clips CLIPS [--reference kokoro]
 
-Words by Whisper base (faster-whisper), quality by Distill-MOS, speaker similarity (the embedding's cosine) and
-log-spectral distance to the same sentence by the reference engine. Every engine draws its own noise, so the
+Words by Whisper base (faster-whisper), quality by Distill-MOS, speaker similarity (a cosine) and log-spectral
+distance to the same sentence by the reference engine. Every engine draws its own noise, so the
 distance has a floor, which fp32 engines show.
 """
 

@@ -199,7 +199,7 @@ def _kokoro(assets: Path, threads: int) -> Speak:
 
 
 def _onnx(assets: Path, file: Path, operators: bool, threads: int) -> Speak:
-    """kokoro-onnx's own inference for one batch, with its session's settings, or with kokoro-pi's operators."""
+    """kokoro-onnx's own inference of one batch, with its session's settings, or kokoro-pi's operators."""
     import onnxruntime
     from kokoro_onnx import Kokoro
 

@@ -15,8 +15,9 @@ import torch
 from voicewright.artifacts import WEIGHTS
 from voicewright.config import Extension, IstftNet, ModelConfig, PlBert
 from voicewright.engines import light_engine
+from voicewright.engines.onnx_engine import open_engine
 from voicewright.engines.torch_engine import TorchEngine
-from voicewright.errors import VoicewrightError
+from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import save_model
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.library import library
@@ -268,6 +269,13 @@ def test_other_graphs_are_left_to_torch(tmp_path: Path, monkeypatch: pytest.Monk
     assert light_engine.opened(tmp_path / "nothing") is None
     monkeypatch.setattr(light_engine, "library", lambda: None)
     assert light_engine.opened(tmp_path) is None
+
+
+@needs_kernels
+def test_opened_by_name_of_the_implementation(folder: Path, cache: Path) -> None:
+    assert isinstance(open_engine(folder, implementation="light"), light_engine.LightEngine)
+    with pytest.raises(UsageError, match="cannot be spoken without torch"):
+        open_engine(None, implementation="light")
 
 
 def test_channels_of_zeros_stay_zeros_as_half() -> None:

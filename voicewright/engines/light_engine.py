@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -128,6 +130,8 @@ def opened(
     A packed file is made where there is none, or none that fits; could it not be kept, a sentence is among
     the notes that come with the first speech. Raises VoicewrightError when the model cannot be opened.
     """
+    if "torch" not in sys.modules:  # threads that wait sleep; OpenMP reads this when the kernels load it
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     kernels = library()
     if kernels is None:
         return None
