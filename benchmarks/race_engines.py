@@ -146,7 +146,7 @@ def _light(assets: Path, stored: str, windows: bool) -> Speak:
         if not known:
             known.append(model.listen(tokens, style))
         began = time.perf_counter()
-        _, pieces = model.speak_windows(tokens, style, 1.0, 1, known[0].copy())
+        _, pieces = model.speak_windows(tokens, style, 1.0, 1, known[0])
         made = [next(pieces)]
         while not made[-1].any():  # silence that is left out
             made.append(next(pieces))

@@ -21,7 +21,7 @@ from voicewright.config import ModelConfig
 from voicewright.engines.protocol import Voice
 from voicewright.engines.speaking import KEPT_PACKS, WARMING, Heard, Speaking, seed_of
 from voicewright.errors import VoicewrightError
-from voicewright.model.fast.library import VERSION, library
+from voicewright.model.fast.library import VERSION, levels, library, wanted
 from voicewright.model.light import packed
 from voicewright.model.light.model import LightModel
 from voicewright.model.light.packed import Node, Unusable
@@ -132,9 +132,10 @@ def opened(
     """
     if "torch" not in sys.modules:  # threads that wait sleep; OpenMP reads this when the kernels load it
         os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-    kernels = library()
-    if kernels is None:
+    kernels, here, named = library(), levels(), wanted()
+    if kernels is None or (named is not None and named not in here):  # the others say what is wrong, if it is
         return None
+    level = len(here) - 1 if named is None else here.index(named)
     notes: list[str] = []
     make_ready(str(model), notes.append)
     try:
@@ -145,7 +146,7 @@ def opened(
     config_path = path / CONFIG
     if not config_path.is_file():  # a bare file says nothing of its graph
         return None
-    config, level = ModelConfig.read(config_path), int(kernels.vw_best())
+    config = ModelConfig.read(config_path)
     if not packable(config, int(kernels.vw_vector(level))):
         return None
     source = _source(file, config_path, level, weights)
@@ -153,8 +154,7 @@ def opened(
     target = cache_folder() / FOLDER / f"{name}.vwp"
     tree = _kept(target, source)
     if tree is None:
-        tree = _made(path, weights, notes)
-        if tree is None:
+        if (tree := _made(path, weights, notes)) is None:
             return None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal
 
 import torch
@@ -10,15 +9,13 @@ import torch
 from voicewright.errors import UsageError
 from voicewright.model.fast.convolution import Backend, Stored
 from voicewright.model.fast.filters import FAST
-from voicewright.model.fast.library import levels, library, threads
+from voicewright.model.fast.library import VARIABLE, levels, library, threads, wanted
 
 Kind = Literal["auto", "native", "exact", "torch", "bf16"]
 KINDS = ("auto", "native", "exact", "torch", "bf16")
 STORED = ("full", "half")
 REMEDY = "install a wheel for this system, or a C compiler (gcc or clang) and the package again"
 """What brings the kernels."""
-VARIABLE = "VOICEWRIGHT_KERNELS"
-"""Of the environment: the instruction set of the kernels in place of the processor's best, or "none"."""
 
 
 def amx() -> bool:
@@ -30,18 +27,14 @@ def amx() -> bool:
 def level() -> int | None:
     """The instruction set of the compiled kernels: the best that is here, or the one that the environment
     names; None: they are not here, or not wanted. Raises UsageError for a name that is not here."""
-    here, wanted = levels(), _wanted()
-    if wanted is None:
+    here, named = levels(), wanted()
+    if named is None:
         return len(here) - 1 if here else None
-    if wanted == "none":
+    if named == "none":
         return None
-    if wanted not in here:
-        raise UsageError(f"{VARIABLE} is {wanted!r}; here it may be {', '.join((*here, 'none'))}.")
-    return here.index(wanted)
-
-
-def _wanted() -> str | None:
-    return os.environ.get(VARIABLE, "").strip().lower() or None
+    if named not in here:
+        raise UsageError(f"{VARIABLE} is {named!r}; here it may be {', '.join((*here, 'none'))}.")
+    return here.index(named)
 
 
 def choose(kind: str = "auto", stored: str = "full") -> Backend:
@@ -59,7 +52,7 @@ def choose(kind: str = "auto", stored: str = "full") -> Backend:
     kept: Stored = "half" if stored == "half" else "full"
     compiled = level()
     if kind == "auto":
-        kind = "bf16" if amx() and _wanted() is None else "torch" if compiled is None else "native"
+        kind = "bf16" if amx() and wanted() is None else "torch" if compiled is None else "native"
     if kind == "torch":
         return Backend(None, {}, stored=kept)
     if kind == "bf16":

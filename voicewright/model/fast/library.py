@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
 import sys
 from functools import cache
 from pathlib import Path
@@ -18,6 +19,8 @@ PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
 FILE = "_kernels.so"
 """Beside this module. Nothing in it is Python's, so its name is the same for every Python."""
+VARIABLE = "VOICEWRIGHT_KERNELS"
+"""Of the environment: the instruction set of the kernels in place of the processor's best, or "none"."""
 VERSION = 5
 """Of the structures below; kernels that were built for others are not used."""
 _POINTERS = "x out weight half filter bias input output mean var gain shift alpha add1 add2 stats"
@@ -86,6 +89,11 @@ def threads() -> int | None:
         except (OSError, AttributeError, TypeError):  # Windows has no library of that name at all
             continue
     return None
+
+
+def wanted() -> str | None:
+    """The instruction set that the environment names, or "none"; None: the processor's best."""
+    return os.environ.get(VARIABLE, "").strip().lower() or None
 
 
 def levels() -> tuple[str, ...]:
