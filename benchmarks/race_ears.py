@@ -66,7 +66,7 @@ def main() -> None:
     print("| engine | clips | word errors | Distill-MOS | similarity to fp32 | distance to fp32, dB |")
     print("|---" * 6 + "|")
     for name, own in clips.items():
-        numbers = sorted(set(own) & set(reference))
+        numbers = sorted(set(own) & set(reference) & set(range(len(texts))))
         errors = [count_errors(texts[i], ears.transcribe(own[i])) for i in numbers]
         missed, words = sum(one.word_errors for one in errors), sum(one.words for one in errors)
         mos = statistics.mean(quality.score(own[i]) for i in numbers)
