@@ -4,9 +4,9 @@
 
 Each file's weights are read (`model/onnx_weights.py`) and spoken with; beside it speaks the file itself in
 onnxruntime. Printed: size, how many weights, the largest difference to the weights of --against (a model
-folder, `.pth` or `.onnx` of the same release) as a share of the largest of that weight, the share of tokens whose duration is the file's own, and the
-log-spectral distance of the two where all durations are equal, beside the distance of two noise draws of the
-imported weights: what only the noise makes.
+folder, `.pth` or `.onnx` of the same release) as a share of the largest of that weight, the share of tokens
+whose duration is the file's own, and the log-spectral distance of the two where all durations are equal,
+beside the distance of two noise draws of the imported weights: what only the noise makes.
 """
 
 from __future__ import annotations
@@ -84,7 +84,9 @@ def main() -> None:
     options = parser.parse_args()
     against = folded(options.against)[0] if options.against else None
     pack = Voicepack.read(options.voice)
-    print("| file | MB | weights | largest difference | durations equal | LSD, dB (texts) | noise alone, dB |")
+    print(
+        "| file | MB | weights | largest difference | durations equal | LSD, dB (texts) | noise alone, dB |"
+    )
     print("|---|---|---|---|---|---|---|")
     for path in options.files:
         try:

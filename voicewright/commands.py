@@ -136,6 +136,7 @@ def run_judgement(
     """
     from voicewright.corpus.manifest import Corpus
     from voicewright.engines.onnx_engine import OnnxEngine, open_engine
+    from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.judge import InLanguage, judge_model
     from voicewright.listen.recogniser import open_recogniser
     from voicewright.voice_commands import words_to_mix
@@ -166,7 +167,9 @@ def run_judgement(
         )
     items = read_items(corpus, names)
     wanted = copies is None or copies
-    copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress) if wanted else None
+    copy_of = None
+    if wanted and isinstance(engine, TorchEngine):
+        copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress)
     return judge_model(
         InLanguage(engine, corpus.meta.language),
         items,

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
+import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,8 @@ from voicewright.voices.pack import Voicepack
 
 FORMAT = 1
 """Of the packed tree: raised when `model/light` reads another one."""
+_MOST_VOICES = 200
+"""Voices whose statistics are kept in the cache, some 150 kB each: mixes are without number."""
 FOLDER = "packed"
 """Folder of our cache for weights in the kernels' layouts."""
 
@@ -62,12 +66,12 @@ class LightEngine(Speaking):
         self.frontend(language or self._language(name)).tokens("One.")
         self._statistics(pack)
 
-    def _known(self, pack: Voicepack, heard: Heard) -> Carried:
-        if id(pack) not in heard:
-            heard[id(pack)] = pack, self._statistics(pack).copy()
-        known = heard[id(pack)][1]
-        assert isinstance(known, Carried)
-        return known
+    def _known(self, pack: Voicepack, heard: Heard) -> Carried | None:
+        """Only what a stream begins with is wanted early: the rest is made while that is heard."""
+        if heard:
+            return None
+        heard[id(pack)] = pack, None
+        return self._statistics(pack)
 
     def _statistics(self, pack: Voicepack) -> Carried:
         """What a voice's statistics are like; the same in every process, so that equal calls stay equal."""
@@ -80,10 +84,8 @@ class LightEngine(Speaking):
         carried = _read_statistics(path, key)
         if carried is None:
             carried = self._model.listen(np.array([PAD, *ids, PAD]), style)
-            own = any(pack is kept for where, kept in self._packs.items() if where is not None)
-            if own:
-                stats = {str(site): stats for site, stats in carried.stats.items()}
-                self._store(path, key, {"stats": stats, "rows": carried.rows})
+            stats = {str(site): stats for site, stats in carried.stats.items()}
+            self._store(path, key, {"stats": stats})
         self._warmed[id(pack)] = pack, carried
         while len(self._warmed) > KEPT_PACKS:
             del self._warmed[next(iter(self._warmed))]
@@ -92,7 +94,8 @@ class LightEngine(Speaking):
     def _store(self, path: Path, key: str, tree: Node) -> None:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            packed.write(path, {"key": key}, tree)
+            if len(list(path.parent.glob("voice-*.vwp"))) < _MOST_VOICES:
+                packed.write(path, {"key": key}, tree)
         except (OSError, VoicewrightError):  # said once already, when the weights were packed
             return
 
@@ -116,7 +119,7 @@ def _read_statistics(path: Path, key: str) -> Carried | None:
         return None
     if source.get("key") != key:
         return None
-    return Carried({int(site): np.array(stats) for site, stats in tree["stats"].items()}, int(tree["rows"]))
+    return Carried({int(site): np.array(stats) for site, stats in tree["stats"].items()})
 
 
 def opened(
@@ -128,6 +131,8 @@ def opened(
     A packed file is made where there is none, or none that fits; could it not be kept, a sentence is among
     the notes that come with the first speech. Raises VoicewrightError when the model cannot be opened.
     """
+    if "torch" not in sys.modules:  # threads that wait sleep; OpenMP reads this when the kernels load it
+        os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     kernels, level = library(), chosen()
     if kernels is None or level is None:  # not there, or not wanted
         return None
@@ -149,8 +154,7 @@ def opened(
     target = cache_folder() / FOLDER / f"{name}.vwp"
     tree = _kept(target, source)
     if tree is None:
-        tree = _made(path, weights, notes)
-        if tree is None:
+        if (tree := _made(path, weights, notes)) is None:
             return None
         try:
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -24,8 +24,10 @@ from torch import Tensor
 
 from voicewright.artifacts import VOICES, read_card, voice_files
 from voicewright.config import FRAME, ModelConfig
+from voicewright.engines import light_engine
 from voicewright.engines.onnx.durations import OUTPUT, with_durations
 from voicewright.engines.protocol import Speech
+from voicewright.engines.speaking import Speaking
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.tts.model import Utterance
@@ -73,13 +75,21 @@ def open_engine(
     lexicon: Path | None = None,
     implementation: str = "auto",
     weights: str = "full",
-) -> TorchEngine:
+) -> Speaking:
     """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine.
 
-    implementation, weights: as TorchEngine's; ONNX files have only "auto", and their own weights. Raises
-    UsageError for another implementation.
+    implementation, weights: as TorchEngine's, or "light" for LightEngine; ONNX files have only "auto", and
+    their own weights. Raises UsageError for another implementation.
     """
     file = find_onnx(model)
+    if file is None and implementation == "light":
+        light = light_engine.opened(model, lexicon, weights)
+        if light is None:
+            raise UsageError(
+                f"{model or 'the embedded model'} cannot be spoken without torch: that takes the compiled "
+                "kernels, and a folder of Kokoro's own graph; leave the implementation to be chosen."
+            )
+        return light
     if file is None:
         return TorchEngine(model, lexicon=lexicon, implementation=implementation, weights=weights)
     if implementation != "auto":

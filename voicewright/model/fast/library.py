@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 import sys
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,7 @@ PLAIN, LEAKY, SNAKE = 0, 1, 2
 """Activations in front of a convolution, as `native/kernels.h` numbers them."""
 FILE = "_kernels.so"
 """Beside this module. Nothing in it is Python's, so its name is the same for every Python."""
+_OPENMP = re.compile(r"lib[gi]?omp\b|lib[gi]?omp[-.0-9]").match
 VARIABLE = "VOICEWRIGHT_KERNELS"
 """Of the environment: the instruction set of the kernels in place of the processor's best, or "none"."""
 VERSION = 5
@@ -80,7 +82,8 @@ def threads() -> int | None:
     torch's own threads; None where it has another kind: one thread then does their work."""
     spec = importlib.util.find_spec("torch")  # found, not imported: speaking does without it
     folders = [Path(place) / "lib" for place in (spec.submodule_search_locations or [])] if spec else []
-    own = [str(path) for folder in folders for path in sorted(folder.glob("lib*omp*"))]
+    # of these names alone: libbackend_with_compiler, which would load all of torch, lies there too
+    own = [str(path) for folder in folders for path in sorted(folder.glob("lib*omp*")) if _OPENMP(path.name)]
     # torch makes its runtime's names global on most systems; opened again, a library is the same one.
     for name in (*((None,) if "torch" in sys.modules else ()), *own):
         try:
@@ -89,6 +92,11 @@ def threads() -> int | None:
         except (OSError, AttributeError, TypeError):  # Windows has no library of that name at all
             continue
     return None
+
+
+def wanted() -> str | None:
+    """The instruction set that the environment names, or "none"; None: the processor's best."""
+    return os.environ.get(VARIABLE, "").strip().lower() or None
 
 
 def levels() -> tuple[str, ...]:
@@ -109,11 +117,6 @@ def level() -> int | None:
     if name not in here:
         raise UsageError(f"{VARIABLE} is {name!r}; here it may be {', '.join((*here, 'none'))}.")
     return here.index(name)
-
-
-def wanted() -> str | None:
-    """What the environment names, if anything."""
-    return os.environ.get(VARIABLE, "").strip().lower() or None
 
 
 def return_memory() -> None:

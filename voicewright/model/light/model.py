@@ -16,13 +16,14 @@ from voicewright.model.light.packed import Node
 from voicewright.model.light.source import Noise
 from voicewright.model.light.statistics import Carried, Frozen, Kept
 from voicewright.model.light.text import Albert, DurationEncoder, TextEncoder
-from voicewright.model.light.windows import FADE, RATE, WARM, Sketch, Windows, pieces
+from voicewright.model.light.windows import FADE, RATE, Sketch, Windows, pieces
 
 Whole = NDArray[np.int64]
 _SOUND = 0.15
 """Seconds of the first sound that a first window holds at least."""
-_KEPT = 0.05
-"""Seconds of the silence before it that are made; more is never heard."""
+_KEPT = 0.125
+"""Seconds of the silence before it that are made: sound may begin 75 ms before the durations say, and 50 ms
+are kept before it."""
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,16 @@ class LightModel:
         carried: Carried,
         windows: Windows | None = None,
     ) -> tuple[Prosody, Iterator[Array]]:
-        """Prosody at once, then the audio piece by piece. carried: what is known of the voice; it learns."""
+        """Prosody at once, then the audio piece by piece: early windows by what is known of the voice,
+        `carried`, and all of the rest."""
         made = self._prepare(tokens, style, speed)
         return made, self._pieces(made, style, seed, carried, windows)
 
     def listen(self, tokens: Whole, style: Array) -> Carried:
         """The statistics of a voice, from an utterance that nobody will hear."""
-        made, own, carried = self._prepare(tokens, style, 1.0), Kept(), Carried()
-        self._whole(made, style, 0, own)
-        carried.learn(own.kept, len(made.f0))
-        return carried
+        own = Kept()
+        self._whole(self._prepare(tokens, style, 1.0), style, 0, own)
+        return Carried(own.kept)
 
     def _whole(self, made: Prosody, style: Array, seed: int, own: Kept) -> Array:
         acoustic = style[: self._style]
@@ -100,34 +101,26 @@ class LightModel:
     def _pieces(
         self, made: Prosody, style: Array, seed: int, carried: Carried, windows: Windows | None
     ) -> Iterator[Array]:
-        expanded, own = np.repeat(made.asr, made.durations, axis=0), Kept()
-        acoustic = style[: self._style]
-        silence = int(made.durations[0]) * FRAME / SAMPLE_RATE
+        expanded, acoustic = np.repeat(made.asr, made.durations, axis=0), style[: self._style]
         if windows is None:
-            windows = WARM if carried.rows else Windows()
-            if carried.rows:
-                windows = replace(windows, silent=max(0, int((silence - _KEPT) * RATE)))
-                windows = replace(windows, first=max(windows.first, _KEPT + _SOUND))
-            else:
-                windows = replace(windows, first=max(windows.first, silence + _SOUND))
+            silence = int(made.durations[0]) * FRAME / SAMPLE_RATE
+            windows = Windows(silent=max(0, int((silence - _KEPT) * RATE)))
+            windows = replace(windows, early=(min(silence, _KEPT) + _SOUND, *windows.early[1:]))
         sketch: Sketch | None = None
-        if carried.rows and windows.early:
-            first = windows.cuts(2 * len(expanded))[0] + self.generator.context + FADE
-            frames = -(-first // 2) + Front.REACH
+        if ends := windows.cuts(2 * len(expanded)):
+            frames = -(-(ends[0] + self.generator.context + FADE) // 2) + Front.REACH
             if frames <= 0.7 * len(expanded):
-                sketched = self._front(
-                    expanded[:frames], made.f0, made.energy, acoustic, Frozen(carried.stats)
-                )
+                policy = Frozen(carried.stats)
+                sketched = self._front(expanded[:frames], made.f0, made.energy, acoustic, policy)
                 sketch = Sketch(sketched, 2 * Front.REACH)
         yield from pieces(
             self.generator,
-            lambda: self._front(expanded, made.f0, made.energy, acoustic, own),
+            lambda: self._front(expanded, made.f0, made.energy, acoustic),
             acoustic,
             self.generator.harmonics(made.f0, Noise(seed)),
             windows,
             carried,
             sketch,
-            own.kept,
         )
 
     def _prepare(self, tokens: Whole, style: Array, speed: float) -> Prosody:
