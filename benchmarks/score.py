@@ -25,7 +25,7 @@ from voicewright.commands import read_items, spread
 from voicewright.corpus.manifest import Corpus
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.judge.ears import open_choosing_ears
-from voicewright.judge.heard import HeardClip, hear, pool
+from voicewright.judge.heard import HeardClip, hear, noise_floor, pool
 from voicewright.judge.judge import InLanguage
 from voicewright.judge.metrics import Samples
 from voicewright.judge.quick import QuickJudge
@@ -77,13 +77,17 @@ def show(made: Sequence[HeardClip], recorded: Sequence[HeardClip], sentences: in
     """The table of figures, and that of the score's terms."""
     rng = np.random.default_rng(0)
     pairs, ours, theirs = [], [], []
+    # The noise is no matter of chance; taking it for each draw would take minutes.
+    floor, own = noise_floor(made, 0), noise_floor(recorded, 0)
     for _ in range(DRAWS):
         drawn = rng.choice(len(made), sentences, replace=True)
-        pairs.append((pool([made[i] for i in drawn]), pool([recorded[i] for i in drawn])))
+        pairs.append(
+            (pool([made[i] for i in drawn], noise=floor), pool([recorded[i] for i in drawn], noise=own))
+        )
         halves = rng.permutation(len(recorded))
         one, other = halves[:sentences], halves[sentences : 2 * sentences]
-        ours.append(pool([recorded[i] for i in one]))
-        theirs.append(pool([recorded[i] for i in other]))
+        ours.append(pool([recorded[i] for i in one], noise=own))
+        theirs.append(pool([recorded[i] for i in other], noise=own))
     print(f"\n{'figure':<14}{'recordings':>12}{'model':>10}{'sd':>9}   of sets of {sentences}")
     for name in asdict(pairs[0][0]):
         a = [getattr(pair[0], name) for pair in pairs]
@@ -94,8 +98,10 @@ def show(made: Sequence[HeardClip], recorded: Sequence[HeardClip], sentences: in
     free = [costs(a, b) for a, b in zip(ours, theirs, strict=True)]
     print(f"\n{'term':<14}{'weight':>8}{'cost':>9}{'chance':>9}{'recordings':>12}")
     for name in lost[0]:
-        terms, own = [one[name] for one in lost], [one[name] for one in free]
-        print(f"{name:<14}{WEIGHTS[name]:>8}{np.mean(terms):>9.3f}{np.std(terms):>9.3f}{np.mean(own):>12.3f}")
+        terms, halves = [one[name] for one in lost], [one[name] for one in free]
+        print(
+            f"{name:<14}{WEIGHTS[name]:>8}{np.mean(terms):>9.3f}{np.std(terms):>9.3f}{np.mean(halves):>12.3f}"
+        )
 
 
 if __name__ == "__main__":

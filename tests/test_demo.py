@@ -114,6 +114,50 @@ def test_kokoro_speaks_where_its_weights_are(tmp_path: Path, monkeypatch: pytest
     assert "--language" not in ran[-1]
 
 
+@pytest.mark.parametrize("kokoro", [True, False])
+def test_a_stand_in_says_which_machine_it_is(
+    kokoro: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kokoro reads where it is, else espeak-ng; each is a speaker with a folder of its own."""
+    monkeypatch.setattr(standin, "kokoro_is_here", lambda: kokoro)
+    asked: list[tuple[Path, bool]] = []
+
+    def record(folder: Path, by_kokoro: bool = False) -> int:
+        asked.append((folder, by_kokoro))
+        return 40
+
+    monkeypatch.setattr(standin, "record", record)
+    told: list[str] = []
+    ran: list[list[str]] = []
+
+    def run(words: list[str]) -> int:
+        ran.append(words)
+        return 1 if words[0] == "prepare" else 0
+
+    with pytest.raises(demo.DemoStopped):
+        demo.demonstrate(run, tmp_path, note=told.append)
+    folder = tmp_path / ("stand-in-kokoro" if kokoro else "stand-in")
+    assert asked == [(folder / "recordings", kokoro)]
+    who = "Kokoro's voice jm_kumo" if kokoro else "the synthesiser espeak-ng"
+    assert any(f"{who}, a machine, has read 40 sentences as a stand-in" in line for line in told)
+    licence = ran[-1][ran[-1].index("--licence") + 1]
+    assert licence == ("Apache-2.0" if kokoro else "CC0-1.0")
+    assert ran[-1][ran[-1].index("--language") + 1] == "en-us"
+
+
+@pytest.mark.skipif(not standin.kokoro_is_here(), reason="the packages of Kokoro's weights are not installed")
+def test_kokoro_reads_as_a_stand_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(standin, "SENTENCES", standin.SENTENCES[4:5])
+    standin.write_recordings(tmp_path, kokoro=True)
+    path = tmp_path / "wavs" / "standin_01.wav"
+    samples, track = read(path), f0(read(path))
+    assert probe(path).rate == 24_000 and 2.0 < len(samples) / 24_000 < 6.0
+    assert float(np.median(track[track > 0])) < 130
+    before = path.stat().st_mtime_ns
+    standin.write_recordings(tmp_path, kokoro=True)
+    assert path.stat().st_mtime_ns == before  # what was read stays
+
+
 def _never(words: list[str]) -> int:
     raise AssertionError(f"{words} ran")
 
@@ -195,7 +239,7 @@ def test_the_whole_road(
     caught = capsys.readouterr()
     made = json.loads(caught.out)
     print(made["seconds"])
-    assert made["stand_in"] is False
+    assert made["stand_in"] is None
     for name in ("hello", "spoken", "recording", "report", "model"):
         assert Path(made[name]).exists(), name
     assert probe(Path(made["spoken"])).rate == 24_000

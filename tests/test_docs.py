@@ -198,15 +198,48 @@ def test_figures_of_a_judgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     report.write_text(json.dumps({"conditions": {"utterances": 3}, "summary": [line]}), "utf-8")
     monkeypatch.setattr(module, "CARD", tmp_path / "card.json")
     monkeypatch.setattr(module, "README", tmp_path / "README.md")
+    monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
     (tmp_path / "card.json").write_text('{"name": "tiny"}', "utf-8")
+    (tmp_path / "page.md").write_text(f"{module.BEGIN}{module.END}", "utf-8")
     (tmp_path / "README.md").write_text(f"before\n{module.BEGIN}old\n{module.END}\nafter\n", "utf-8")
     assert module.main(["--check"]) == 1
     assert module.main([str(report)]) == 0
     assert module.main(["--check"]) == 0
     text = (tmp_path / "README.md").read_text("utf-8")
-    assert "| Word errors, % | 0.25 (0.20 to 0.30) |  | 0.24 | ≤ 1.1×: met |" in text
+    assert "| Word errors, % | 0.25 (0.20 to 0.30) | 0.24 | ≤ 1.1×: met |" in text
+    assert "copy-synthesis" not in text  # no line of this judgement has one
+    assert "| Word errors, % | 0.25" in (tmp_path / "page.md").read_text("utf-8")
     assert text.startswith("before\n") and text.endswith("after\n") and "old" not in text
     assert json.loads((tmp_path / "card.json").read_text("utf-8"))["name"] == "tiny"
+
+
+def test_voices_side_by_side(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = figures()
+    reports = []
+    for name, value in (("a", 0.1), ("b", 0.2)):
+        line = {"key": "wer", "label": "Word errors", "unit": "", "digits": 2,
+                "synthesised": {"value": value}, "recordings": {"value": 0.05}}  # fmt: skip
+        path = tmp_path / f"{name}.json"
+        found = {
+            "conditions": {"recogniser": "r"},
+            "summary": [line],
+            "utterances": [{"id": "u1"}, {"id": "u2"}],
+        }
+        path.write_text(json.dumps(found), "utf-8")
+        reports.append(f"{name}={path}")
+    page = tmp_path / "judging.md"
+    page.write_text(f"before\n{module.BESIDE_BEGIN}old\n{module.BESIDE_END}\n", "utf-8")
+    monkeypatch.setattr(module, "JUDGING", page)
+    assert module.main(["--beside", *reports]) == 0
+    assert (
+        "| 2 texts | recordings | a | b |\n|---|---|---|---|\n| Word errors | 0.05 | 0.10 | 0.20 |\n"
+        in page.read_text("utf-8")
+    )
+    other = json.loads((tmp_path / "b.json").read_text("utf-8"))
+    other["utterances"].pop()
+    (tmp_path / "b.json").write_text(json.dumps(other), "utf-8")
+    with pytest.raises(ValueError, match="not judged on the same texts"):
+        module.main(["--beside", *reports])
 
 
 def test_package_data_is_shipped() -> None:

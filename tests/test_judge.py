@@ -161,6 +161,7 @@ def test_report_is_one_page_that_asks_for_nothing(
     players = re.findall(r'<audio [^>]*src="data:audio/mpeg;base64,[A-Za-z0-9+/=]+"', text)
     assert len(players) == 12 <= MAX_PLAYERS  # four utterances, three sides
     assert text.count("data:image/webp;base64,") == 5 + 12 + 4
+    assert "<b>words</b> listener" in text and "<b>quality</b> nobody (see the notes)" in text
     assert "&lt;b&gt;barked&lt;/b&gt; &amp; ran." in text and "<b>barked" not in text
     assert "$" not in re.sub(r"base64,[^\"]*", "", text)
     assert Judgement.model_validate(json.loads(data.read_text("utf-8"))) == result

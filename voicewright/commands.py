@@ -182,6 +182,7 @@ def run_judgement(
         title=f"{engine.name} beside {corpus_folder.name}",
         conditions={
             "model": str(engine.model_path),
+            "voice": voice if isinstance(voice, str) else str(pack_name),
             "implementation": run_by,
             "corpus": str(corpus_folder),
             "utterances": rule,

