@@ -1,6 +1,6 @@
 """What Kokoro's ONNX files lose on their way back into torch, file by file.
 
-    python benchmarks/imports.py FILE.onnx … --voice PACK [--against WEIGHTS] [--language en-us]
+    python benchmarks/imports.py FILE.onnx … [--voice PACK] [--against WEIGHTS] [--language en-us]
 
 Each file's weights are read (`model/onnx_weights.py`) and spoken with; beside it speaks the file itself in
 onnxruntime. Printed: size, how many weights, the largest difference to the weights of --against (a model
@@ -51,9 +51,12 @@ def largest(model: TTSModel, against: TTSModel | None) -> str:
     return f"{max(gaps):.5f}"
 
 
-def row(path: Path, pack: Voicepack, language: str, against: TTSModel | None) -> str:
+def row(path: Path, pack: Voicepack | None, language: str, against: TTSModel | None) -> str:
     model, vocab, _ = folded(path)
     weights = sum(1 for _ in model.parameters())
+    front = f"| {path.name} | {path.stat().st_size / 1e6:.0f} | {weights} | {largest(model, against)} "
+    if pack is None:
+        return front + "| – | – | – |"
     engine = OnnxEngine(path)
     equal = total = 0
     distances, noises = [], []
@@ -69,21 +72,18 @@ def row(path: Path, pack: Voicepack, language: str, against: TTSModel | None) ->
         if bool(same.all()):
             distances.append(spectral_distance(ours[0].audio.numpy(), np.asarray(theirs.audio)))
     beside = f"{np.mean(distances):.2f} ({len(distances)})" if distances else "–"
-    return (
-        f"| {path.name} | {path.stat().st_size / 1e6:.0f} | {weights} | {largest(model, against)} "
-        f"| {equal / total:.1%} | {beside} | {np.mean(noises):.2f} |"
-    )
+    return front + f"| {equal / total:.1%} | {beside} | {np.mean(noises):.2f} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("files", type=Path, nargs="+")
-    parser.add_argument("--voice", type=Path, required=True)
+    parser.add_argument("--voice", type=Path, help="a pack to speak with; without it weights alone")
     parser.add_argument("--against", type=Path)
     parser.add_argument("--language", default="en-us")
     options = parser.parse_args()
     against = folded(options.against)[0] if options.against else None
-    pack = Voicepack.read(options.voice)
+    pack = Voicepack.read(options.voice) if options.voice else None
     print(
         "| file | MB | weights | largest difference | durations equal | LSD, dB (texts) | noise alone, dB |"
     )
