@@ -175,7 +175,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize(("sent", "workers"), [(signal.SIGKILL, 1), (signal.SIGINT, 2)])
 def test_killed_process_goes_on(tmp_path: Path, sent: signal.Signals, workers: int) -> None:
-    source = ljspeech(tmp_path / "ann", 90, 0.6)
+    source = ljspeech(tmp_path / "ann", 60, 0.6)
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
     out = tmp_path / "out"
@@ -197,12 +197,12 @@ def test_killed_process_goes_on(tmp_path: Path, sent: signal.Signals, workers: i
     assert process.returncode != 0
     assert not (out / META).exists()
     done = (out / JOURNAL).read_bytes().count(b"\n")
-    assert 3 <= done < 90
+    assert 3 <= done < 60
     again = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert again.returncode == 0, again.stderr
     corpus = Corpus.read(out)
-    assert len(corpus.utterances) == 90
-    assert len(list((out / "audio").iterdir())) == 90
+    assert len(corpus.utterances) == 60
+    assert len(list((out / "audio").iterdir())) == 60
 
 
 def test_output_must_not_be_in_use(tmp_path: Path) -> None:
