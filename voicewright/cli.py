@@ -260,6 +260,61 @@ def _finish_training(result: Result, as_json: bool) -> None:
 
 
 @app.command()
+def fit(
+    source: Annotated[Path, typer.Argument(help="A recording, a folder of them, or a prepared corpus.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Voicepack to write: .pt, .bin, .npz, …")],
+    model: Annotated[
+        str, typer.Option("--model", "-m", help="Model that the voice is for.", metavar="MODEL")
+    ] = "kokoro",
+    voices: Annotated[
+        Path | None,
+        typer.Option("--voices", help="Known voices to start from, beside the model's own.", metavar="PATH"),
+    ] = None,
+    language: Annotated[
+        str | None,
+        typer.Option("--language", "--lang", help="What is spoken; else guessed.", metavar="CODE"),
+    ] = None,
+    consent: Annotated[
+        str | None, typer.Option("--consent", help="Who allowed this use of the voice.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the recordings.")] = None,
+    crops: Annotated[
+        int, typer.Option("--crops", min=0, max=2000, help="Pieces of sound looked at, at most.")
+    ] = 120,
+    seed: Annotated[int, typer.Option("--seed", help="Same seed, same voice.")] = 0,
+    recogniser: Recogniser = "auto",
+    as_json: Json = False,
+) -> None:
+    """Fit a voice to recordings: a voicepack for Kokoro, whose weights stay as they are."""
+    from voicewright.commands import Progress, plain
+    from voicewright.fit_command import fit as run
+    from voicewright.fit_command import table
+    from voicewright.voices.fit import Settings
+
+    progress = Progress()
+    try:
+        result = run(
+            source,
+            output,
+            model=model,
+            voices=voices,
+            language=language,
+            consent=consent,
+            licence=licence,
+            recogniser=recogniser,
+            settings=Settings(crops=crops, seed=seed),
+            progress=progress,
+        )
+    finally:
+        progress.close()
+    if as_json:
+        _emit(plain(result))
+    else:
+        print(table(result))
+        print(output)
+
+
+@app.command()
 def align(
     corpus: Annotated[Path, typer.Argument(help="Prepared corpus.")],
     utterance: Annotated[str, typer.Argument(help="Id of the utterance to draw.")],

@@ -135,6 +135,11 @@ class SpeakerEncoder:
         self._network = network.eval().requires_grad_(False)
         self.name = "Resemblyzer pretrained.pt"
 
+    @property
+    def network(self) -> nn.Module:
+        """The frozen network: mels [B, frames, 40] → unit vectors [B, 256]."""
+        return self._network
+
     def embed(self, samples: Samples, rate: int = SAMPLE_RATE) -> NDArray[np.float32]:
         """Unit vector [256] of one clip (float32 mono). Raises VoicewrightError for a silent clip."""
         clip = np.nan_to_num(np.asarray(samples, np.float32).reshape(-1))

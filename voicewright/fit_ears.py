@@ -1,0 +1,132 @@
+"""What hears a voice while it is fitted: one ear stops, another reports; neither is the one that steers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from voicewright.audio.pitch import f0
+from voicewright.errors import VoicewrightError
+from voicewright.fit_studio import Line, Studio
+from voicewright.judge.words import count_errors
+from voicewright.listen.heard import Recogniser
+from voicewright.listen.quality import DistillMos, Quality
+from voicewright.listen.speaker import Encoder, mean_voice
+from voicewright.listen.strangers import strangers
+from voicewright.voices.pack import Voicepack
+
+Samples = NDArray[np.float32]
+QUALITY_WEIGHT = 0.25
+"""Normalised similarity that a point of quality is worth, below what the start has ..."""
+QUALITY_MARGIN = 0.15
+"""... less what nobody hears."""
+WORDS_WEIGHT = 2.0
+"""The same for the share of words that are wrong beyond the start's."""
+
+
+@dataclass(frozen=True)
+class Likeness:
+    """Normalised similarity by one encoder: 0 for strangers, 1 for the speaker's own other recordings."""
+
+    encoder: Encoder
+    voice: NDArray[np.float32]
+    floor: float
+    ceiling: float
+
+    def of(self, clips: Sequence[Samples]) -> float:
+        """Mean over clips."""
+        raw = float(np.mean([self.encoder.embed(clip) @ self.voice for clip in clips]))
+        return (raw - self.floor) / max(self.ceiling - self.floor, 1e-3)
+
+
+def likeness(encoder: Encoder, own: Sequence[Samples]) -> Likeness:
+    """own: the speaker's recordings; with one alone, its halves are each other's."""
+    clips = list(own) if len(own) > 1 else [own[0][: len(own[0]) // 2], own[0][len(own[0]) // 2 :]]
+    vectors = np.stack([encoder.embed(clip) for clip in clips])
+    voice = mean_voice(vectors)
+    others = [
+        float(vector @ mean_voice(np.delete(vectors, index, axis=0))) for index, vector in enumerate(vectors)
+    ]
+    known = strangers(encoder.strangers)
+    floor = known.similarity(voice) if known is not None else 0.0
+    return Likeness(encoder, voice, floor, float(np.mean(others)))
+
+
+@dataclass(frozen=True)
+class Heard:
+    """A voice's figures. None: nothing here hears it."""
+
+    similarity: dict[str, float]
+    quality: float | None
+    words: float | None
+    """Share of words that the recogniser hears wrong."""
+    pitch: float
+    """Median, Hz."""
+
+
+class Ears:
+    """stopping: the ear of `check`; reporting: those of the table; lines: what a voice is heard by."""
+
+    def __init__(
+        self,
+        studio: Studio,
+        stopping: Likeness,
+        reporting: Sequence[Likeness],
+        recogniser: Recogniser | None,
+        lines: Sequence[Line],
+        note: Callable[[str], object],
+    ) -> None:
+        self._studio, self._stopping, self._reporting = studio, stopping, tuple(reporting)
+        self._recogniser, self._lines = recogniser, tuple(lines)
+        self._quality: Quality | None = None
+        try:
+            self._quality = DistillMos()
+        except VoicewrightError as error:
+            note(f"Quality is not heard: {error}")
+        self._start: tuple[float | None, float | None] | None = None
+
+    def check(self, pack: Voicepack) -> float:
+        """Similarity to the ear that stops, less what quality and words have lost since the first call."""
+        clips = self._studio.clips(pack, self._lines)
+        score = self._stopping.of(clips)
+        quality, words = self._quality_of(clips), self._words_of(clips)
+        if self._start is None:
+            self._start = quality, words
+        first_quality, first_words = self._start
+        if quality is not None and first_quality is not None:
+            score -= QUALITY_WEIGHT * max(0.0, first_quality - QUALITY_MARGIN - quality)
+        if words is not None and first_words is not None:
+            score -= WORDS_WEIGHT * max(0.0, words - first_words)
+        return score
+
+    def hear(self, pack: Voicepack) -> Heard:
+        clips = self._studio.clips(pack, self._lines)
+        return self.hear_clips(clips, self._words_of(clips))
+
+    def hear_clips(self, clips: Sequence[Samples], words: float | None = None) -> Heard:
+        voiced = np.concatenate([(curve := f0(clip))[curve > 0] for clip in clips])
+        return Heard(
+            {one.encoder.name: one.of(clips) for one in self._reporting},
+            self._quality_of(clips),
+            words,
+            float(np.median(voiced)) if len(voiced) else 0.0,
+        )
+
+    def _quality_of(self, clips: Sequence[Samples]) -> float | None:
+        if self._quality is None:
+            return None
+        return float(np.mean([self._quality.score(clip) for clip in clips]))
+
+    def _words_of(self, clips: Sequence[Samples]) -> float | None:
+        if self._recogniser is None:
+            return None
+        heard = self._recogniser.transcribe_many(clips)
+        errors = [
+            count_errors(line.text, said, line.language)
+            for line, said in zip(self._lines, heard, strict=True)
+        ]
+        wrong = sum(one.word_errors for one in errors)
+        return wrong / max(1, sum(one.words for one in errors))
