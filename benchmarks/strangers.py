@@ -15,6 +15,7 @@ import numpy as np
 
 from voicewright.audio.files import read
 from voicewright.config import SAMPLE_RATE
+from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
 from voicewright.listen.speaker import Encoder, SpeakerEncoder
 
@@ -28,7 +29,7 @@ NOTICE = """\
 
 def main(folder: str) -> None:
     clips = sorted(path for path in Path(folder).iterdir() if path.suffix in (".flac", ".wav"))
-    encoders: Sequence[Encoder] = (SpeakerEncoder(), DVector())
+    encoders: Sequence[Encoder] = (SpeakerEncoder(), DVector(), CamEncoder())
     samples = [read(path)[: 7 * SAMPLE_RATE] for path in clips]
     print(NOTICE.format(encoders="; ".join(encoder.name for encoder in encoders)))
     count = len(clips)

@@ -280,7 +280,7 @@ def fit(
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the recordings.")] = None,
     crops: Annotated[
         int, typer.Option("--crops", min=0, max=2000, help="Pieces of sound looked at, at most.")
-    ] = 120,
+    ] = 80,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same voice.")] = 0,
     recogniser: Recogniser = "auto",
     as_json: Json = False,

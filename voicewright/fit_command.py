@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from voicewright.corpus.manifest import Corpus
     from voicewright.fit_ears import Ears, Heard
     from voicewright.fit_studio import Line, Studio
-    from voicewright.voices.fit import Fitted, Settings
+    from voicewright.voices.fit import Fitted, Settings, Steer
     from voicewright.voices.known import Portrait
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.references import Reference, Take
@@ -170,10 +170,10 @@ class _Fitting:
         watch: _Watch,
         progress: Callable[..., None],
     ) -> None:
-        from voicewright.listen.speaker import SpeakerEncoder
+        from voicewright.fit_ears import open_encoders
 
         self._studio, self._takes, self._watch, self._progress = studio, takes, watch, progress
-        self._encoder = SpeakerEncoder()
+        self._encoders = open_encoders(progress)
         self._recogniser, self._language, self._texts = recogniser, language, texts
         held = max(1, round(_HELD * len(takes))) if len(takes) >= 4 else 0
         every = max(1, len(takes) // held) if held else 0
@@ -193,7 +193,6 @@ class _Fitting:
     ) -> Result:
         import torch
 
-        from voicewright.listen.steering import SteeringEncoder
         from voicewright.voices.fit import fit as run
 
         wanted, known = self._portraits()
@@ -211,8 +210,7 @@ class _Fitting:
             references,
             start,
             top,
-            SteeringEncoder(self._encoder),
-            torch.tensor(wanted.timbre),
+            self._steering(),
             ears.check,
             settings,
             torch.bfloat16 if bf16 else torch.float32,
@@ -246,11 +244,12 @@ class _Fitting:
         def speak(pack: Voicepack) -> tuple[list[Samples], list[int]]:
             return studio.clips(pack, lines), [line.tokens.shape[1] - 2 for line in lines]
 
-        known = portraits(studio.packs, speak, self._encoder, studio.portraits, studio.sha256, self._progress)
+        surest = self._encoders.surest
+        known = portraits(studio.packs, speak, surest, studio.portraits, studio.sha256, self._progress)
         wanted = portrait(
             [take.samples for take in self._fitted],
             [len(take.tokens) - 2 for take in self._fitted],
-            self._encoder,
+            surest,
         )
         return wanted, known
 
@@ -258,9 +257,9 @@ class _Fitting:
         self, wanted: Portrait, known: dict[str, Portrait]
     ) -> tuple[dict[str, float], dict[str, float], Voicepack]:
         """The nearest in timbre, blended for prosody."""
-        from voicewright.voices.known import assembled, nearest, prosody_blend
+        from voicewright.voices.known import assembled, prosody_blend, timbre_blend
 
-        acoustic = {nearest(wanted, known, 1)[0]: 1.0}
+        acoustic = timbre_blend(wanted, known)
         prosodic = prosody_blend(wanted, known)
         return acoustic, prosodic, assembled(acoustic, prosodic, self._studio.packs)
 
@@ -283,27 +282,32 @@ class _Fitting:
             )
         return found, refused
 
+    def _steering(self) -> list[Steer]:
+        """Each encoder that steers, and the recordings by it."""
+        import torch
+
+        from voicewright.listen.speaker import mean_voice
+        from voicewright.voices.fit import Steer
+
+        found = []
+        for encoder, vectors in self._encoders.steering.values():
+            voice = mean_voice(np.stack([encoder.embed(take.samples) for take in self._fitted]))
+            found.append(Steer(vectors, torch.from_numpy(voice)))
+        return found
+
     def _ears(self) -> Ears:
         from voicewright.fit_ears import Ears, likeness
-        from voicewright.listen.dvector import DVector
-        from voicewright.listen.ear import Ear
         from voicewright.listen.recogniser import choose
 
-        own = [take.samples for take in self._held or self._takes]
-        everything = [take.samples for take in self._takes]
-        reporting = [likeness(self._encoder, own)]
-        try:
-            reporting.append(likeness(DVector(), own))
-        except VoicewrightError as error:
-            self._progress(f"One encoder alone reports: {error}")
+        own, held = ([take.samples for take in some] for some in (self._fitted, self._held))
+        reporting = [likeness(encoder, own, held) for encoder in self._encoders.all()]
+        stopping = next(one for one in reporting if one.encoder is self._encoders.surest)
         hears = None
         try:
             hears = choose(self._recogniser, self._language).ready().open()
         except VoicewrightError as error:
             self._progress(f"Words are not heard while fitting: {error}")
-        return Ears(
-            self._studio, likeness(Ear(), everything), reporting, hears, self._lines(), self._progress
-        )
+        return Ears(self._studio, stopping, reporting, hears, self._lines(), self._progress)
 
     def _lines(self) -> list[Line]:
         """What checks render: known sentences in English, else the shorter of the speaker's own texts."""

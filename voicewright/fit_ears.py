@@ -7,14 +7,18 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from voicewright.audio.pitch import f0
 from voicewright.errors import VoicewrightError
 from voicewright.fit_studio import Line, Studio
 from voicewright.judge.words import count_errors
+from voicewright.listen.campplus import CamEncoder
+from voicewright.listen.dvector import DVector
 from voicewright.listen.heard import Recogniser
 from voicewright.listen.quality import DistillMos, Quality
-from voicewright.listen.speaker import Encoder, mean_voice
+from voicewright.listen.speaker import Encoder, SpeakerEncoder, mean_voice
+from voicewright.listen.steering import SteeringEncoder
 from voicewright.listen.strangers import strangers
 from voicewright.voices.pack import Voicepack
 
@@ -25,6 +29,42 @@ QUALITY_MARGIN = 0.15
 """... less what nobody hears."""
 WORDS_WEIGHT = 2.0
 """The same for the share of words that are wrong beyond the start's."""
+
+
+@dataclass(frozen=True)
+class Encoders:
+    """Who hears what: `surest` finds the start and says when a fit is done; `steering` with its gradients,
+    by name; `independent` neither steers nor stops, it only reports."""
+
+    surest: Encoder
+    steering: dict[str, tuple[Encoder, Callable[[Tensor], Tensor]]]
+    independent: Encoder | None
+
+    def all(self) -> list[Encoder]:
+        """Those of a report, the independent one first."""
+        found = [one for one, _ in self.steering.values()]
+        return found if self.independent is None else [self.independent, *found]
+
+
+def open_encoders(note: Callable[[str], object]) -> Encoders:
+    """What is installed. Raises VoicewrightError without Resemblyzer's weights."""
+    first = SpeakerEncoder()
+    steering: dict[str, tuple[Encoder, Callable[[Tensor], Tensor]]] = {
+        first.name: (first, SteeringEncoder(first))
+    }
+    surest: Encoder = first
+    try:
+        surer = CamEncoder()
+        steering[surer.name] = surer, surer.vectors
+        surest = surer
+    except VoicewrightError as error:
+        note(f"One speaker encoder alone steers, and a second would make a better voice: {error}")
+    try:
+        independent: Encoder | None = DVector()
+    except VoicewrightError as error:
+        note(f"No encoder that has not steered reports: {error}")
+        independent = None
+    return Encoders(surest, steering, independent)
 
 
 @dataclass(frozen=True)
@@ -42,17 +82,20 @@ class Likeness:
         return (raw - self.floor) / max(self.ceiling - self.floor, 1e-3)
 
 
-def likeness(encoder: Encoder, own: Sequence[Samples]) -> Likeness:
-    """own: the speaker's recordings; with one alone, its halves are each other's."""
-    clips = list(own) if len(own) > 1 else [own[0][: len(own[0]) // 2], own[0][len(own[0]) // 2 :]]
+def likeness(encoder: Encoder, own: Sequence[Samples], others: Sequence[Samples] = ()) -> Likeness:
+    """own: the speaker's recordings, whose mean is the voice; others: more of them, whose likeness to it is
+    the ceiling. Without others each is held against the mean of the rest; with one alone, its halves."""
+    clips = list(own) if len(own) > 1 or others else [own[0][: len(own[0]) // 2], own[0][len(own[0]) // 2 :]]
     vectors = np.stack([encoder.embed(clip) for clip in clips])
     voice = mean_voice(vectors)
-    others = [
-        float(vector @ mean_voice(np.delete(vectors, index, axis=0))) for index, vector in enumerate(vectors)
-    ]
+    if others:
+        found = [float(encoder.embed(clip) @ voice) for clip in others]
+    else:
+        rest = [mean_voice(np.delete(vectors, index, axis=0)) for index in range(len(vectors))]
+        found = [float(vector @ one) for vector, one in zip(vectors, rest, strict=True)]
     known = strangers(encoder.strangers)
     floor = known.similarity(voice) if known is not None else 0.0
-    return Likeness(encoder, voice, floor, float(np.mean(others)))
+    return Likeness(encoder, voice, floor, float(np.mean(found)))
 
 
 @dataclass(frozen=True)

@@ -1,9 +1,8 @@
 """A voicepack fitted to recordings by gradients, every weight of the model frozen.
 
-The halves are fitted apart. The prosodic half: durations, F0 and energy that the predictor gives under the
-recordings' own times; no sound is made. The acoustic half: short crops of sound through the decoder under the
-recordings' own times, F0 and energy, compared by log-mels and by a speaker encoder. Each half is one offset
-[128] on all rows of the start, whose curve over length stays.
+The halves are fitted apart. The prosodic half (`prosody.py`) makes no sound. The acoustic half: short crops
+of sound through the decoder under the recordings' own times, F0 and energy, compared by log-mels and by a
+speaker encoder. Each half is one offset [128] on all rows of the start, whose curve over length stays.
 
 What a speaker encoder is pleased with is not yet a better voice: `check` hears what is said at intervals with
 other ears, and the best that it heard is kept, not the last.
@@ -11,6 +10,7 @@ other ears, and the best that it heard is kept, not the last.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -19,40 +19,47 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from voicewright.audio.mel import LogMel, MelPreset
 from voicewright.config import FRAME, SAMPLE_RATE, STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import TTSModel
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.prosody import fit_prosody, row_of
 from voicewright.voices.references import Reference
 
 CROP = 66
 """Frames of one crop: 1.65 s, what the speaker encoder looks at."""
 _RESOLUTIONS = ((2048, 100), (1024, 80), (512, 50))
 """(n_fft, bands) of the log-mels."""
-_LONGEST_TARGET = 20.0
-"""Frames: pauses beyond half a second say more about the moment than about the voice."""
 
 Floats = NDArray[np.float32]
-Identity = Callable[[Tensor], Tensor]
-"""Samples [B, T] at 24 kHz → unit vectors of who speaks; differentiable."""
 Check = Callable[[Voicepack], float]
 """How good a voice is to ears that do not steer; higher is better."""
+
+
+@dataclass(frozen=True)
+class Steer:
+    """Towards whom the sound is drawn. `encoder`: samples [B, T] at 24 kHz → unit vectors [B, D],
+    differentiable; `wanted` [D]: the recordings' own. Two encoders fool each other less than one."""
+
+    encoder: Callable[[Tensor], Tensor]
+    wanted: Tensor
 
 
 @dataclass(frozen=True)
 class Settings:
     """How a fit goes. Rates are Adam's; weights are of the loss terms."""
 
-    prosody_steps: int = 60
-    prosody_clips: int = 6
-    prosody_rate: float = 0.02
-    crops: int = 120
-    crop_rate: float = 0.02
+    prosody_steps: int = 30
+    prosody_clips: int = 2
+    prosody_rate: float = 0.04
+    crops: int = 80
+    crop_rate: float = 0.04
+    """At the beginning; a cosine brings it down to a fiftieth."""
     identity: float = 3.0
-    leash: float = 0.02
+    """Of each encoder."""
+    leash: float = 0.01
     """On the squared length of an offset: far from every known voice a decoder does not know its way."""
     every: int = 20
     """Crops between two checks."""
@@ -113,23 +120,91 @@ class HeardMel(nn.Module):
         return total / len(self.floors)
 
 
+class SoundFit:
+    """The acoustic half on its way: `step` hears one crop, `pack` is the voice by now."""
+
+    def __init__(
+        self,
+        net: TTSModel,
+        references: Sequence[Reference],
+        rows: Tensor,
+        top: float,
+        steer: Sequence[Steer],
+        rules: Settings,
+        precision: torch.dtype,
+    ) -> None:
+        self._net, self._references, self._rows = net, references, rows
+        self._steer, self._rules, self._precision = steer, rules, precision
+        self._mel = HeardMel(references, top)
+        with torch.no_grad():
+            self._texts = [net.encode_text(item.tokens)[:, :, item.owner] for item in references]
+        chances = np.array([item.frames - CROP for item in references], np.float64)
+        self._chances = chances / chances.sum()
+        self._offset = torch.zeros(STYLE, requires_grad=True)
+        self._optimizer = torch.optim.Adam([self._offset], rules.crop_rate, betas=(0.9, 0.99))
+        self._mean = torch.zeros(STYLE)
+        self._steps = 0
+
+    @property
+    def length(self) -> float:
+        return float(self._mean.norm())
+
+    def pack(self) -> Voicepack:
+        moved = self._rows.clone()
+        moved[:, :STYLE] += self._mean
+        return Voicepack.of(moved.numpy())
+
+    def step(self, draw: np.random.Generator) -> tuple[float, float]:
+        """Losses of one crop: log-mels, and the encoders' one minus likeness. Raises VoicewrightError."""
+        index = int(draw.choice(len(self._references), p=self._chances))
+        item = self._references[index]
+        at = int(draw.integers(0, item.frames - CROP))
+        style = (row_of(self._rows, item)[:STYLE] + self._offset)[None]
+        fake = self._crop(item, self._texts[index], at, style)
+        spectral = self._mel(fake, item.sound[None, FRAME * at : FRAME * (at + CROP)])
+        alike = fake.new_zeros(())
+        for one in self._steer:
+            alike = alike + 1 - one.encoder(fake)[0] @ one.wanted
+        rules = self._rules
+        loss = spectral + rules.identity * alike + rules.leash * self._offset.square().sum()
+        if not torch.isfinite(loss):
+            raise VoicewrightError("fitting the sound gave no numbers: a recording or the model is damaged.")
+        done = self._steps / max(1, rules.crops)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rules.crop_rate * (0.02 + 0.49 * (1 + math.cos(math.pi * min(1.0, done))))
+        self._optimizer.zero_grad()
+        loss.backward()
+        self._optimizer.step()
+        self._steps += 1
+        weight = min(rules.keep, 1 - 1 / self._steps)
+        self._mean = weight * self._mean + (1 - weight) * self._offset.detach()
+        return float(spectral.detach()), float(alike.detach())
+
+    def _crop(self, item: Reference, text: Tensor, at: int, style: Tensor) -> Tensor:
+        """Sound [1, 600 CROP] of the frames from `at` on, in this style."""
+        inside, curves = slice(at, at + CROP), slice(2 * at, 2 * (at + CROP))
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._precision == torch.bfloat16):
+            sound: Tensor = self._net.decoder(
+                text[:, :, inside], item.f0[None, curves], item.energy[None, curves], style
+            )
+        return sound.float()
+
+
 def fit(
     net: TTSModel,
     references: Sequence[Reference],
     start: Voicepack,
     top: float,
-    identity: Identity | None = None,
-    wanted: Tensor | None = None,
+    steer: Sequence[Steer] = (),
     check: Check | None = None,
     settings: Settings | None = None,
     precision: torch.dtype = torch.float32,
     progress: Callable[[str, int, int], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Fitted:
-    """Fit `start` to the references. `net`: frozen, weight norm folded.
+    """Fit `start` to the references. `net`: frozen, weight norm folded; `top`: Hz where their band ends.
 
-    identity, wanted: a speaker encoder and the vector [D] of the recordings by it. precision: of the decoder.
-    cancelled: asked between crops; what was best by then is returned.
+    precision: of the decoder. cancelled: asked between crops; what was best by then is returned.
     Raises VoicewrightError when there is nothing to fit to, or the losses are no numbers.
     """
     if not references:
@@ -137,96 +212,29 @@ def fit(
     rules = settings or Settings()
     draw = np.random.default_rng(rules.seed)
     rows = torch.from_numpy(start.rows[:, 0].copy())
-    prosodic, losses = fit_prosody(net, references, rows, rules, draw, progress)
+    offset, losses = fit_prosody(
+        net, references, rows, rules.prosody_steps, rules.prosody_clips, rules.prosody_rate, rules.leash,
+        draw, precision, progress,
+    )  # fmt: skip
     moved = rows.clone()
-    moved[:, STYLE:] += prosodic
-    hooks = (check, rules, draw, precision, losses, progress, cancelled)
-    return _fit_sound(net, references, moved, top, identity, wanted, *hooks)
+    moved[:, STYLE:] += offset
+    sound = SoundFit(net, references, moved, top, steer, rules, precision)
+    return _listen(sound, check, rules, draw, losses, progress, cancelled)
 
 
-def fit_prosody(
-    net: TTSModel,
-    references: Sequence[Reference],
-    rows: Tensor,
-    rules: Settings,
-    draw: np.random.Generator,
-    progress: Callable[[str, int, int], None] | None = None,
-) -> tuple[Tensor, tuple[float, float]]:
-    """The prosodic half's offset [128], and the loss before and after."""
-    with torch.no_grad():
-        contexts = [net.bert_encoder(net.bert(item.tokens, None)).transpose(1, 2) for item in references]
-    offset = torch.zeros(STYLE, requires_grad=True)
-    optimizer = torch.optim.Adam([offset], rules.prosody_rate)
-    history: list[float] = []
-    for step in range(rules.prosody_steps):
-        if progress is not None:
-            progress("fitting prosody", step, rules.prosody_steps)
-        optimizer.zero_grad()
-        chosen = draw.permutation(len(references))[: rules.prosody_clips]
-        heard = 0.0
-        for index in chosen:
-            loss = _prosody_loss(net, references[index], contexts[index], rows, offset)
-            (loss / len(chosen)).backward()
-            heard += float(loss.detach()) / len(chosen)
-        (rules.leash * offset.square().sum()).backward()
-        optimizer.step()
-        history.append(heard)
-    if not np.isfinite(history).all():
-        raise VoicewrightError("fitting the prosody gave no numbers: a recording or the model is damaged.")
-    if progress is not None:
-        progress("fitting prosody", rules.prosody_steps, rules.prosody_steps)
-    count = max(1, len(history) // 10)
-    ends = (float(np.mean(history[:count])), float(np.mean(history[-count:]))) if history else (0.0, 0.0)
-    return offset.detach(), ends
-
-
-def _prosody_loss(net: TTSModel, item: Reference, context: Tensor, rows: Tensor, offset: Tensor) -> Tensor:
-    """Durations in frames, F0 in log and its spread, energy without its mean."""
-    style = (_row(rows, item)[STYLE:] + offset)[None]
-    d = net.predictor.text_encoder(context, style, None)
-    expected = torch.sigmoid(net.duration_logits(d)[0]).sum(1)
-    target = item.durations.float().clamp(max=_LONGEST_TARGET)
-    inner = slice(1, -1)
-    duration = F.smooth_l1_loss(expected[inner], target[inner])
-    pace = (expected[inner].sum().log() - target[inner].sum().log()).abs()
-    pitch, loudness = net.f0_energy(d.transpose(1, 2)[:, :, item.owner], style)
-    voiced = item.f0 > 0
-    cents = pitch.new_zeros(())
-    if int(voiced.sum()) > 20:
-        made = pitch[0][voiced].clamp_min(40.0).log2()
-        real = item.f0[voiced].log2()
-        cents = 12 * ((made - real).abs().mean() + 0.5 * (made.std() - real.std()).abs())
-    gap = loudness[0] - item.energy
-    return duration + pace + 0.25 * cents + 0.5 * (gap - gap.mean()).abs().mean()
-
-
-def _fit_sound(
-    net: TTSModel,
-    references: Sequence[Reference],
-    rows: Tensor,
-    top: float,
-    identity: Identity | None,
-    wanted: Tensor | None,
+def _listen(
+    sound: SoundFit,
     check: Check | None,
     rules: Settings,
     draw: np.random.Generator,
-    precision: torch.dtype,
     losses: tuple[float, float],
     progress: Callable[[str, int, int], None] | None,
     cancelled: Callable[[], bool] | None,
 ) -> Fitted:
-    mel = HeardMel(references, top)
-    with torch.no_grad():
-        texts = [net.encode_text(item.tokens)[:, :, item.owner] for item in references]
-    chances = np.array([item.frames - CROP for item in references], np.float64)
-    chances /= chances.sum()
-    offset = torch.zeros(STYLE, requires_grad=True)
-    optimizer = torch.optim.Adam([offset], rules.crop_rate, betas=(0.9, 0.99))
-    mean = torch.zeros(STYLE)
-    first = _pack(rows, mean)
-    best, best_at = first, 0
-    highest = check(first) if check is not None else -np.inf
+    """Step until the ears hear nothing better."""
     began = time.monotonic()
+    best, best_at = sound.pack(), 0
+    highest = check(best) if check is not None else -np.inf
     steps = [Step(0, float("nan"), float("nan"), 0.0, float(highest), 0.0)]
     since: list[tuple[float, float]] = []
     without = 0
@@ -235,60 +243,18 @@ def _fit_sound(
             break
         if progress is not None:
             progress("fitting sound", number - 1, rules.crops)
-        index = int(draw.choice(len(references), p=chances))
-        item = references[index]
-        at = int(draw.integers(0, item.frames - CROP))
-        style = (_row(rows, item)[:STYLE] + offset)[None]
-        fake = _crop(net, item, texts[index], at, style, precision)
-        real = item.sound[None, FRAME * at : FRAME * (at + CROP)]
-        spectral = mel(fake, real)
-        alike = fake.new_zeros(())
-        if identity is not None and wanted is not None:
-            alike = 1 - (identity(fake)[0] @ wanted)
-        optimizer.zero_grad()
-        loss = spectral + rules.identity * alike + rules.leash * offset.square().sum()
-        if not torch.isfinite(loss):
-            raise VoicewrightError("fitting the sound gave no numbers: a recording or the model is damaged.")
-        loss.backward()
-        optimizer.step()
-        weight = min(rules.keep, 1 - 1 / number)
-        mean = weight * mean + (1 - weight) * offset.detach()
-        since.append((float(spectral.detach()), float(alike.detach())))
-        if number % rules.every == 0 or number == rules.crops:
-            pack = _pack(rows, mean)
-            score = check(pack) if check is not None else float(number)
-            means = np.mean(since, axis=0)
-            passed = time.monotonic() - began
-            steps.append(Step(number, float(means[0]), float(means[1]), float(mean.norm()), score, passed))
-            since = []
-            without = without + 1
-            if score > highest:
-                best, best_at, highest, without = pack, number, score, 0
-            if without >= rules.patience:
-                break
+        since.append(sound.step(draw))
+        if number % rules.every and number != rules.crops:
+            continue
+        pack = sound.pack()
+        score = check(pack) if check is not None else float(number)
+        mel, alike = np.mean(since, axis=0)
+        steps.append(Step(number, float(mel), float(alike), sound.length, score, time.monotonic() - began))
+        since, without = [], without + 1
+        if score > highest:
+            best, best_at, highest, without = pack, number, score, 0
+        if without >= rules.patience:
+            break
     if progress is not None:
         progress("fitting sound", rules.crops, rules.crops)
     return Fitted(best, best_at, losses, steps)
-
-
-def _row(rows: Tensor, item: Reference) -> Tensor:
-    """The row that a text of so many tokens uses, [256]."""
-    return rows[min(max(item.tokens.shape[1] - 3, 0), len(rows) - 1)]
-
-
-def _crop(
-    net: TTSModel, item: Reference, text: Tensor, at: int, style: Tensor, precision: torch.dtype
-) -> Tensor:
-    """Sound [1, 600 CROP] of the frames from `at` on, in this style."""
-    inside, curves = slice(at, at + CROP), slice(2 * at, 2 * (at + CROP))
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-        sound: Tensor = net.decoder(
-            text[:, :, inside], item.f0[None, curves], item.energy[None, curves], style
-        )
-    return sound.float()
-
-
-def _pack(rows: Tensor, acoustic: Tensor) -> Voicepack:
-    moved = rows.clone()
-    moved[:, :STYLE] += acoustic
-    return Voicepack.of(moved.numpy())

@@ -56,7 +56,7 @@ def portrait(clips: Sequence[Samples], symbols: Sequence[int], encoder: Encoder)
         speech += int(loud.sum())
         voiced += int((curve[: len(loud)][loud] > 0).sum())
         pitches.append(curve[curve > 0])
-    heard = np.concatenate(pitches)
+    heard = np.concatenate(pitches) if pitches else np.zeros(0)
     if len(heard) < 40 or not speech:
         raise VoicewrightError("no voice with a pitch was found in the speech.")
     semitones = 12 * np.log2(heard)
@@ -126,10 +126,17 @@ def nearest(wanted: Portrait, known: Mapping[str, Portrait], count: int = 3) -> 
     return sorted(known, key=lambda name: -_closeness(wanted, known[name]))[:count]
 
 
+def timbre_blend(wanted: Portrait, known: Mapping[str, Portrait], count: int = 3) -> dict[str, float]:
+    """The nearest few in equal parts: likeness is small anyway where nobody known is alike, and a mean of
+    several has nobody's peculiarities (a whisperer's least of all)."""
+    names = nearest(wanted, known, count)
+    return {name: 1 / len(names) for name in names}
+
+
 def _closeness(one: Portrait, other: Portrait) -> float:
     timbre = float(np.dot(one.timbre, other.timbre))
     octaves = abs(one.pitch - other.pitch) / 12
-    return timbre - 0.15 * octaves - 0.5 * abs(one.voiced - other.voiced)
+    return timbre - 0.5 * octaves - max(0.0, abs(one.voiced - other.voiced) - 0.1)
 
 
 def prosody_blend(wanted: Portrait, known: Mapping[str, Portrait]) -> dict[str, float]:

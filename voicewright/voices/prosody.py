@@ -1,0 +1,116 @@
+"""The prosodic half fitted: the predictor's durations, F0 and energy under the recordings' own times.
+
+One offset [128] on all rows of the start, whose curve over length stays. No sound is made, so it takes
+seconds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from voicewright.config import STYLE
+from voicewright.errors import VoicewrightError
+from voicewright.model.tts.model import TTSModel
+from voicewright.voices.references import Reference
+
+LONGEST = 20.0
+"""Frames: pauses beyond half a second say more about the moment than about the voice."""
+WINDOW = 160
+"""Frames (4 s) whose F0 and energy a step looks at; durations are looked at whole."""
+_FEWEST_VOICED = 20
+
+
+@torch.no_grad()
+def contexts(net: TTSModel, items: Sequence[Reference]) -> list[Tensor]:
+    """What the predictor reads of each text [1, H, T]; no style is in it."""
+    return [net.bert_encoder(net.bert(item.tokens, None)).transpose(1, 2) for item in items]
+
+
+def prosody_loss(
+    net: TTSModel,
+    item: Reference,
+    at: int,
+    context: Tensor,
+    style: Tensor,
+    precision: torch.dtype = torch.float32,
+) -> Tensor:
+    """Durations in frames, pace, F0 in semitones and its spread, energy without its mean: a scalar.
+
+    Durations of the whole text, curves of the window of frames from `at` on. context [1, H, T], style [128];
+    precision: of the convolutions that make the curves. One text at a time: padded ones fall back to LSTMs
+    that are many times slower.
+    """
+    style = style[None]
+    d = net.predictor.text_encoder(context, style, None)
+    inner = slice(1, -1)
+    expected = torch.sigmoid(net.duration_logits(d)[0]).sum(1)[inner]
+    wanted = item.durations.float().clamp(max=LONGEST)[inner]
+    duration = F.smooth_l1_loss(expected, wanted)
+    pace = (expected.sum().log() - wanted.sum().log()).abs()
+    window, curves = slice(at, at + WINDOW), slice(2 * at, 2 * (at + WINDOW))
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
+        made = net.f0_energy(d.transpose(1, 2)[:, :, item.owner[window]], style)
+    pitch, loudness = made[0][0].float(), made[1][0].float()
+    real = item.f0[curves]
+    voiced = real > 0
+    tones = pitch.new_zeros(())
+    if int(voiced.sum()) > _FEWEST_VOICED:
+        sung, heard = pitch[voiced].clamp_min(40.0).log2(), real[voiced].log2()
+        tones = 12 * ((sung - heard).abs().mean() + 0.5 * (sung.std() - heard.std()).abs())
+    gap = loudness - item.energy[curves]
+    return duration + pace + 0.25 * tones + 0.5 * (gap - gap.mean()).abs().mean()
+
+
+def fit_prosody(
+    net: TTSModel,
+    references: Sequence[Reference],
+    rows: Tensor,
+    steps: int,
+    clips: int,
+    learning_rate: float,
+    leash: float,
+    draw: np.random.Generator,
+    precision: torch.dtype = torch.float32,
+    progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[Tensor, tuple[float, float]]:
+    """The prosodic half's offset [128] over `rows` [N, 256], and the loss before and after.
+
+    clips: how many a step hears; leash: on the offset's squared length. Raises VoicewrightError for losses
+    that are no numbers.
+    """
+    read = contexts(net, references)
+    offset = torch.zeros(STYLE, requires_grad=True)
+    optimizer = torch.optim.Adam([offset], learning_rate)
+    history: list[float] = []
+    for step in range(steps):
+        if progress is not None:
+            progress("fitting prosody", step, steps)
+        optimizer.zero_grad()
+        heard = 0.0
+        for index in draw.permutation(len(references))[:clips]:
+            item = references[index]
+            at = int(draw.integers(0, max(1, item.frames - WINDOW)))
+            style = row_of(rows, item)[STYLE:] + offset
+            loss = prosody_loss(net, item, at, read[index], style, precision)
+            (loss / clips).backward()
+            heard += float(loss.detach()) / min(clips, len(references))
+        (leash * offset.square().sum()).backward()
+        optimizer.step()
+        history.append(heard)
+    if not np.isfinite(history).all():
+        raise VoicewrightError("fitting the prosody gave no numbers: a recording or the model is damaged.")
+    if progress is not None:
+        progress("fitting prosody", steps, steps)
+    count = max(1, len(history) // 10)
+    ends = (float(np.mean(history[:count])), float(np.mean(history[-count:]))) if history else (0.0, 0.0)
+    return offset.detach(), ends
+
+
+def row_of(rows: Tensor, item: Reference) -> Tensor:
+    """The row that a text of so many tokens uses, [256]."""
+    return rows[min(max(item.tokens.shape[1] - 3, 0), len(rows) - 1)]
