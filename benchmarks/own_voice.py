@@ -44,7 +44,7 @@ from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.listen.speaker import SpeakerEncoder, mean_voice
 from voicewright.voices.files import read_arrays
-from voicewright.voices.known import Portrait, portrait, portraits, prosody_blend
+from voicewright.voices.known import Portrait, portrait, portraits, prosody_blend, timbre_guess
 from voicewright.voices.pack import Voicepack
 
 SENTENCES = (
@@ -228,21 +228,12 @@ def walk(bench: Bench, wanted: Portrait, target: np.ndarray, seconds: float, see
 def inno(bench: Bench, wanted: Portrait) -> Voicepack:
     """One acoustic half for all rows from a speaker vector (ridge regression on the known packs), prosodic
     half as a convex blend by pitch, its spread and pace."""
-    names = list(bench.known)
-    timbres = np.stack([bench.known[name].timbre for name in names])
-    halves = np.stack([bench.studio.packs[name].rows[:, 0, :128].mean(0) for name in names]).astype(
-        np.float64
-    )
-    centre, mean = timbres.mean(0), halves.mean(0)
-    x = timbres - centre
-    weights = np.linalg.solve(x @ x.T + 0.05 * np.eye(len(x)), halves - mean)
-    half = mean + (np.asarray(wanted.timbre) - centre) @ x.T @ weights
     rows = sum(
         weight * bench.studio.packs[name].rows[:, 0].astype(np.float64)
         for name, weight in prosody_blend(wanted, bench.known).items()
     )
     rows = np.array(rows)
-    rows[:, :128] = half
+    rows[:, :128] = timbre_guess(wanted, bench.known, bench.studio.packs)
     return Voicepack.of(rows)
 
 

@@ -256,12 +256,14 @@ class _Fitting:
     def _start(
         self, wanted: Portrait, known: dict[str, Portrait]
     ) -> tuple[dict[str, float], dict[str, float], Voicepack]:
-        """The nearest in timbre, blended for prosody."""
-        from voicewright.voices.known import assembled, prosody_blend, timbre_blend
+        """What voices of such a timbre look like, on the nearest ones' curves; blended for prosody."""
+        from voicewright.voices.known import assembled, prosody_blend, timbre_blend, timbre_guess
 
         acoustic = timbre_blend(wanted, known)
         prosodic = prosody_blend(wanted, known)
-        return acoustic, prosodic, assembled(acoustic, prosodic, self._studio.packs)
+        packs = self._studio.packs
+        guess = timbre_guess(wanted, known, packs)
+        return acoustic, prosodic, assembled(acoustic, prosodic, packs, guess)
 
     def _references(self, wanted: Portrait, known: dict[str, Portrait]) -> tuple[list[Reference], list[str]]:
         from voicewright.audio.mel import LogMel
@@ -336,6 +338,7 @@ def _write(out: Path, fitted: Fitted, studio: Studio, result: Result, rights: di
         "model_sha256": studio.sha256,
         **rights,
         "heard_seconds": round(result.heard_seconds, 1),
+        "seconds_of_work": result.seconds,
         "start": result.start,
         "start_prosody": result.start_prosody,
         "figures": {name: asdict(heard) for name, heard in result.figures.items()},

