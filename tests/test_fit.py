@@ -13,7 +13,7 @@ import torch
 from typer.testing import CliRunner
 
 from voicewright.audio.mel import LogMel
-from voicewright.cli import app
+from voicewright.cli import app, main
 from voicewright.errors import VoicewrightError
 from voicewright.fit_ears import Encoders, likeness
 from voicewright.fit_studio import Studio
@@ -21,7 +21,7 @@ from voicewright.listen import campplus
 from voicewright.listen.campplus import CamEncoder, CamPlusPlus
 from voicewright.listen.speaker import SpeakerEncoder
 from voicewright.listen.steering import SteeringEncoder
-from voicewright.voices.fit import Settings, Steer, fit
+from voicewright.voices.fit import HeardMel, Settings, Steer, fit
 from voicewright.voices.known import (
     Portrait,
     assembled,
@@ -148,17 +148,16 @@ def test_the_third_encoder_tells_voices_apart(third: CamEncoder, studio: Studio,
     assert torch.isfinite(slope).all() and float(slope.abs().max()) > 0
 
 
-def test_the_filter_bank_is_kaldis(third: CamEncoder) -> None:
-    """Two tones through Kaldi's own bank (kaldi-native-fbank 1.20, no dither, mean taken off): band 20 is
-    louder than band 60 by so much while the low one sounds."""
+def test_the_filter_bank_is_kaldis() -> None:
+    """Two tones, one after the other; the differences are those of kaldi-native-fbank 1.20 at 16 kHz."""
     time = np.arange(24_000) / 24_000
     low, high = np.sin(2 * np.pi * 500 * time), np.sin(2 * np.pi * 4000 * time)
     sound = np.where(time < 0.5, low, high).astype(np.float32)
     bands = campplus.KaldiMel()(torch.from_numpy(sound)[None])[0].numpy()
     assert bands.shape == (80, 98)
-    before, after = bands[:, 10:40].mean(1), bands[:, 60:90].mean(1)
-    assert int(np.argmax(before - after)) == 19 and int(np.argmin(before - after)) == 60
-    assert abs(float(bands.mean())) < 1e-4
+    gap = bands[:, 10:40].mean(1) - bands[:, 60:90].mean(1)
+    assert int(np.argmax(gap)) == 16 and int(np.argmin(gap)) == 60
+    np.testing.assert_allclose(gap[[16, 20, 55, 60, 65]], [21.82, 9.71, -9.02, -26.42, -8.53], atol=0.7)
 
 
 def test_a_foreign_weights_file_is_not_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -244,15 +243,28 @@ def test_prosody_comes_nearer(studio: Studio, voice: Voicepack, references: list
     assert float(offset.numpy() @ back) > 0
 
 
+def distance(studio: Studio, pack: Voicepack, references: list[Reference]) -> float:
+    """Mean difference of log-mels under the references' own times and curves."""
+    mel, found = HeardMel(references, 11_000.0), []
+    for item in references:
+        with torch.no_grad():
+            text = studio.net.encode_text(item.tokens)[:, :, item.owner]
+            style = torch.from_numpy(pack.style(item.tokens.shape[1] - 2).copy())[None, :128]
+            noise = torch.Generator().manual_seed(0)
+            sound = studio.net.decoder(text, item.f0[None], item.energy[None], style, rng=noise)
+        found.append(float(mel(sound.float(), item.sound[None])))
+    return float(np.mean(found))
+
+
 def test_sound_comes_nearer_and_the_same_seed_gives_the_same_voice(
     studio: Studio, voice: Voicepack, references: list[Reference]
 ) -> None:
     start = moved(voice, acoustic=3.0)
-    rules = Settings(prosody_steps=0, crops=24, every=8, crop_rate=0.1)
+    rules = Settings(prosody_steps=0, crops=16, every=8, crop_rate=0.1)
     found = fit(studio.net, references, start, 11_000.0, settings=rules)
-    assert found.best == 24
-    mels = [step.mel for step in found.steps[1:]]
-    assert mels[-1] < 0.95 * mels[0], mels
+    assert found.best == 16
+    before, after = (distance(studio, pack, references) for pack in (start, found.pack))
+    assert after < 0.95 * before, (before, after)
     short = Settings(prosody_steps=2, crops=2)
     one, other = (fit(studio.net, references, start, 11_000.0, settings=short) for _ in range(2))
     assert np.array_equal(one.pack.rows, other.pack.rows)
@@ -264,7 +276,7 @@ def test_a_speaker_is_steered_to(studio: Studio, voice: Voicepack, references: l
     encoder = SpeakerEncoder()
     wanted = torch.from_numpy(encoder.embed(references[0].sound.numpy()))
     steer = [Steer(SteeringEncoder(encoder), wanted)]
-    rules = Settings(prosody_steps=0, crops=24, every=8, crop_rate=0.1)
+    rules = Settings(prosody_steps=0, crops=16, every=8, crop_rate=0.1)
     steps = fit(studio.net, references, moved(voice, acoustic=4.0), 11_000.0, steer, settings=rules).steps
     assert steps[-1].identity < steps[1].identity
 
@@ -343,13 +355,20 @@ def test_recordings_become_a_pack_that_speaks(recordings: Path, tmp_path: Path) 
         ("{recordings}", "me.txt", [], 2, "names no voicepack"),
         ("{recordings}", "there/is/none/me.pt", [], 2, "there is no folder"),
         ("{tmp}/nothing", "me.pt", [], 2, "no recordings at"),
-        ("{tmp}/silence", "me.pt", [], 1, "speech that serves"),
+        ("{tmp}/silence", "me.pt", [], 1, "silent"),
         ("{recordings}", "me.pt", ["--voices", "{tmp}/nowhere"], 2, "nowhere"),
         ("{recordings}", "me.pt", ["-m", "no-such-model"], 2, "no-such-model"),
     ],
 )
 def test_bad_input_is_one_sentence_and_leaves_nothing(
-    recordings: Path, tmp_path: Path, source: str, out: str, more: list[str], code: int, words: str
+    recordings: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    source: str,
+    out: str,
+    more: list[str],
+    code: int,
+    words: str,
 ) -> None:
     (tmp_path / "silence").mkdir()
     soundfile.write(tmp_path / "silence" / "a.wav", np.zeros(72_000, np.float32), 24_000)
@@ -358,7 +377,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     options = [part.format(**places) for part in more] or ["-m", "tiny"]
     if "-m" not in options:
         options += ["-m", "tiny"]
-    told = CliRunner().invoke(app, ["fit", source.format(**places), "-o", str(tmp_path / out), *options])
-    assert told.exit_code == code, told.output
-    assert words in told.output and "Traceback" not in told.output
+    assert main(["fit", source.format(**places), "-o", str(tmp_path / out), *options]) == code
+    told = capsys.readouterr().err
+    assert words in told.splitlines()[-1] and "Traceback" not in told
     assert not list(tmp_path.rglob("me.*"))

@@ -71,8 +71,10 @@ def fit(
     Raises UsageError for what is asked wrongly and VoicewrightError for recordings that do not serve, before
     anything is written. `cancelled`: asked between crops; the best voice by then is written.
     """
+    from voicewright.artifacts import resolve_model
     from voicewright.fit_studio import Studio
     from voicewright.voices.files import SUFFIXES
+    from voicewright.voices.importing import make_ready
 
     if out.suffix not in SUFFIXES:
         raise UsageError(f"{out} names no voicepack: end it in {', '.join(SUFFIXES)}.")
@@ -80,6 +82,12 @@ def fit(
         raise UsageError(f"there is no folder {out.absolute().parent}; make it first.")
     if not source.exists():
         raise UsageError(f"there are no recordings at {source}; name a file or a folder.")
+    if voices is not None and not voices.exists():
+        raise UsageError(
+            f"there are no voices at {voices}; name a folder of voicepacks, or a file of several."
+        )
+    make_ready(model, progress)
+    resolve_model(model)  # before the recordings are gone through
     watch = _Watch()
     with tempfile.TemporaryDirectory(prefix="voicewright-fit-") as folder:
         corpus, notes = _corpus(source, Path(folder), language, recogniser, progress)

@@ -130,10 +130,11 @@ class Ears:
         except VoicewrightError as error:
             note(f"Quality is not heard: {error}")
         self._start: tuple[float | None, float | None] | None = None
+        self._last: tuple[Voicepack, list[Samples]] | None = None
 
     def check(self, pack: Voicepack) -> float:
         """Similarity to the ear that stops, less what quality and words have lost since the first call."""
-        clips = self._studio.clips(pack, self._lines)
+        clips = self._clips(pack)
         score = self._stopping.of(clips)
         quality, words = self._quality_of(clips), self._words_of(clips)
         if self._start is None:
@@ -146,7 +147,7 @@ class Ears:
         return score
 
     def hear(self, pack: Voicepack) -> Heard:
-        clips = self._studio.clips(pack, self._lines)
+        clips = self._clips(pack)
         return self.hear_clips(clips, self._words_of(clips))
 
     def hear_clips(self, clips: Sequence[Samples], words: float | None = None) -> Heard:
@@ -157,6 +158,12 @@ class Ears:
             words,
             float(np.median(voiced)) if len(voiced) else 0.0,
         )
+
+    def _clips(self, pack: Voicepack) -> list[Samples]:
+        """What the voice speaks; the last one's is remembered."""
+        if self._last is None or self._last[0] is not pack:
+            self._last = pack, self._studio.clips(pack, self._lines)
+        return self._last[1]
 
     def _quality_of(self, clips: Sequence[Samples]) -> float | None:
         if self._quality is None:

@@ -144,6 +144,7 @@ class SoundFit:
         self._optimizer = torch.optim.Adam([self._offset], rules.crop_rate, betas=(0.9, 0.99))
         self._mean = torch.zeros(STYLE)
         self._steps = 0
+        self._noise = torch.Generator().manual_seed(rules.seed)
 
     @property
     def length(self) -> float:
@@ -185,7 +186,7 @@ class SoundFit:
         inside, curves = slice(at, at + CROP), slice(2 * at, 2 * (at + CROP))
         with torch.autocast("cpu", torch.bfloat16, enabled=self._precision == torch.bfloat16):
             sound: Tensor = self._net.decoder(
-                text[:, :, inside], item.f0[None, curves], item.energy[None, curves], style
+                text[:, :, inside], item.f0[None, curves], item.energy[None, curves], style, rng=self._noise
             )
         return sound.float()
 

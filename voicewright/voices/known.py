@@ -164,12 +164,9 @@ def prosody_blend(wanted: Portrait, known: Mapping[str, Portrait]) -> dict[str, 
     rows = np.concatenate([matrix, np.full((1, len(names)), 100.0), np.diag(0.3 * distances)])
     wanted_rows = np.concatenate([np.zeros(3), [100.0], np.zeros(len(names))])
     weights, _ = nnls(rows, wanted_rows)
+    weights[weights < 0.02 * weights.sum()] = 0.0
     total = float(weights.sum())
-    return {
-        name: float(weight / total)
-        for name, weight in zip(names, weights, strict=True)
-        if weight > 0.02 * total
-    }
+    return {name: float(w / total) for name, w in zip(names, weights, strict=True) if w > 0}
 
 
 def assembled(
