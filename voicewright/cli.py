@@ -230,9 +230,22 @@ def train(
         bool, typer.Option("--judge/--no-judge", help="Choose checkpoints by held-out judgement.")
     ] = True,
     recogniser: Recogniser = "auto",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Base of adapters (adapt).", metavar="MODEL")
+    ] = None,
+    voice: Annotated[
+        str | None,
+        typer.Option("--voice", "-v", help="Voicepack of `fit` that adapters begin with.", metavar="FILE"),
+    ] = None,
+    voices: Annotated[
+        Path | None,
+        typer.Option("--voices", help="Voices of the base beside its own (adapt).", metavar="PATH"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a voice by a recipe on a prepared corpus: one that speaks, or an RVC voice (`kind: rvc`)."""
+    """Train a voice by a recipe on a prepared corpus: one that speaks, adapters upon a model that stays
+    (`adapt`), or an RVC voice (`kind: rvc`)."""
+    from voicewright.adapt_command import Wishes
     from voicewright.train_commands import train as run
 
     _finish_training(
@@ -246,6 +259,7 @@ def train(
             recogniser=recogniser,
             steps=steps,
             batch=batch,
+            wishes=Wishes(model, voice, voices),
         ),
         as_json,
     )

@@ -1,8 +1,8 @@
 """Low-rank matrices beside a model's weights: attached for training, merged into weights for speaking.
 
-Hu et al. 2021 (LoRA): W + scale · B A, where A [rank, columns] begins at random and B [rows, rank] at zero, so
-that a fresh adapter changes nothing. A convolution's weight is flattened to [rows, columns]; the base's
-weight norm is folded before and made anew after.
+Hu et al. 2021 (LoRA): W + scale · B A, where A [rank, columns] begins at random and B [rows, rank] at zero: a
+fresh adapter changes nothing. A convolution's weight is flattened to [rows, columns]; the base's weight norm
+is folded before and made anew after.
 """
 
 from __future__ import annotations
