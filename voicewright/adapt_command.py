@@ -135,8 +135,8 @@ def _parts(corpus: Corpus, plan: AdaptRecipe, folder: Path) -> tuple[list[Uttera
     if seconds < LEAST or not held:
         raise VoicewrightError(
             f"{folder} has {seconds:.0f} s to train on and {len(held)} clips held out; adapters need at "
-            f"least {LEAST:.0f} s and one clip to be judged by: record a minute or more, or `voicewright fit` "
-            "a voice."
+            f"least {LEAST:.0f} s and one clip to be judged by: record a minute or more, or fit a voice "
+            "(`voicewright fit`)."
         )
     if seconds > _MOST:
         count = max(1, int(len(training) * _MOST / seconds))
@@ -179,11 +179,15 @@ def _start(
 
 def _part_of(corpus: Corpus, chosen: Sequence[Utterance], folder: Path) -> Path:
     """A corpus of these clips alone, so that nothing else is fitted to; their sound stays where it is."""
-    from voicewright.corpus.manifest import MANIFEST, META
+    import yaml
+
+    from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
 
     target = folder / "corpus"
     target.mkdir()
-    (target / META).write_text((corpus.folder / META).read_text("utf-8"), "utf-8")
+    meta = corpus.meta.model_copy(update={"accepted": len(chosen)}).model_dump(mode="json")
+    (target / META).write_text(yaml.safe_dump(meta, allow_unicode=True), "utf-8")
+    (target / QUARANTINE).write_text("", "utf-8")
     rows = [
         item.model_copy(update={"audio": str(corpus.path(item).resolve())}).model_dump_json()
         for item in chosen
