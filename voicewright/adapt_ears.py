@@ -1,7 +1,7 @@
 """What hears adapters while they are trained: the new voice, and whether the base's own voices stay.
 
-The encoder that steers does not choose: `score` is by a small ear of our own (listen/ear.py), less what
-quality and words have lost, and less what the base's voices have moved.
+The encoder that steers does not choose: `score` is by another (listen/campplus.py), less what quality and
+words have lost, and less what the base's voices have moved. A third only reports.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from voicewright.errors import VoicewrightError
 from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, Likeness, likeness
 from voicewright.fit_studio import Line, Studio
 from voicewright.judge.words import count_errors
+from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
-from voicewright.listen.ear import Ear
 from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.listen.speaker import Encoder
@@ -61,7 +61,11 @@ class AdaptEars:
     ) -> None:
         self._studio, self._model, self._voice = studio, model, voice
         self._stock, self._lines, self._encoder = dict(stock), tuple(lines), encoder
-        self._stopping = self._ear(own)
+        try:
+            self._stopping = likeness(CamEncoder(), own)
+        except VoicewrightError as error:
+            self._stopping = likeness(encoder, own)
+            note(f"The encoder that steers chooses too: {error}")
         self._reporting = {"similarity": likeness(encoder, held)}
         self._quality: DistillMos | None = None
         self._recogniser = None
@@ -89,10 +93,6 @@ class AdaptEars:
         }
         self.seconds = 2 * (time.monotonic() - began)
 
-    @staticmethod
-    def _ear(own: Sequence[Samples]) -> Likeness:
-        return likeness(Ear(), own)
-
     def __call__(self, folder: Path, first: Mapping[str, float]) -> Heard:
         """The figures of a folder, held against the first ones (of a start that is empty, against itself)."""
         network, _, _ = load_model(folder, None, None, False)
@@ -103,7 +103,8 @@ class AdaptEars:
             return fast.speak(tokens, style, 1.0, torch.Generator().manual_seed(0))
 
         clips = self._clips(render, Voicepack.read(voice_files(folder)[self._voice]), len(self._lines))
-        figures = {"score": self._stopping.of(clips), "ear": self._stopping.of(clips)}
+        figures = {"score": self._stopping.of(clips)}
+        figures["chosen_by"] = figures["score"]
         figures |= {name: one.of(clips) for name, one in self._reporting.items()}
         quality, words = self._quality_of(clips), self._words_of(clips)
         sounds = {f"{self._voice}-{number + 1}": clip for number, clip in enumerate(clips)}

@@ -126,7 +126,8 @@ def write_adapter(
     stored: dict[str, NDArray[np.float16]] = {}
     for name, pair in matrices.items():
         for letter, values in zip("AB", pair, strict=True):
-            half = np.ascontiguousarray(np.asarray(values).astype(np.float16))
+            with np.errstate(over="ignore"):  # infinite then, and refused
+                half = np.ascontiguousarray(np.asarray(values).astype(np.float16))
             if not np.isfinite(half).all():
                 raise VoicewrightError(
                     f"{folder}: the adapter of {name} is not finite, so nothing was written; "
