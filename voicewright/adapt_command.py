@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import write_atomically
 
 if TYPE_CHECKING:
     import torch
@@ -79,7 +80,7 @@ def train_adapters(
     make_ready(plan.model, line)
     if layers_of(resolve_model(plan.model))[1]:
         raise UsageError(f"{plan.model} has adapters already; name its base with --model.")
-    start = _start(plan, prepared, training, out, recogniser, line)
+    start = _start(plan, prepared, training, out, resume, recogniser, line)
     studio = Studio(plan.model, Path(plan.voices) if plan.voices else None, line)
     if plan.precision == "auto":
         import torch
@@ -149,23 +150,32 @@ def _start(
     corpus: Corpus,
     training: Sequence[Utterance],
     out: Path,
+    resume: bool,
     recogniser: str,
     line: Callable[..., None],
 ) -> Voicepack:
-    """The pack to begin with, kept in the run's folder: the one named, else one that is fitted now."""
+    """The pack to begin with, kept in the run's folder: the one named, else one that is fitted now, or was
+    to the same clips before something stopped the run."""
+    import hashlib
     import tempfile
 
     from voicewright.fit_command import fit
     from voicewright.voices.pack import Voicepack
 
-    kept = out / START
-    if kept.is_file():
+    kept, note = out / START, (out / START).with_suffix(".txt")
+    if resume:
         return Voicepack.read(kept)
-    out.mkdir(parents=True, exist_ok=True)
     if plan.voice is not None:
         pack = Voicepack.read(Path(plan.voice))
+        out.mkdir(parents=True, exist_ok=True)
         pack.write(kept)
         return pack
+    told = " ".join([plan.model, plan.voices or "", *(item.hash for item in training)])
+    mark = hashlib.sha256(told.encode()).hexdigest()
+    if kept.is_file() and note.is_file() and note.read_text("utf-8").strip() == mark:
+        line(f"{kept} was fitted to these clips before; it is begun with.")
+        return Voicepack.read(kept)
+    out.mkdir(parents=True, exist_ok=True)
     line("No voice is named to begin with (--voice): one is fitted first.")
     with tempfile.TemporaryDirectory(prefix="voicewright-adapt-") as folder:
         part = _part_of(corpus, training, Path(folder))
@@ -174,6 +184,7 @@ def _start(
         fit(part, target, model=plan.model, voices=voices, recogniser=recogniser, progress=line)
         pack = Voicepack.read(target)
     pack.write(kept)
+    write_atomically(note, (mark + "\n").encode())
     return pack
 
 
@@ -225,6 +236,7 @@ class _Run:
 
         studio = self._studio
         name = voice_name(self._corpus.speakers[0])
+        name += "_adapted" * (name in studio.packs)
         stock = self._judged_voices()
         judge = None
         if judged:

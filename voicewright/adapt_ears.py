@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from voicewright.artifacts import voice_files
 from voicewright.errors import VoicewrightError
-from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, Likeness, likeness
+from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, likeness
 from voicewright.fit_studio import Line, Studio
 from voicewright.judge.words import count_errors
 from voicewright.listen.campplus import CamEncoder

@@ -196,6 +196,15 @@ def layers_of(path: Path) -> tuple[Path, tuple[Adapter, ...]]:
     return base, found
 
 
+def weights_sha256(path: Path) -> str:
+    """The sha256 of a model's weights file; with adapters upon it, of that and theirs."""
+    base, adapters = layers_of(path)
+    found = digest(weights_file(base))
+    if adapters:
+        found = hashlib.sha256(" ".join([found, *(one.sha256() for one in adapters)]).encode()).hexdigest()
+    return found
+
+
 def adapted(model: Path | str | None, adapters: Sequence[Path | str]) -> Path:
     """The folder that stands for a model with adapters upon it; without adapters, the model itself.
 
@@ -345,7 +354,10 @@ def list_models(folders: Iterable[Path] = ()) -> list[ModelEntry]:
         folder = model_in(path)
         if folder is not None and folder.resolve() not in entries:
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            entry = ModelEntry(name, folder, tuple(voice_files(folder)), read_card(folder), size)
+            voices: tuple[str, ...] = ()
+            with contextlib.suppress(VoicewrightError):  # an adapter whose base is not here
+                voices = tuple(voice_files(folder))
+            entry = ModelEntry(name, folder, voices, read_card(folder), size)
             entries[folder.resolve()] = entry
     return list(entries.values())
 
