@@ -289,11 +289,15 @@ class _Run:
         return {name: self._studio.packs[name] for name in spread(list(names), count)}
 
     def _judged_voices(self) -> dict[str, Voicepack]:
-        """The base's default voice, and others from all over the known ones."""
+        """The base's default voice, and others from all over the known ones of the corpus's language."""
+        from voicewright.text.g2p import LANGUAGES
+
         packs = self._studio.packs
         default = self._studio.card.get("voice")
         wanted = [str(default)] if default in packs else ["af_heart"] if "af_heart" in packs else []
+        letters = {one.kokoro for code, one in LANGUAGES.items() if code == self._corpus.meta.language}
         rest = [name for name in packs if name not in wanted]
+        rest = [name for name in rest if name[:1] in letters and name[2:3] == "_"] or rest
         return {name: packs[name] for name in wanted} | self._spread(rest, max(0, _JUDGED - len(wanted)))
 
     def _material(self, stock: Mapping[str, Voicepack]) -> Material:

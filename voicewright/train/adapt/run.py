@@ -170,7 +170,12 @@ def adapt(
         if losses:
             trainer.telemetry.scalars(step, trainer.stage.stage, losses, "validation")
         folder = out / "judged" / f"step-{step:08d}"
-        details = {**card, "recipe": recipe.model_dump(mode="json"), "step": step, "voicewright": __version__}
+        details = {
+            **card,
+            "recipe": recipe.model_dump(mode="json", exclude={"voice", "voices"}),
+            "step": step,
+            "voicewright": __version__,
+        }
         try:
             write_candidate(folder, base, trainer.ema, material.start, details)
         except VoicewrightError as error:
