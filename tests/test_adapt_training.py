@@ -27,6 +27,7 @@ from voicewright.train.gates import MOST_RETURNS, Gate, lost
 from voicewright.train.loop import Trainer
 from voicewright.train.options import find_recipe
 from voicewright.train.state import Checkpoints
+from voicewright.voices.fit import Steer
 from voicewright.voices.references import Reference
 
 __all__ = ["cache"]
@@ -115,7 +116,7 @@ def run(
     stock = {"alto": pack(2), "bass": pack(6)}
     items = [reference(index) for index in range(4)]
     wanted = identity(items[0].sound[None, :39_600])[0]
-    material = Material(items, [reference(9)], pack(3), texts, stock, 8_000.0, who, wanted)
+    material = Material(items, [reference(9)], pack(3), texts, stock, 8_000.0, [Steer(who, wanted)])
     sha256 = digest(folder / WEIGHTS)
     made = adapt(
         plan or recipe(),

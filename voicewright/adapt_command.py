@@ -220,11 +220,11 @@ class _Run:
         start: Voicepack,
         line: Callable[..., None],
     ) -> None:
-        from voicewright.listen.speaker import SpeakerEncoder
+        from voicewright.fit_ears import open_encoders
 
         self._studio, self._plan, self._corpus, self._line = studio, plan, corpus, line
         self._training, self._held, self._pack = training, held, start
-        self._encoder = SpeakerEncoder()
+        self._encoders = open_encoders(line)
 
     def go(
         self, out: Path, device: torch.device, resume: bool, options: Options, judged: bool, recogniser: str
@@ -241,9 +241,9 @@ class _Run:
         judge = None
         if judged:
             judge = AdaptEars(
-                studio, self._plan.model, name, stock, [self._samples(one) for one in self._held[:12]],
+                studio, name, stock, [self._samples(one) for one in self._held[:12]],
                 [self._samples(one) for one in self._training[:40]], self._lines(), recogniser,
-                self._corpus.meta.language, self._encoder, self._line,
+                self._corpus.meta.language, self._encoders, self._line,
             )  # fmt: skip
         replayed = [key for key in studio.packs if key not in stock] or list(studio.packs)
         material = self._material(self._spread(replayed, self._plan.replay.voices))
@@ -305,24 +305,20 @@ class _Run:
         import torch
 
         from voicewright.listen.speaker import mean_voice
-        from voicewright.listen.steering import SteeringEncoder
         from voicewright.train.adapt.run import Material
+        from voicewright.voices.fit import Steer
 
         training, held = self._references()
-        vectors = [self._encoder.embed(self._samples(item)) for item in self._training[:60]]
+        own = [self._samples(item) for item in self._training[:60]]
+        steers = []
+        for encoder, vectors in self._encoders.steering.values():
+            voice = mean_voice(np.stack([encoder.embed(clip) for clip in own]))
+            steers.append(Steer(vectors, torch.from_numpy(np.asarray(voice, np.float32))))
         band = min(item.measurements.bandwidth_hz for item in self._training)
         ids = [torch.from_numpy(self._studio.ids(item.phonemes))[None] for item in self._training]
         texts = sorted((one for one in ids if 40 <= one.shape[1] <= 120), key=lambda one: one.shape[1])
-        return Material(
-            training,
-            held,
-            self._pack,
-            texts[:_TEXTS] or ids[:_TEXTS],
-            stock,
-            min(0.97 * band, 12_000.0),
-            SteeringEncoder(self._encoder),
-            torch.from_numpy(np.asarray(mean_voice(np.stack(vectors)), np.float32)),
-        )
+        top = min(0.97 * band, 12_000.0)
+        return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, steers)
 
     def _references(self) -> tuple[list[Reference], list[Reference]]:
         """Training clips and a few held-out ones with times in the base's own convention: taken from what
@@ -361,13 +357,13 @@ class _Run:
         known = portraits(
             studio.packs,
             lambda pack: (studio.clips(pack, lines), symbols),
-            self._encoder,
+            self._encoders.surest,
             studio.portraits,
             studio.sha256,
             self._line,
         )
         counts = [len(studio.ids(item.phonemes)) - 2 for item in self._training[: len(own)]]
-        return nearest(portrait(own, counts, self._encoder), known, _ALIGNERS - 1)
+        return nearest(portrait(own, counts, self._encoders.surest), known, _ALIGNERS - 1)
 
     def _card(self, name: str, seconds: float) -> dict[str, Any]:
         meta = self._corpus.meta

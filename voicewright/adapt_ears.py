@@ -1,7 +1,7 @@
 """What hears adapters while they are trained: the new voice, and whether the base's own voices stay.
 
-The encoder that steers does not choose: `score` is by another (listen/campplus.py), less what quality and
-words have lost, and less what the base's voices have moved. A third only reports.
+`score` is by the surest encoder (fit_ears.py), less what quality and words have lost, and less what the
+base's voices have moved; one encoder neither steers nor chooses, it only reports.
 """
 
 from __future__ import annotations
@@ -16,14 +16,11 @@ from numpy.typing import NDArray
 
 from voicewright.artifacts import voice_files
 from voicewright.errors import VoicewrightError
-from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, likeness
+from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, Encoders, likeness
 from voicewright.fit_studio import Line, Studio
 from voicewright.judge.words import count_errors
-from voicewright.listen.campplus import CamEncoder
-from voicewright.listen.dvector import DVector
 from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
-from voicewright.listen.speaker import Encoder
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.model import FastModel
 from voicewright.train.adapt.run import Heard
@@ -41,14 +38,13 @@ _CHECKED = 2
 class AdaptEars:
     """Judges adapter folders. `seconds`: how long one judgement takes; `ears`: who hears.
 
-    voice: the name of the new voice in a folder. stock: voices of the base that are heard too. held: the
-    speaker's clips that nothing is trained on, which similarity is to; own: clips for the ear that chooses.
+    voice: the name of the new voice in a folder. stock: voices of the base that are heard too. own: clips
+    that similarity is to; held: those that nothing is trained on, which are the ceiling.
     """
 
     def __init__(
         self,
         studio: Studio,
-        model: str,
         voice: str,
         stock: Mapping[str, Voicepack],
         held: Sequence[Samples],
@@ -56,23 +52,21 @@ class AdaptEars:
         lines: Sequence[Line],
         recogniser: str,
         language: str,
-        encoder: Encoder,
+        encoders: Encoders,
         note: Callable[[str], object],
     ) -> None:
-        self._studio, self._model, self._voice = studio, model, voice
-        self._stock, self._lines, self._encoder = dict(stock), tuple(lines), encoder
-        try:
-            self._stopping = likeness(CamEncoder(), own)
-        except VoicewrightError as error:
-            self._stopping = likeness(encoder, own)
-            note(f"The encoder that steers chooses too: {error}")
-        self._reporting = {"similarity": likeness(encoder, held)}
+        self._studio, self._voice = studio, voice
+        self._stock, self._lines = dict(stock), tuple(lines)
+        self._encoder = next(iter(encoders.steering.values()))[0]
+        self._ears = {one.name: likeness(one, own, held) for one in encoders.all()}
+        self._surest = encoders.surest.name
+        self._keys = {self._surest: "similarity"}
+        if encoders.independent is not None:
+            self._keys[encoders.independent.name] = "independent"
+        for name in self._ears:  # one that steers and is not the surest
+            self._keys.setdefault(name, "steering")
         self._quality: DistillMos | None = None
         self._recogniser = None
-        try:
-            self._reporting["second"] = likeness(DVector(), held)
-        except VoicewrightError as error:
-            note(f"One encoder alone reports: {error}")
         try:
             self._quality = DistillMos()
         except VoicewrightError as error:
@@ -85,7 +79,7 @@ class AdaptEars:
             if recogniser != "auto":
                 raise
             note(f"Words are not heard: {error}")
-        self.ears = f"adapt 1: {self._stopping.encoder.name}, {hears}, quality {self._quality is not None}"
+        self.ears = f"adapt 1: {self._surest}, {hears}, quality {self._quality is not None}"
         self._real = self._quality_of(held)
         began = time.monotonic()
         self._before = {
@@ -103,9 +97,8 @@ class AdaptEars:
             return fast.speak(tokens, style, 1.0, torch.Generator().manual_seed(0))
 
         clips = self._clips(render, Voicepack.read(voice_files(folder)[self._voice]), len(self._lines))
-        figures = {"score": self._stopping.of(clips)}
-        figures["chosen_by"] = figures["score"]
-        figures |= {name: one.of(clips) for name, one in self._reporting.items()}
+        alike = {self._keys[name]: one.of(clips) for name, one in self._ears.items()}
+        figures = {"score": alike["similarity"], **alike}
         quality, words = self._quality_of(clips), self._words_of(clips)
         sounds = {f"{self._voice}-{number + 1}": clip for number, clip in enumerate(clips)}
         figures |= self._stock_figures(render, sounds)

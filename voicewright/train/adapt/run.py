@@ -34,7 +34,7 @@ from voicewright.train.gates import lost
 from voicewright.train.loop import Trainer
 from voicewright.train.options import Options
 from voicewright.train.run import Result, carry_out, claim, hear_again
-from voicewright.voices.fit import HeardMel
+from voicewright.voices.fit import HeardMel, Steer
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.references import Reference
 
@@ -57,7 +57,7 @@ class Base:
 class Material:
     """What is learnt from. training, validation: the speaker's clips; start: the pack to begin with; texts:
     tokens [1, T] with both pads, which the known voices in `stock` answer; top: Hz where the recordings'
-    band ends; identity, wanted: the steering encoder and its vector of the recordings."""
+    band ends; steers: the encoders that steer, with their vectors of the recordings."""
 
     training: Sequence[Reference]
     validation: Sequence[Reference]
@@ -65,8 +65,7 @@ class Material:
     texts: Sequence[Tensor]
     stock: Mapping[str, Voicepack]
     top: float
-    identity: Callable[[Tensor], Tensor]
-    wanted: Tensor
+    steers: Sequence[Steer]
 
 
 @dataclass(frozen=True)
@@ -156,7 +155,7 @@ def adapt(
         spoken = spoken_clips(base.net, material.texts, [*packs, *packs] if len(packs) < 8 else packs)
         crops = spoken_crops(base.net, spoken, recipe.replay.crops, recipe.seed, half)
     mels = HeardMel(material.training, material.top), _replay_mel(crops)
-    task = Adapting(spoken, crops, AdaptSpectra(*mels, material.identity, material.wanted))
+    task = Adapting(spoken, crops, AdaptSpectra(*mels, material.steers))
     networks = AdaptNetworks(base.net, recipe.rank, recipe.seed)
     asked: list[int] = []
 

@@ -22,10 +22,9 @@ from voicewright.model.tts.model import TTSModel
 from voicewright.train.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
 from voicewright.train.stages import Output, Stage
 from voicewright.train.task import Source, adamw, rate
-from voicewright.voices.fit import CROP, HeardMel
+from voicewright.voices.fit import CROP, HeardMel, Steer
+from voicewright.voices.prosody import LONGEST
 
-_LONGEST = 20.0
-"""Frames: a longer pause says more about the moment than about the voice."""
 _VOICED = 40.0
 """Hz from which a predicted frame counts as voiced."""
 
@@ -67,20 +66,13 @@ class AdaptNetworks(nn.Module):
 
 
 class AdaptSpectra(nn.Module):
-    """What compares: log-mels above the recordings' noise, the same above the replays', the steering encoder.
+    """What compares: log-mels above the recordings' noise, the same above the replays', and the speaker
+    encoders that steer, which stay on the CPU."""
 
-    identity: samples [B, T] → unit vectors; wanted [D]: of the recordings.
-    """
-
-    wanted: Tensor
-
-    def __init__(
-        self, own: HeardMel, replay: HeardMel | None, identity: Callable[[Tensor], Tensor], wanted: Tensor
-    ) -> None:
+    def __init__(self, own: HeardMel, replay: HeardMel | None, steers: Sequence[Steer]) -> None:
         super().__init__()
         self.own, self.replay = own, replay
-        self.identity = identity
-        self.register_buffer("wanted", wanted, persistent=False)
+        self.steers = tuple(steers)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdaptSpectra:
         super()._apply(fn, recurse)
@@ -88,6 +80,12 @@ class AdaptSpectra(nn.Module):
             if mel is not None:
                 mel.floors = [fn(floor) for floor in mel.floors]
         return self
+
+    def unlike(self, fake: Tensor) -> Tensor:
+        """One minus likeness to the recordings, the mean over encoders. fake [1, T]."""
+        sound = fake.cpu()
+        apart = [1 - steer.encoder(sound)[0] @ steer.wanted for steer in self.steers]
+        return torch.stack(apart).mean().to(fake.device) if apart else fake.new_zeros(())
 
 
 def prosody_gap(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
@@ -97,7 +95,7 @@ def prosody_gap(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
     with torch.autocast(device, enabled=False), torch.backends.cudnn.flags(enabled=device != "cuda"):
         d = net.predictor.text_encoder(clip.context.float(), style, None)
         expected = torch.sigmoid(net.duration_logits(d)[0]).sum(1)[1:-1]
-        wanted = clip.durations.clamp(max=_LONGEST)[1:-1]
+        wanted = clip.durations.clamp(max=LONGEST)[1:-1]
         gap = F.smooth_l1_loss(expected, wanted) + (expected.sum().log() - wanted.sum().log()).abs()
         pitch, loudness = net.f0_energy(d.transpose(1, 2)[:, :, clip.owner], style)
         voiced = clip.f0 > _VOICED
@@ -131,7 +129,7 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe
             found.setdefault("replay", []).append(spectra.replay(fake, real))
             continue
         found.setdefault("mel", []).append(spectra.own(fake, real))
-        found.setdefault("identity", []).append(1 - spectra.identity(fake)[0] @ spectra.wanted)
+        found.setdefault("identity", []).append(spectra.unlike(fake))
     return Output({name: _mean(values) for name, values in found.items()})
 
 
