@@ -87,10 +87,12 @@ def test_every_room_has_its_arrows() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_recipes_parse(path: Path) -> None:
+    from voicewright.train.adapt.recipe import AdaptRecipe
     from voicewright.train.recipe import Recipe, read_yaml
     from voicewright.train.rvc.recipe import VoiceRecipe
 
-    recipe = (VoiceRecipe if read_yaml(path).get("kind") == "rvc" else Recipe).read(path)
+    kinds = {"rvc": VoiceRecipe, "adapt": AdaptRecipe}
+    recipe = kinds.get(str(read_yaml(path).get("kind")), Recipe).read(path)
     assert recipe.total_steps > 0
     assert recipe.name == path.stem
 

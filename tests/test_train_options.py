@@ -50,7 +50,7 @@ def test_an_unknown_recipe_names_the_known(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="one of convert_tiny, finetune, rvc, rvc_small, tiny"):
+    with pytest.raises(UsageError, match="one of adapt, convert_tiny, finetune, rvc, rvc_small, tiny"):
         find_recipe(words)
 
 

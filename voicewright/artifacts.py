@@ -6,17 +6,28 @@
 from __future__ import annotations
 
 import contextlib
+import hashlib
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
+from voicewright.adapted import (
+    ADAPTER,
+    STACK,
+    Adapter,
+    is_adapter,
+    read_adapter,
+    read_stack,
+    refuse_overlap,
+)
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.published import PUBLISHED, Published, digest
+from voicewright.storage import write_atomically
 
 EMBEDDED = "tiny"
 KOKORO = "kokoro"
@@ -117,12 +128,21 @@ def weights_in(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix in suffixes and path.is_file() and not path.name.startswith(".")
+        if path.suffix in suffixes
+        and path.is_file()
+        and not path.name.startswith(".")
+        and path.name != ADAPTER
     )
 
 
 def weights_file(path: Path) -> Path:
-    """The weights file of a model folder, or the file itself. Raises VoicewrightError unless there is one."""
+    """The weights file of a model folder (of an adapter's, its base's), or the file itself.
+
+    Raises VoicewrightError unless there is one.
+    """
+    if not path.is_dir():
+        return path
+    path = layers_of(path)[0]
     if not path.is_dir():
         return path
     found = weights_in(path)
@@ -141,9 +161,93 @@ def model_in(folder: Path) -> Path | None:
     """The folder itself when it holds a model, else that of a training run in it, else None."""
     newest = sorted((folder / CANDIDATES).glob("step-*"), reverse=True)
     for inner in (folder, *(folder / name for name in RUN_FOLDERS), *newest):
-        if any((inner / name).is_file() for name in CONFIGS) or weights_in(inner):
+        if any((inner / name).is_file() for name in CONFIGS) or weights_in(inner) or _layered(inner):
             return inner
     return None
+
+
+def _layered(folder: Path) -> bool:
+    return (folder / STACK).is_file() or (is_adapter(folder) and not (folder / WEIGHTS).is_file())
+
+
+def layers_of(path: Path) -> tuple[Path, tuple[Adapter, ...]]:
+    """What a model is made of: its base (a folder with weights, or a weights file) and adapters upon it.
+
+    Raises VoicewrightError when an adapter is damaged, or its base is not on this machine; UsageError for
+    adapters that change the same matrices.
+    """
+    if (path / STACK).is_file():
+        place, folders = read_stack(path)
+        base, below = layers_of(resolve_model(place))
+        above = [read_adapter(folder) for folder in folders]
+    elif _layered(path):
+        above = [read_adapter(path)]
+        try:
+            base, below = layers_of(resolve_model(above[0].base))
+        except (UsageError, VoicewrightError) as error:
+            raise VoicewrightError(
+                f"{path} is an adapter for {above[0].base}, which cannot be opened: "
+                f"{str(error).rstrip('.')}; or name its base with --model, and the adapter with --adapter."
+            ) from error
+    else:
+        return path, ()
+    found = (*below, *above)
+    refuse_overlap(found)
+    return base, found
+
+
+def weights_sha256(path: Path) -> str:
+    """The sha256 of a model's weights file; with adapters upon it, of that and theirs."""
+    base, adapters = layers_of(path)
+    found = digest(weights_file(base))
+    if adapters:
+        found = hashlib.sha256(" ".join([found, *(one.sha256() for one in adapters)]).encode()).hexdigest()
+    return found
+
+
+def adapted(model: Path | str | None, adapters: Sequence[Path | str]) -> Path:
+    """The folder that stands for a model with adapters upon it; without adapters, the model itself.
+
+    model: None means the base that the first adapter was trained on. Several adapters, or another base, are
+    named by a small folder in the cache. Raises UsageError, VoicewrightError.
+    """
+    if not adapters:
+        return resolve_model(model)
+    folders = [resolve_model(words) for words in adapters]
+    for words, folder in zip(adapters, folders, strict=True):
+        if not folder.is_dir() or not _layered(folder):
+            raise UsageError(f"{words} is no adapter (it holds no {ADAPTER}); name it with --model.")
+    alone = len(folders) == 1 and not (folders[0] / STACK).is_file()
+    if alone and model is None:
+        return folders[0]
+    parts: list[Path] = []
+    for folder in folders:
+        parts += read_stack(folder)[1] if (folder / STACK).is_file() else [folder]
+    base = resolve_model(read_adapter(parts[0]).base if model is None else model)
+    if alone:
+        with contextlib.suppress(UsageError, VoicewrightError):
+            if resolve_model(read_adapter(parts[0]).base).resolve() == base.resolve():
+                return folders[0]
+    refuse_overlap([*layers_of(base)[1], *(read_adapter(folder) for folder in parts)])
+    return _stack(base, parts)
+
+
+def _stack(base: Path, adapters: Sequence[Path]) -> Path:
+    record = {"base": str(base.resolve()), "adapters": [str(folder.resolve()) for folder in adapters]}
+    text = json.dumps(record, ensure_ascii=False)
+    target = cache_folder() / "stacks" / hashlib.sha256(text.encode()).hexdigest()[:24]
+    cards = [read_card(folder) for folder in (base, *adapters)]
+    names = [
+        str(card.get("name") or folder.name) for card, folder in zip(cards, (base, *adapters), strict=True)
+    ]
+    card = {**cards[0], **cards[1], "name": " + ".join(names)}
+    try:
+        target.mkdir(parents=True, exist_ok=True)
+        write_atomically(target / CARD, (json.dumps(card, ensure_ascii=False, indent=1) + "\n").encode())
+        write_atomically(target / STACK, text.encode())
+    except OSError as error:
+        raise VoicewrightError(f"{target} could not be written: {error.strerror or error}.") from error
+    return target
 
 
 def resolve_model(model: Path | str | None = None) -> Path:
@@ -200,14 +304,27 @@ def _model_of(path: Path) -> Path:
             f"{path} holds no model: no {CONFIG} in it, nor in {' or '.join(RUN_FOLDERS)} inside it; "
             "name a model folder, or a training run that has saved one."
         )
-    if not weights_in(folder):
+    if not weights_in(folder) and not _layered(folder):
         raise VoicewrightError(f"{folder} has a {CONFIG} but no weights; a model folder holds {WEIGHTS} too.")
     return folder
 
 
 def voice_files(model: Path) -> dict[str, Path]:
-    """The voicepacks of a model (folder, or weight file), by name, in alphabetical order."""
+    """The voicepacks of a model (folder, or weight file), by name, in alphabetical order.
+
+    An adapter's are its own and its base's.
+    """
     folder = (model if model.is_dir() else model.parent) / VOICES
+    if _layered(model):
+        found: dict[str, Path] = {}
+        base, adapters = layers_of(model)
+        for place in (base, *(adapter.folder for adapter in adapters)):
+            found |= _own_voices((place if place.is_dir() else place.parent) / VOICES)
+        return dict(sorted(found.items()))
+    return _own_voices(folder)
+
+
+def _own_voices(folder: Path) -> dict[str, Path]:
     found: dict[str, Path] = {}
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
@@ -237,7 +354,10 @@ def list_models(folders: Iterable[Path] = ()) -> list[ModelEntry]:
         folder = model_in(path)
         if folder is not None and folder.resolve() not in entries:
             size = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-            entry = ModelEntry(name, folder, tuple(voice_files(folder)), read_card(folder), size)
+            voices: tuple[str, ...] = ()
+            with contextlib.suppress(VoicewrightError):  # an adapter whose base is not here
+                voices = tuple(voice_files(folder))
+            entry = ModelEntry(name, folder, voices, read_card(folder), size)
             entries[folder.resolve()] = entry
     return list(entries.values())
 

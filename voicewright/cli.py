@@ -15,6 +15,7 @@ import typer
 
 from voicewright.cli_convert import convert
 from voicewright.cli_options import (
+    Adapters,
     Embedder,
     Json,
     Language,
@@ -77,6 +78,7 @@ def say(
         typer.Option("-o", "--output", help="wav, flac, mp3, ogg or opus; - writes WAV to standard output."),
     ] = "speech.wav",
     model: ModelOption = None,
+    adapter: Adapters = None,
     voice: Annotated[str | None, typer.Option("--voice", "-v", help="Voice name or voicepack file.")] = None,
     speed: Annotated[float, typer.Option("--speed", "-s", help="0.25 to 4; 1 is natural.")] = 1.0,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same samples.")] = 0,
@@ -127,6 +129,7 @@ def say(
         markup,
         keep_partial,
         weights,
+        adapters=tuple(adapter or ()),
     )
     if through is not None:
         from dataclasses import replace
@@ -227,9 +230,22 @@ def train(
         bool, typer.Option("--judge/--no-judge", help="Choose checkpoints by held-out judgement.")
     ] = True,
     recogniser: Recogniser = "auto",
+    model: Annotated[
+        str | None, typer.Option("--model", "-m", help="Base of adapters (adapt).", metavar="MODEL")
+    ] = None,
+    voice: Annotated[
+        str | None,
+        typer.Option("--voice", "-v", help="Voicepack of `fit` that adapters begin with.", metavar="FILE"),
+    ] = None,
+    voices: Annotated[
+        Path | None,
+        typer.Option("--voices", help="Voices of the base beside its own (adapt).", metavar="PATH"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Train a voice by a recipe on a prepared corpus: one that speaks, or an RVC voice (`kind: rvc`)."""
+    """Train a voice by a recipe on a prepared corpus: one that speaks, adapters upon a model that stays
+    (`adapt`), or an RVC voice (`kind: rvc`)."""
+    from voicewright.adapt_command import Wishes
     from voicewright.train_commands import train as run
 
     _finish_training(
@@ -243,6 +259,7 @@ def train(
             recogniser=recogniser,
             steps=steps,
             batch=batch,
+            wishes=Wishes(model, voice, voices),
         ),
         as_json,
     )
@@ -420,6 +437,7 @@ def demo(
 def export(
     model: Annotated[str, typer.Argument(help="Model folder, training run, weight file, or tiny.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the export; made when missing.")],
+    adapter: Adapters = None,
     format: Annotated[
         Literal["kokoro", "onnx", "sherpa"], typer.Option("--format", help="Who opens it.")
     ] = "onnx",
@@ -442,7 +460,7 @@ def export(
     from voicewright.engines.export import export as run
 
     names = [name.strip() for name in (voices or "").split(",") if name.strip()]
-    made = run(model, output, format, precision, names, convention)
+    made = run(model, output, format, precision, names, convention, adapter or ())
     if as_json:
         from voicewright.commands import plain
 

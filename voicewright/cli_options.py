@@ -26,6 +26,12 @@ ModelOption = Annotated[
         metavar="MODEL",
     ),
 ]
+Adapters = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--adapter", help="Adapter upon the model (train adapt); may be repeated.", metavar="FOLDER"
+    ),
+]
 Lexicon = Annotated[
     Path | None, typer.Option("--lexicon", help="Pronunciations of your own.", metavar="FILE")
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voicewright.artifacts import cache_folder, read_card, resolve_model, voice_files, weights_in
+from voicewright.artifacts import cache_folder, read_card, resolve_model, voice_files, weights_sha256
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
@@ -62,8 +61,7 @@ class Studio:
         self.packs = self._known(voices, note)
         if not self.packs:
             raise UsageError(f"{model} comes without voices to start from; name some with --voices.")
-        with weights_in(self.folder)[0].open("rb") as file:
-            self.sha256 = hashlib.file_digest(file, "sha256").hexdigest()
+        self.sha256 = weights_sha256(self.folder)
         self._frontends: dict[str, Frontend] = {}
 
     def _known(self, voices: Path | None, note: Callable[[str], object]) -> dict[str, Voicepack]:

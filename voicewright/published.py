@@ -154,6 +154,9 @@ KOKORO_10 = Published(
     voice="af_heart",
 )
 
+KOKORO_INT8_SHA256 = "6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb"
+"""Of Kokoro 1.0 as kokoro-onnx's users have it: exported, its weights rounded to int8."""
+
 KOKORO_11_ZH = Published(
     name="kokoro-v1.1-zh",
     repository="hexgrad/Kokoro-82M-v1.1-zh",
@@ -421,3 +424,8 @@ PUBLISHED = MappingProxyType(
     }
 )
 """By the name that `models pull` and `--model` take."""
+
+SAME_KOKORO = frozenset(
+    {KOKORO_INT8_SHA256, *(entry.weights.sha256 for entry in (KOKORO_10, KOKORO_MLX) if entry.weights.sha256)}
+)
+"""Hashes of files that hold one and the same Kokoro 1.0, rounded or whole."""

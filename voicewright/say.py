@@ -54,6 +54,8 @@ class Order:
     index: Path | None = None
     embedder: str | None = None
     conversion: ConvertOptions | None = None
+    adapters: tuple[str, ...] = ()
+    """Folders of adapters upon the model."""
 
 
 @dataclass
@@ -162,7 +164,7 @@ def _engine(order: Order) -> Speaking:
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from voicewright.engines.light_engine import opened
 
-        light = opened(order.model, order.lexicon, order.weights)
+        light = opened(order.model, order.lexicon, order.weights, order.adapters)
         if light is not None:
             return light
     from voicewright.engines.memory import bound_caches, return_at_once
@@ -176,7 +178,7 @@ def _engine(order: Order) -> Speaking:
     try:
         from voicewright.engines.onnx_engine import open_engine
 
-        return open_engine(order.model, order.lexicon, weights=order.weights)
+        return open_engine(order.model, order.lexicon, weights=order.weights, adapters=order.adapters)
     finally:
         if fresh:
             gc.enable()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from voicewright.adapt_command import Wishes
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus
     from voicewright.judge.ears import MoreEars
@@ -40,8 +41,11 @@ def train(
     recogniser: str = "auto",
     steps: int | None = None,
     batch: int | None = None,
+    wishes: Wishes | None = None,
 ) -> Result:
     """Train a voice by a recipe (a file or a shipped one's name), with progress on standard error.
+
+    wishes: of a recipe of adapters.
 
     Raises UsageError and VoicewrightError before anything is computed for what is missing or wrong.
     """
@@ -52,7 +56,14 @@ def train(
     from voicewright.train.run import train as run
 
     path, options = find_recipe(recipe), Options(steps, batch)
-    if read_yaml(path).get("kind") == "rvc":
+    kind = read_yaml(path).get("kind")
+    if kind == "adapt":
+        return _train_adapters(path, corpus, out, wishes, options, resume, device, judged, recogniser)
+    if wishes is not None and wishes.any:
+        raise UsageError(
+            f"--model, --voice and --voices are for adapters; {path} names its start itself (`start`)."
+        )
+    if kind == "rvc":
         return train_conversion(path, corpus, out, resume=resume, device=device, options=options)
     plan = Recipe.read(path)
     progress = Progress()
@@ -70,6 +81,37 @@ def train(
             judge=judge,
             embedded=embedded_model() if plan.start == "embedded" else None,
             options=options,
+            line=progress,
+        )
+    finally:
+        progress.close()
+
+
+def _train_adapters(
+    recipe: Path,
+    corpus: Path,
+    out: Path,
+    wishes: Wishes | None,
+    options: Options,
+    resume: bool,
+    device: str,
+    judged: bool,
+    recogniser: str,
+) -> Result:
+    from voicewright.adapt_command import Wishes, train_adapters
+
+    progress = Progress()
+    try:
+        return train_adapters(
+            recipe,
+            corpus,
+            out,
+            wishes=wishes or Wishes(),
+            options=options,
+            resume=resume,
+            device=device,
+            judged=judged,
+            recogniser=recogniser,
             line=progress,
         )
     finally:

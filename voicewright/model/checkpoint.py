@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from voicewright.artifacts import CARD, CONFIG, WEIGHTS, weights_file
+from voicewright.artifacts import CARD, CONFIG, WEIGHTS, layers_of, weights_file
 from voicewright.config import Extension, IstftNet, ModelConfig
 from voicewright.errors import VoicewrightError
+from voicewright.model.adapters import check_base, merge
 from voicewright.model.layouts import NORM, STYLES, TRUNK, State, Weights, canonical, compare, conform
 from voicewright.model.narrow import narrow
 from voicewright.model.reading import read_content
@@ -91,6 +92,7 @@ def load_model(
 ) -> tuple[TTSModel, ModelConfig, StyleEncoders | None]:
     """Read a model folder, or one weights file of any layout in docs/weights.md.
 
+    An adapter's folder gives its base with the adapter merged, once the base has proved to be its own.
     Without `config`, the configuration beside the weights is read; a bare file is recognised, and `note` is
     given the sentence that says what it was taken for. Everything comes back in fp32 and in eval mode (with
     `halves`, large weights in fp16, which only `FastModel` takes); the style encoders are None when the file
@@ -98,7 +100,8 @@ def load_model(
     with every missing, unexpected or misshapen key by name, when the weights are not exactly those of the
     configuration.
     """
-    path = weights_file(Path(path))
+    base, adapters = layers_of(Path(path))
+    path = weights_file(base)
     weights = read_weights(path, halves)
     if config is None:
         config, sentence = configuration(path, weights)
@@ -115,6 +118,10 @@ def load_model(
     }
     state = conform(given, wanted)
     compare(state, wanted, path)
+    for adapter in adapters:
+        merge(state, adapter)
+    if adapters:
+        check_base(adapters, base, path, note)
     for prefix, net in modules.items():
         part = {key: state[prefix + key].contiguous() for key in net.state_dict()}
         net.load_state_dict(part, assign=True)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import compare
 from voicewright.train.batches import prefetch
+from voicewright.train.gates import MOST_RETURNS
 from voicewright.train.memory import available, choose_clips
 from voicewright.train.options import check_room
 from voicewright.train.stages import Output, Stage
@@ -77,8 +78,9 @@ class Interrupted(Exception):
 class Trainer:
     """One run: networks, their EMA, discriminators, optimizers and counters.
 
-    `export(ema_networks, step)` turns weights into a model folder and judges it; it is injected, so that this
-    loop knows neither files of models nor judges.
+    `export(trainer)` turns the EMA weights into a model folder and judges it; it is injected, so that this
+    loop knows neither files of models nor judges. With `gated` the start is judged too, and where `export`
+    says what has been lost, the run goes back to the last state that it found healthy, at half the rate.
     """
 
     def __init__(
@@ -92,9 +94,10 @@ class Trainer:
         *,
         fingerprint: str,
         line: Callable[[str], None],
-        export: Callable[[Trainer], None] | None = None,
+        export: Callable[[Trainer], str | None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
         task: Task = SPEAKING,
+        gated: bool = False,
     ) -> None:
         for stage in recipe.stages:
             task.check(stage)
@@ -110,6 +113,8 @@ class Trainer:
         self.counters = Counters(recipe=fingerprint)
         self.scale = LossScale(self.counters, recipe.precision == "fp16")
         self.checkpoints = Checkpoints(out / "checkpoints")
+        self.gated, self.healthy = gated, Checkpoints(out / "healthy", keep=1)
+        self._ended = False
         self.optimizer: torch.optim.Optimizer
         self.critic_optimizer: torch.optim.Optimizer | None = None
         self.telemetry: Telemetry
@@ -152,6 +157,14 @@ class Trainer:
                 "resume with the same, or choose another folder."
             )
         self.counters = self.scale.counters = counters
+        self._take(tensors)
+        if counters.stage < len(self.recipe.stages):
+            self._enter_stage()
+            self._take_moments(tensors)
+        return True
+
+    def _take(self, tensors: Mapping[str, Tensor]) -> None:
+        """Weights, EMA and discriminators of a checkpoint."""
         part = {prefix: {} for prefix in ("net", "ema", *self.critics)}  # type: dict[str, dict[str, Tensor]]
         for key, value in tensors.items():
             prefix, _, name = key.partition("|")
@@ -161,13 +174,37 @@ class Trainer:
         self.ema = {key: value.to(self.device) for key, value in part["ema"].items()}
         for name, critic in self.critics.items():
             critic.load_state_dict(part[name])
-        if counters.stage < len(self.recipe.stages):
-            self._enter_stage()
-            restore_optimizer("optimizer", self.optimizer, self.networks, tensors)
-            if self.critic_optimizer is not None:
-                critic = self.critics[self.record.critic]
-                restore_optimizer("critic", self.critic_optimizer, critic, tensors)
-        return True
+
+    def _take_moments(self, tensors: Mapping[str, Tensor]) -> None:
+        restore_optimizer("optimizer", self.optimizer, self.networks, tensors)
+        if self.critic_optimizer is not None:
+            critic = self.critics[self.record.critic]
+            restore_optimizer("critic", self.critic_optimizer, critic, tensors)
+
+    def _keep_healthy(self) -> None:
+        self.counters.healthy = self.counters.total
+        self.healthy.save(self.tensors(), self.counters)
+
+    def _go_back(self, why: str) -> None:
+        """To the last healthy state, at half the rate; steps are counted on, so that every run ends."""
+        counters = self.counters
+        loaded = self.healthy.load()
+        if loaded is None:
+            raise VoicewrightError(f"Training fell apart ({why}), and {self.healthy.folder} holds no state.")
+        tensors, then, _ = loaded
+        self._take(tensors)
+        self._enter_stage()
+        if then.stage == counters.stage:
+            self._take_moments(tensors)
+        counters.returns, counters.slow = counters.returns + 1, counters.slow / 2
+        counters.scale, counters.steady, self._skips = then.scale, then.steady, 0
+        self.line(
+            f"Step {counters.total}: {why}. Back to the state of step {counters.healthy}, "
+            f"at {counters.slow:g} of the rate."
+        )
+        if counters.returns >= MOST_RETURNS:
+            self._ended = True
+            self.line(f"It went back {MOST_RETURNS} times: the run ends here, with the best that was heard.")
 
     def take_critics(self, run: Path) -> None:
         """Begin with the discriminators of another run's newest checkpoint. Raises VoicewrightError."""
@@ -259,7 +296,8 @@ class Trainer:
             for modules in ([self.networks], self.critics.values())
         )
         state = 4 * weights + 3 * critics  # network, EMA, discriminators, and two moments of what is trained
-        return int((self.checkpoints.keep + 1) * state + (self.recipe.judge.keep + 2) * weights)
+        states = self.checkpoints.keep + 1 + self.gated
+        return int(states * state + (self.recipe.judge.keep + 2) * weights)
 
     def _probe(self) -> tuple[int, int, float]:
         """Find the batch budget that fits this machine; (clips, bytes, seconds) of a step of the stage."""
@@ -371,7 +409,7 @@ class Trainer:
 
     def _set_rate(self, optimizer: torch.optim.Optimizer, o: Any, step: int) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = self.task.rate(o, step, self.stage.steps, self.epoch)
+            group["lr"] = self.counters.slow * self.task.rate(o, step, self.stage.steps, self.epoch)
 
     def _update(self, total: Tensor, step: int) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
@@ -387,7 +425,9 @@ class Trainer:
         elif not self.scale.lower():
             self._skips += 1
             self.line(f"Step {step} of {self.stage.stage}: gradients are not finite, step skipped.")
-            if self._skips >= MAX_SKIPS:
+            if self._skips >= MAX_SKIPS // 4 and self.gated:
+                self._go_back(f"{self._skips} steps in a row had broken gradients")
+            elif self._skips >= MAX_SKIPS:
                 raise VoicewrightError(
                     f"Training fell apart: {MAX_SKIPS} steps in a row had broken gradients. "
                     "Resume from an older checkpoint with a lower learning rate."
@@ -411,9 +451,15 @@ class Trainer:
             self.plan()
         self.telemetry = Telemetry(self.out, self.recipe.total_steps, self.line, self.counters.total)
         try:
+            if self.gated and self.export is not None and self.counters.healthy < 0:
+                self._enter_stage()
+                self.export(self)
+                self._keep_healthy()
+                self.save()
             while self.counters.stage < len(self.recipe.stages):
                 self._run_stage()
-                self.counters.stage, self.counters.step = self.counters.stage + 1, 0
+                following = len(self.recipe.stages) if self._ended else self.counters.stage + 1
+                self.counters.stage, self.counters.step = following, 0
             self.save()
         finally:
             self.telemetry.close()
@@ -451,6 +497,8 @@ class Trainer:
                 )
                 mark, seconds = now, 0.0
             self._periodic()
+            if self._ended:
+                break
         batches.close()
 
     def _periodic(self) -> None:
@@ -460,7 +508,11 @@ class Trainer:
         minutes = (time.monotonic() - self._saved) / 60
         stop = self.should_stop()
         if self.export is not None and (last or total % r.judge.every == 0):
-            self.export(self)
+            why = self.export(self)
+            if self.gated and why is not None:
+                self._go_back(why)
+            elif self.gated:
+                self._keep_healthy()
             self.save()
         elif (
             stop

@@ -42,6 +42,13 @@ class Counters:
     scale: float = 65536.0
     """fp16's loss scale, and the steps since it changed."""
     steady: int = 0
+    slow: float = 1.0
+    """What learning rates are multiplied by: halved each time that the run goes back (train/gates.py)."""
+    returns: int = 0
+    healthy: int = -1
+    """Steps taken at the last judgement that was healthy; -1 before any."""
+    first: dict[str, float] = field(default_factory=dict)
+    """The first verdict, which later ones are held against."""
 
 
 def sync(path: Path) -> None:

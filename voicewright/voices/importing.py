@@ -8,11 +8,12 @@ import tarfile
 import tempfile
 import time
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from voicewright.artifacts import VOICES, cache_folder, model_in
+from voicewright.adapted import is_adapter, read_adapter
+from voicewright.artifacts import VOICES, adapted, cache_folder, model_in
 from voicewright.catalogue.packaged import PACKAGED, installed, joined, packaged_path
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voices.files import check_name, read_arrays, write_arrays
@@ -43,11 +44,28 @@ def imported_folder(name: str) -> Path:
 
 
 def make_ready(name: str, note: Callable[[str], object]) -> None:
-    """Import what is named and comes inside installed packages, the first time that it is asked for."""
+    """Import what is named and comes inside installed packages, the first time that it is asked for.
+
+    Of an adapter, its base.
+    """
+    folder = model_in(Path(name)) if Path(name).is_dir() else None
+    if folder is not None and is_adapter(folder):
+        make_ready(read_adapter(folder).base, note)
     item = PACKAGED.get(name)
     if item is not None and installed(item) and model_in(imported_folder(name)) is None:
         note(f"{name}: {item.about}; made ready once in {imported_folder(name)}.")
         import_packaged(name)
+
+
+def ready(
+    model: Path | str | None, adapters: Sequence[Path | str], note: Callable[[str], object]
+) -> Path | str | None:
+    """What an engine is to open for a model with adapters upon it, each first made ready. Raises as
+    `artifacts.adapted`."""
+    make_ready(str(model), note)
+    for words in adapters:
+        make_ready(str(words), note)
+    return adapted(model, adapters) if adapters else model
 
 
 def import_any(

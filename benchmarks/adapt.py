@@ -1,0 +1,108 @@
+"""An adapter on held-out sentences: similarity by every encoder, words, quality; what the base's voices lost.
+
+python benchmarks/adapt.py corpus runs/me --ids "7$" --most 20 --voices packs/ --stock af_heart am_adam
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from voicewright.adapted import read_adapter
+from voicewright.artifacts import resolve_model, voice_files
+from voicewright.audio.files import read
+from voicewright.commands import spread
+from voicewright.corpus.manifest import Corpus, Utterance
+from voicewright.engines.torch_engine import TorchEngine
+from voicewright.errors import VoicewrightError
+from voicewright.fit_ears import Likeness, likeness
+from voicewright.judge.words import count_errors
+from voicewright.listen.campplus import CamEncoder
+from voicewright.listen.dvector import DVector
+from voicewright.listen.quality import DistillMos
+from voicewright.listen.recogniser import choose
+from voicewright.listen.speaker import SpeakerEncoder
+from voicewright.voices.pack import Voicepack
+
+
+class Table:
+    """Figures of one way to speak the held-out texts, a line each."""
+
+    def __init__(self, items: Sequence[Utterance], own: Sequence[Any]) -> None:
+        self.items, self.quality = items, DistillMos()
+        self.recogniser = choose("auto", "en-us").ready().open()
+        self.ears: dict[str, Likeness] = {}
+        for name, make in (("Resemblyzer", SpeakerEncoder), ("d-vector", DVector), ("CAM++", CamEncoder)):
+            try:
+                self.ears[name] = likeness(make(), own)
+            except VoicewrightError as error:
+                print(error)
+        self.rows: dict[str, dict[str, float]] = {}
+
+    def hear(self, name: str, clips: Sequence[Any]) -> None:
+        said = self.recogniser.transcribe_many(list(clips))
+        errors = [count_errors(i.text, s, "en-us") for i, s in zip(self.items, said, strict=True)]
+        row = {ear: one.of(clips) for ear, one in self.ears.items()}
+        row["WER"] = sum(e.word_errors for e in errors) / sum(e.words for e in errors)
+        row["MOS"] = float(np.mean([self.quality.score(clip) for clip in clips]))
+        self.rows[name] = row
+        print(f"{name:34}" + "".join(f"{key} {value:6.3f}  " for key, value in row.items()), flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("corpus", type=Path)
+    parser.add_argument("adapter")
+    parser.add_argument("--ids", default="7$")
+    parser.add_argument("--most", type=int, default=20)
+    parser.add_argument("--voices", type=Path)
+    parser.add_argument("--stock", nargs="*", default=["af_heart"])
+    parser.add_argument("--start", type=Path, help="the pack that the run began with")
+    parser.add_argument("--json", type=Path)
+    given = parser.parse_args()
+    corpus = Corpus.read(given.corpus)
+    held = [item for item in corpus.utterances if re.search(given.ids, item.id)]
+    names = spread([item.id for item in held], given.most)
+    items = [item for item in held if item.id in names]
+    own = [read(corpus.path(item)) for item in items]
+    folder = resolve_model(given.adapter)
+    base = read_adapter(folder).base
+    voice = str(json.loads((folder / "card.json").read_text("utf-8"))["voice"])
+    mine = Voicepack.read(voice_files(folder)[voice])
+    plain, adapted = TorchEngine(base), TorchEngine(folder)
+    table = Table(items, own)
+
+    def clips(engine: TorchEngine, pack: Voicepack) -> list[Any]:
+        return [engine.speak(item.text, pack, language="en-us").samples for item in items]
+
+    began = time.monotonic()
+    table.hear("recordings", own)
+    if given.start is not None:
+        table.hear("base, pack of the start", clips(plain, Voicepack.read(given.start)))
+    table.hear("adapters, their pack", clips(adapted, mine))
+    encoder = SpeakerEncoder()
+    for name in given.stock:
+        files = voice_files(folder)
+        path = files.get(name) or next(given.voices.glob(f"{name}.*"))
+        pack = Voicepack.read(path)
+        before, after = clips(plain, pack), clips(adapted, pack)
+        table.hear(f"{name}, base", before)
+        table.hear(f"{name}, adapters", after)
+        both = zip(before, after, strict=True)
+        alike = [float(encoder.embed(one) @ encoder.embed(other)) for one, other in both]
+        table.rows[f"{name}, adapters"]["moved"] = 1 - float(np.mean(alike))
+        print(f"{name} moved {1 - float(np.mean(alike)):.4f} (1 - cosine, Resemblyzer)", flush=True)
+    print(f"{time.monotonic() - began:.0f} s")
+    if given.json is not None:
+        given.json.write_text(json.dumps(table.rows, indent=1), "utf-8")
+
+
+if __name__ == "__main__":
+    main()
