@@ -138,7 +138,7 @@ def test_no_paths_of_one_machine() -> None:
 
 def test_every_pinned_version_is_exact() -> None:
     for name in ("constraints.txt", "requirements-no-deps.txt", "requirements-test-no-deps.txt"):
-        lines = [line.split("#")[0].strip() for line in (ROOT / name).read_text("utf-8").splitlines()]
+        lines = [re.split("[#;]", line)[0].strip() for line in (ROOT / name).read_text("utf-8").splitlines()]
         pins = [line for line in lines if line]
         assert pins
         assert [pin for pin in pins if not re.fullmatch(r"[A-Za-z0-9._-]+==[A-Za-z0-9.]+", pin)] == []

@@ -314,7 +314,11 @@ class _Fitting:
         stopping = next(one for one in reporting if one.encoder is self._encoders.surest)
         hears = None
         try:
-            hears = choose(self._recogniser, self._language).ready().open()
+            choice = choose(self._recogniser, self._language)
+            if choice.kind == "whisper" or self._recogniser != "auto":
+                hears = choice.ready().open()
+            else:
+                self._progress(f"Words are not heard while fitting: {choice.shown} is too weak for it.")
         except VoicewrightError as error:
             self._progress(f"Words are not heard while fitting: {error}")
         return Ears(self._studio, stopping, reporting, hears, self._lines(), self._progress)

@@ -130,13 +130,12 @@ class Ears:
         except VoicewrightError as error:
             note(f"Quality is not heard: {error}")
         self._start: tuple[float | None, float | None] | None = None
-        self._last: tuple[Voicepack, list[Samples]] | None = None
+        self._last: tuple[Voicepack, list[Samples], float | None, float | None] | None = None
 
     def check(self, pack: Voicepack) -> float:
         """Similarity to the ear that stops, less what quality and words have lost since the first call."""
-        clips = self._clips(pack)
+        clips, quality, words = self._spoken(pack)
         score = self._stopping.of(clips)
-        quality, words = self._quality_of(clips), self._words_of(clips)
         if self._start is None:
             self._start = quality, words
         first_quality, first_words = self._start
@@ -147,23 +146,23 @@ class Ears:
         return score
 
     def hear(self, pack: Voicepack) -> Heard:
-        clips = self._clips(pack)
-        return self.hear_clips(clips, self._words_of(clips))
+        return self._figures(*self._spoken(pack))
 
-    def hear_clips(self, clips: Sequence[Samples], words: float | None = None) -> Heard:
+    def hear_clips(self, clips: Sequence[Samples]) -> Heard:
+        """Of recordings: nobody asks whether their words are right."""
+        return self._figures(clips, self._quality_of(clips), None)
+
+    def _figures(self, clips: Sequence[Samples], quality: float | None, words: float | None) -> Heard:
         voiced = np.concatenate([(curve := f0(clip))[curve > 0] for clip in clips])
-        return Heard(
-            {one.encoder.name: one.of(clips) for one in self._reporting},
-            self._quality_of(clips),
-            words,
-            float(np.median(voiced)) if len(voiced) else 0.0,
-        )
+        similar = {one.encoder.name: one.of(clips) for one in self._reporting}
+        return Heard(similar, quality, words, float(np.median(voiced)) if len(voiced) else 0.0)
 
-    def _clips(self, pack: Voicepack) -> list[Samples]:
-        """What the voice speaks; the last one's is remembered."""
+    def _spoken(self, pack: Voicepack) -> tuple[list[Samples], float | None, float | None]:
+        """What the voice speaks, its quality and its words; the last voice's are remembered."""
         if self._last is None or self._last[0] is not pack:
-            self._last = pack, self._studio.clips(pack, self._lines)
-        return self._last[1]
+            clips = self._studio.clips(pack, self._lines)
+            self._last = pack, clips, self._quality_of(clips), self._words_of(clips)
+        return self._last[1:]
 
     def _quality_of(self, clips: Sequence[Samples]) -> float | None:
         if self._quality is None:
