@@ -14,7 +14,9 @@ from typer.testing import CliRunner
 
 from voicewright.audio.mel import LogMel
 from voicewright.cli import app, main
-from voicewright.errors import VoicewrightError
+from voicewright.errors import Interrupted, VoicewrightError
+from voicewright.fit_command import fit as fit_recordings
+from voicewright.fit_consent import Rights
 from voicewright.fit_ears import Encoders, likeness
 from voicewright.fit_studio import Studio
 from voicewright.listen import campplus
@@ -381,3 +383,32 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     told = capsys.readouterr().err
     assert words in told.splitlines()[-1] and "Traceback" not in told
     assert not list(tmp_path.rglob("me.*"))
+
+
+def test_a_statement_is_the_same_persons(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], studio: Studio, voice: Voicepack
+) -> None:
+    own = studio.clips(voice, studio.lines(TEXTS, "en-us"))
+    soundfile.write(tmp_path / "hers.wav", own[0], 24_000)
+    notes: list[str] = []
+    rights = Rights("hers", "CC0", tmp_path / "hers.wav")
+    card = rights.card(own, SpeakerEncoder(), "xx", notes.append)
+    assert card["statement"]["similarity"] > 0.9 and len(card["statement"]["sha256"]) == 64
+    assert len(notes) == 1 and card["consent"] == "hers"
+    time = np.arange(72_000) / 24_000
+    hum = sum(np.sin(2 * np.pi * 90 * k * time) / k for k in range(1, 30)) * (np.sin(9 * time) > 0)
+    soundfile.write(tmp_path / "other.wav", (0.1 * hum).astype(np.float32), 24_000)
+    with pytest.raises(VoicewrightError, match="not spoken by the person"):
+        Rights("", "", tmp_path / "other.wav").card(own, SpeakerEncoder(), "en-us", notes.append)
+    soundfile.write(tmp_path / "short.wav", own[0][:24_000], 24_000)
+    for name, words in (("none.wav", "no statement at"), ("short.wav", "is no statement")):
+        options = ["-m", "tiny", "-o", str(tmp_path / "me.pt"), "--statement", str(tmp_path / name)]
+        assert main(["fit", str(recordings), *options]) == 2
+        assert words in capsys.readouterr().err
+
+
+def test_a_fit_stopped_early_writes_nothing(recordings: Path, tmp_path: Path) -> None:
+    out = tmp_path / "me.pt"
+    with pytest.raises(Interrupted, match="nothing was written"):
+        fit_recordings(recordings, out, model="tiny", progress=lambda *_: None, cancelled=lambda: True)
+    assert not list(tmp_path.iterdir())

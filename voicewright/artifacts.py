@@ -27,6 +27,7 @@ from voicewright.adapted import (
 )
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.published import PUBLISHED, Published, digest
+from voicewright.shipped import ADAPTERS, shipped_adapter, shipped_packs
 from voicewright.storage import write_atomically
 
 EMBEDDED = "tiny"
@@ -274,6 +275,8 @@ def resolve_model(model: Path | str | None = None) -> Path:
         for base in (*map(Path, LOCAL), cache_folder() / "models"):
             if (found := model_in(base / name)) is not None:
                 return found
+    if (shipped := shipped_adapter(name)) is not None:
+        return shipped
     published = PUBLISHED.get(name)
     repository = published.repository if published else name
     if repository.count("/") == 1 and (
@@ -312,16 +315,18 @@ def _model_of(path: Path) -> Path:
 def voice_files(model: Path) -> dict[str, Path]:
     """The voicepacks of a model (folder, or weight file), by name, in alphabetical order.
 
-    An adapter's are its own and its base's.
+    An adapter's are its own and its base's; Kokoro's are also those that ship for it.
     """
     folder = (model if model.is_dir() else model.parent) / VOICES
     if _layered(model):
         found: dict[str, Path] = {}
         base, adapters = layers_of(model)
         for place in (base, *(adapter.folder for adapter in adapters)):
-            found |= _own_voices((place if place.is_dir() else place.parent) / VOICES)
+            found |= voice_files(place) if place == base else _own_voices(place / VOICES)
         return dict(sorted(found.items()))
-    return _own_voices(folder)
+    packs = shipped_packs(model)
+    shipped = _own_voices(packs) if packs is not None else {}
+    return dict(sorted((shipped | _own_voices(folder)).items()))
 
 
 def _own_voices(folder: Path) -> dict[str, Path]:
@@ -364,6 +369,9 @@ def list_models(folders: Iterable[Path] = ()) -> list[ModelEntry]:
 
 def _candidates(folders: Iterable[Path]) -> Iterator[tuple[str, Path]]:
     yield EMBEDDED, Path(str(resources.files("voicewright"))) / "weights" / EMBEDDED
+    for name in ADAPTERS:
+        if (shipped := shipped_adapter(name)) is not None:
+            yield name, shipped
     for base in (cache_folder() / "models", *folders):
         if base.is_dir():
             yield str(base), base

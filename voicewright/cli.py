@@ -295,6 +295,10 @@ def fit(
         str | None, typer.Option("--consent", help="Who allowed this use of the voice.")
     ] = None,
     licence: Annotated[str | None, typer.Option("--licence", help="Licence of the recordings.")] = None,
+    statement: Annotated[
+        Path | None,
+        typer.Option("--statement", help="Recording in which the same person agrees.", metavar="PATH"),
+    ] = None,
     crops: Annotated[
         int, typer.Option("--crops", min=0, max=2000, help="Pieces of sound looked at, at most.")
     ] = 80,
@@ -306,22 +310,26 @@ def fit(
     from voicewright.commands import Progress, plain
     from voicewright.fit_command import fit as run
     from voicewright.fit_command import table
+    from voicewright.say import interruptible
     from voicewright.voices.fit import Settings
 
     progress = Progress()
     try:
-        result = run(
-            source,
-            output,
-            model=model,
-            voices=voices,
-            language=language,
-            consent=consent,
-            licence=licence,
-            recogniser=recogniser,
-            settings=Settings(crops=crops, seed=seed),
-            progress=progress,
-        )
+        with interruptible() as stop:
+            result = run(
+                source,
+                output,
+                model=model,
+                voices=voices,
+                language=language,
+                consent=consent,
+                licence=licence,
+                statement=statement,
+                recogniser=recogniser,
+                settings=Settings(crops=crops, seed=seed),
+                progress=progress,
+                cancelled=stop.is_set,
+            )
     finally:
         progress.close()
     if as_json:
@@ -329,6 +337,8 @@ def fit(
     else:
         print(table(result))
         print(output)
+    if stop.is_set():
+        raise typer.Exit(130)
 
 
 @app.command()

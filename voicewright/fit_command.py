@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from voicewright.errors import UsageError, VoicewrightError
+from voicewright.errors import Interrupted, UsageError, VoicewrightError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voicewright.corpus.manifest import Corpus
+    from voicewright.fit_consent import Rights
     from voicewright.fit_ears import Ears, Heard
     from voicewright.fit_studio import Line, Studio
     from voicewright.voices.fit import Fitted, Settings, Steer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
+SOUND = "fitting sound"
+"""The stage from which on a stopped fit leaves a voice."""
 LEAST, MOST = 4.0, 600.0
 """Seconds of speech: below the first nothing is fitted, above the second no more is listened to."""
 _HELD = 0.2
@@ -61,6 +64,7 @@ def fit(
     language: str | None = None,
     consent: str | None = None,
     licence: str | None = None,
+    statement: Path | None = None,
     recogniser: str = "auto",
     settings: Settings | None = None,
     progress: Callable[..., None],
@@ -72,6 +76,7 @@ def fit(
     anything is written. `cancelled`: asked between crops; the best voice by then is written.
     """
     from voicewright.artifacts import resolve_model
+    from voicewright.fit_consent import Rights, opened
     from voicewright.fit_studio import Studio
     from voicewright.voices.files import SUFFIXES
     from voicewright.voices.importing import make_ready
@@ -86,6 +91,9 @@ def fit(
         raise UsageError(
             f"there are no voices at {voices}; name a folder of voicepacks, or a file of several."
         )
+    if statement is not None:
+        opened(statement)
+    progress = _stoppable(progress, cancelled)
     make_ready(model, progress)
     resolve_model(model)  # before the recordings are gone through
     watch = _Watch()
@@ -97,10 +105,20 @@ def fit(
         band = min(item.measurements.bandwidth_hz for item in corpus.utterances)
         spoken = corpus.meta.language
         texts = [item.text for item in corpus.utterances]
+        agreed, licensed = (
+            given or known or "not stated"
+            for given, known in ((consent, corpus.meta.consent), (licence, corpus.meta.licence))
+        )
     for said in notes:
         progress(said)
     return _Fitting(studio, takes, spoken, texts, recogniser, watch, progress).run(
-        out, model, min(0.97 * band, 12_000.0), settings, cancelled, notes, _rights(consent, licence)
+        out,
+        model,
+        min(0.97 * band, 12_000.0),
+        settings,
+        cancelled,
+        notes,
+        Rights(agreed, licensed, statement),
     )
 
 
@@ -115,8 +133,15 @@ class _Watch:
         self._last = now
 
 
-def _rights(consent: str | None, licence: str | None) -> dict[str, str]:
-    return {"consent": consent or "not stated", "licence": licence or "not stated"}
+def _stoppable(progress: Callable[..., None], cancelled: Callable[[], bool] | None) -> Callable[..., None]:
+    """Progress that ends the work when it is asked to, as long as there is no voice that could be kept."""
+
+    def told(message: str, *numbers: float) -> None:
+        if cancelled is not None and cancelled() and message != SOUND:
+            raise Interrupted("Stopped before there was a voice; nothing was written.")
+        progress(message, *numbers)
+
+    return told
 
 
 def _corpus(
@@ -197,12 +222,14 @@ class _Fitting:
         settings: Settings | None,
         cancelled: Callable[[], bool] | None,
         notes: list[str],
-        rights: dict[str, str],
+        rights: Rights,
     ) -> Result:
         import torch
 
         from voicewright.voices.fit import fit as run
 
+        own = [take.samples for take in self._takes]
+        card = rights.card(own, self._encoders.surest, self._language, self._progress)
         wanted, known = self._portraits()
         self._watch("known voices")
         acoustic, prosodic, start = self._start(wanted, known)
@@ -240,7 +267,7 @@ class _Fitting:
             self._watch.seconds,
             notes,
         )
-        _write(out, fitted, self._studio, result, rights)
+        _write(out, fitted, self._studio, result, card)
         return result
 
     def _portraits(self) -> tuple[Portrait, dict[str, Portrait]]:
@@ -337,7 +364,7 @@ def _sentences() -> tuple[str, ...]:
     return SENTENCES
 
 
-def _write(out: Path, fitted: Fitted, studio: Studio, result: Result, rights: dict[str, str]) -> None:
+def _write(out: Path, fitted: Fitted, studio: Studio, result: Result, rights: dict[str, Any]) -> None:
     """The pack, and beside it its card."""
     from voicewright.storage import write_atomically
 

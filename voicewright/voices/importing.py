@@ -16,6 +16,7 @@ from voicewright.adapted import is_adapter, read_adapter
 from voicewright.artifacts import VOICES, adapted, cache_folder, model_in
 from voicewright.catalogue.packaged import PACKAGED, installed, joined, packaged_path
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.shipped import shipped_adapter
 from voicewright.voices.files import check_name, read_arrays, write_arrays
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.sources import pack_files
@@ -48,7 +49,7 @@ def make_ready(name: str, note: Callable[[str], object]) -> None:
 
     Of an adapter, its base.
     """
-    folder = model_in(Path(name)) if Path(name).is_dir() else None
+    folder = model_in(Path(name)) if Path(name).is_dir() else shipped_adapter(name)
     if folder is not None and is_adapter(folder):
         make_ready(read_adapter(folder).base, note)
     item = PACKAGED.get(name)
