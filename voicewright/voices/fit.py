@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from voicewright.audio.mel import LogMel, MelPreset
 from voicewright.config import FRAME, SAMPLE_RATE, STYLE
 from voicewright.errors import VoicewrightError
+from voicewright.model.tones import tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.prosody import fit_prosody, row_of
@@ -59,6 +60,8 @@ class Settings:
     """At the beginning; a cosine brings it down to a fiftieth."""
     identity: float = 3.0
     """Of each encoder."""
+    tones: float = 1.0
+    """On the generator's constant tones, which hide below the recordings' noise where no log-mel looks."""
     leash: float = 0.01
     """On the squared length of an offset: far from every known voice a decoder does not know its way."""
     every: int = 20
@@ -167,7 +170,9 @@ class SoundFit:
         for one in self._steer:
             alike = alike + 1 - one.encoder(fake)[0] @ one.wanted
         rules = self._rules
-        loss = spectral + rules.identity * alike + rules.leash * self._offset.square().sum()
+        tones = tone_loss(fake, self._net.config.istftnet.gen_istft_hop_size)
+        loss = spectral + rules.identity * alike + rules.tones * tones
+        loss = loss + rules.leash * self._offset.square().sum()
         if not torch.isfinite(loss):
             raise VoicewrightError("fitting the sound gave no numbers: a recording or the model is damaged.")
         done = self._steps / max(1, rules.crops)

@@ -18,6 +18,7 @@ from torch.nn import functional as F
 from voicewright.config import FRAME, SAMPLE_RATE, STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import PARTS, attach
+from voicewright.model.tones import tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.train.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
 from voicewright.train.stages import Output, Stage
@@ -130,6 +131,7 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe
             continue
         found.setdefault("mel", []).append(spectra.own(fake, real))
         found.setdefault("identity", []).append(spectra.unlike(fake))
+        found.setdefault("tones", []).append(tone_loss(fake, nets.tts.config.istftnet.gen_istft_hop_size))
     return Output({name: _mean(values) for name, values in found.items()})
 
 
@@ -138,7 +140,9 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         "prosody": Stage(
             "prosody", ("predictor", "prosodic"), ("prosody", "replay"), False, "none", _prosody
         ),
-        "sound": Stage("sound", ("decoder", "acoustic"), ("mel", "identity", "replay"), True, "none", _sound),
+        "sound": Stage(
+            "sound", ("decoder", "acoustic"), ("mel", "identity", "tones", "replay"), True, "none", _sound
+        ),
     }
 )
 
