@@ -60,7 +60,7 @@ class Settings:
     """At the beginning; a cosine brings it down to a fiftieth."""
     identity: float = 3.0
     """Of each encoder."""
-    tones: float = 1.0
+    tones: float = 0.2
     """On the generator's constant tones, which hide below the recordings' noise where no log-mel looks."""
     leash: float = 0.01
     """On the squared length of an offset: far from every known voice a decoder does not know its way."""
