@@ -135,14 +135,12 @@ class _Road:
     hello: Path
     kokoro: Path | None
 
-    def judge(self, ids: Sequence[str], before: Sequence[str | Path], after: Sequence[str | Path]) -> Path:
-        """Two voices (options of `judge`) beside the held-out recordings; the folder of the second's report."""
+    def judge(self, ids: Sequence[str], before: Sequence[str | Path], after: Sequence[str | Path]) -> None:
+        """Two voices, as options of `judge`, beside the held-out recordings."""
         pattern = "^(" + "|".join(re.escape(one) for one in ids) + ")$"
-        words = ["judge", "--corpus", self.corpus, "--ids", pattern, "--no-copy"]
-        report = self.folder / "report"
+        words: list[str | Path] = ["judge", "--corpus", self.corpus, "--ids", pattern, "--no-copy"]
         self.step("judge before", [*words, *before, "-o", self.folder / "report-before"], quiet=True)
-        self.step("judge", [*words, *after, "-o", report], quiet=True)
-        return report
+        self.step("judge", [*words, *after, "-o", self.folder / "report"], quiet=True)
 
     def made(self, spoken: Path, model: Path, ids: Sequence[str], **more: Any) -> Demonstration:
         report = self.folder / "report"

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 Step = Callable[[str, Sequence[str | Path]], None]
 """Shows and runs a command line under a step's name."""
 
-CROPS, STEPS = 40, 48
-"""Of `fit` and of `train adapt`: about half and a third of what they take by themselves; by far the most is
+CROPS, STEPS = 20, 48
+"""Of `fit` and of `train adapt`: a quarter and a third of what they take by themselves; by far the most is
 won there."""
 HEARD = 120.0
 """Seconds of recordings that are learnt from; of more, evenly chosen clips."""

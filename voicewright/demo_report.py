@@ -91,8 +91,8 @@ class Demonstration:
         if self.known_again:
             lines.append(
                 f"The speaker was a stand-in, {self.stand_in}: a machine. None of Kokoro's voices is hers "
-                "and the fit began with theirs, so a voice was found again. But a machine reads evenly, without "
-                "noise and room, and Kokoro can say all that she says: a person is harder."
+                "and the fit began with theirs, so a voice was found again. But a machine reads evenly, "
+                "without noise and room, and Kokoro can say all that she says: a person is harder."
             )
         elif self.stand_in:
             lines.append(
