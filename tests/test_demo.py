@@ -18,12 +18,14 @@ import synthetic
 import yaml
 from fakes import narrow_config
 
-from voicewright import artifacts, demo, demo_kokoro, standin
+from voicewright import artifacts, demo, demo_kokoro, demo_report, standin
 from voicewright.audio.files import probe, read
 from voicewright.audio.pitch import f0
 from voicewright.cli import main
 from voicewright.corpus.manifest import Corpus, write_corpus
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.listen.quality import DistillMos, DnsMos
+from voicewright.listen.recogniser import Choice
 from voicewright.train.options import find_recipe
 
 
@@ -323,37 +325,52 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_the_whole_road(
-    embedded: Path,
-    recordings: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    source = tmp_path / "me"
+def _lacking(self: object) -> None:
+    """In place of what judges quality, which takes its time and is tested by itself."""
+    raise VoicewrightError("Distill-MOS (quality) is not installed: run this.")
+
+
+class Guessing:
+    """Takes the place of recognisers, which tests of their own hear and which puzzle long over nonsense."""
+
+    name = "guessing"
+
+    def transcribe_many(self, clips: Sequence[Any], progress: Any = None) -> list[str]:
+        return ["hello there" for _ in clips]
+
+
+@pytest.fixture(scope="module")
+def prepared(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """Some recordings, and the output in which a demonstration has prepared them."""
+    source = tmp_path_factory.mktemp("speaker") / "me"
     (source / "wavs").mkdir(parents=True)
     lines = (recordings / "metadata.csv").read_text("utf-8").splitlines(keepends=True)
-    # The shortest, so that random weights give the recogniser little to puzzle over.
     lines = sorted(sorted(lines, key=len)[:12])
     (source / "metadata.csv").write_text("".join(lines), "utf-8")
     for line in lines:
         name = f"wavs/{line.split('|')[0]}.wav"
         os.link(recordings / name, source / name)
-    recipe = tmp_path / "short.yaml"
-    recipe.write_text(yaml.safe_dump(RECIPE), "utf-8")
-    monkeypatch.setattr(demo, "TEXT", "Hello there.")
+    return source, source.parent / "out"
 
-    words = [
-        "demo",
-        "--recordings",
-        str(source),
-        "-o",
-        str(tmp_path / "out"),
-        "--recipe",
-        str(recipe),
-        "--json",
-    ]
-    assert main(words) == 0
+
+def whole_road(
+    prepared: tuple[Path, Path],
+    recipe: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> tuple[dict[str, Any], list[str]]:
+    """What a demonstration by this recipe says it made, and the commands it showed. Checks its table, its
+    files and which clips judge."""
+    source, out = prepared
+    monkeypatch.setattr(demo, "TEXT", "Hello there.")
+    monkeypatch.setattr(Choice, "open", lambda *_: Guessing())
+    for ear in (DistillMos, DnsMos):
+        monkeypatch.setattr(ear, "__init__", _lacking)
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(yaml.safe_dump(recipe), "utf-8")
+    words = ["demo", "--recordings", str(source), "-o", str(out), "--recipe", str(plan), "--consent", "mine"]
+    assert main([*words, "--json"]) == 0
     caught = capsys.readouterr()
     made = json.loads(caught.out)
     print(made["seconds"])
@@ -362,12 +379,11 @@ def test_the_whole_road(
         assert Path(made[name]).exists(), name
     assert probe(Path(made["spoken"])).rate == 24_000
     assert len(made["held_out"]) == 2
-    shown = re.findall(r"^\$ voicewright (\w+)", caught.err, re.MULTILINE)
-    assert shown == ["say", "prepare", "train", "say", "judge", "judge"]
+    assert made["missing"] == ["Distill-MOS (quality) is not installed: run this."] * 2
     labels = " ".join(row["label"].lower() for row in made["rows"])
     assert "similarity" in labels and "word" in labels
     # The table is what the reports say, each side in its column.
-    reports = [json.loads((tmp_path / "out" / "me" / name / "report.json").read_text()) for name in
+    reports = [json.loads((out / "me" / name / "report.json").read_text()) for name in
                ("report-before", "report")]  # fmt: skip
     lines_of = [{line["key"]: line for line in report["summary"]} for report in reports]
     row = next(row for row in made["rows"] if "similarity" in row["label"].lower())
@@ -376,18 +392,66 @@ def test_the_whole_road(
     assert row["after"] == f"{lines_of[1]['similarity']['synthesised']['value']:.{digits}f}"
     assert row["recordings"] == f"{lines_of[1]['similarity']['recordings']['value']:.{digits}f}"
     # Judged on nothing that was trained on.
-    judged = {row["id"] for row in reports[1]["utterances"]}
-    assert judged == set(made["held_out"])
-
-    text = _rebuilt(made).text()
+    assert {row["id"] for row in reports[1]["utterances"]} == set(made["held_out"])
+    text = _rebuilt(dict(made)).text()
     for name in ("hello", "spoken", "recording", "report", "model"):
         assert made[name] in text
     assert "stand-in" not in text
+    return made, re.findall(r"^\$ voicewright (\w+)", caught.err, re.MULTILINE)
 
 
-def _rebuilt(made: dict[str, Any]) -> demo.Demonstration:
-    rows = tuple(demo.Row(**row) for row in made.pop("rows"))
-    return demo.Demonstration(**made, rows=rows)
+def test_the_whole_road(
+    prepared: tuple[Path, Path],
+    embedded: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    made, shown = whole_road(prepared, RECIPE, tmp_path, monkeypatch, capsys)
+    assert shown == ["say", "prepare", "train", "say", "judge", "judge"]
+    assert made["before"] == "embedded voice" and made["pack"] is None
+
+
+UPON = {
+    "name": "short",
+    "kind": "adapt",
+    "model": "tiny",
+    "split": {"every": 8},
+    "replay": {"every": 2, "voices": 1, "crops": 2},
+    "stages": [
+        {"stage": "prosody", "steps": 1, "clips": 1, "optimizer": {"learning_rate": 1.0e-3, "warmup": 1},
+         "losses": {"prosody": 1, "replay": 1}},
+        {"stage": "sound", "steps": 1, "clips": 1, "optimizer": {"learning_rate": 1.0e-3, "warmup": 1},
+         "losses": {"mel": 1, "identity": 1, "replay": 1}},
+    ],
+    "judge": {"every": 100, "sentences": 2, "keep": 1},
+}  # fmt: skip
+
+
+def test_the_whole_road_upon_a_base(
+    prepared: tuple[Path, Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """On the embedded voice, which is quicker than Kokoro."""
+    monkeypatch.setattr("voicewright.catalogue.packaged.packaged_path", lambda *_: None)
+    monkeypatch.setattr("voicewright.adapt_command.LEAST", 5.0)
+    monkeypatch.setattr(demo_kokoro, "CROPS", 1)
+    made, shown = whole_road(prepared, UPON, tmp_path, monkeypatch, capsys)
+    assert shown == ["say", "prepare", "fit", "train", "say", "judge", "judge"]
+    assert made["before"] == "stock kathleen"
+    pack, adapter = Path(made["pack"]), Path(made["model"])
+    card = json.loads(pack.with_suffix(".json").read_text("utf-8"))
+    assert card["consent"] == "mine" == json.loads((adapter / "best" / "card.json").read_text())["consent"]
+    for words in made["commands"]:
+        assert "voicewright say" in words or "voicewright export" in words
+    assert len(made["commands"]) == 3
+
+
+def _rebuilt(made: dict[str, Any]) -> demo_report.Demonstration:
+    rows = tuple(demo_report.Row(**row) for row in made.pop("rows"))
+    return demo_report.Demonstration(**made, rows=rows)
 
 
 def test_module_is_a_command() -> None:
