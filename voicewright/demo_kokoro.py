@@ -26,7 +26,7 @@ HEARD = 120.0
 """Seconds of recordings that are learnt from; of more, evenly chosen clips."""
 JUDGED = 12
 """Held-out clips that are judged, at most."""
-_EVERY = 8
+_EVERY = 6
 """One clip in so many is held out; where there are few, one in fewer."""
 
 
