@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,8 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.listen.quality import DistillMos, DnsMos
 from voicewright.listen.recogniser import Choice
 from voicewright.train.options import find_recipe
+from voicewright.train.recipe import read_yaml
+from voicewright.voices import fit
 
 
 @pytest.fixture(scope="session")
@@ -272,7 +275,7 @@ def test_too_little_for_adapters_is_a_pack(clips: int, seconds: float, tmp_path:
 
 def test_of_many_clips_some_are_learnt_from_and_some_judge(tmp_path: Path) -> None:
     learnt, held = demo_kokoro.parts(Corpus.read(small_corpus(tmp_path / "many", 200)))
-    assert 100 < sum(item.seconds for item in learnt) <= demo_kokoro.HEARD
+    assert 0.8 * demo_kokoro.HEARD < sum(item.seconds for item in learnt) <= demo_kokoro.HEARD
     assert len(held) == demo_kokoro.JUDGED and not {item.id for item in learnt} & set(held)
     with pytest.raises(VoicewrightError, match="at least four sentences"):
         demo_kokoro.parts(Corpus.read(small_corpus(tmp_path / "few", 3)))
@@ -287,7 +290,7 @@ RECIPE = {
     "start": "embedded",
     "seed": 1,
     "precision": "fp32",
-    "split": {"every": 6},
+    "split": {"every": 5},
     "discriminators": {"periods": [3], "period_channels": [4, 8], "resolutions": [[512, 128]], "per_step": 1},
     "stages": [
         {"stage": "acoustic", "steps": 3, "batch_frames": 80, "crop": 40, "window": 20,
@@ -345,7 +348,7 @@ def prepared(recordings: Path, tmp_path_factory: pytest.TempPathFactory) -> tupl
     source = tmp_path_factory.mktemp("speaker") / "me"
     (source / "wavs").mkdir(parents=True)
     lines = (recordings / "metadata.csv").read_text("utf-8").splitlines(keepends=True)
-    lines = sorted(sorted(lines, key=len)[:12])
+    lines = sorted(sorted(lines, key=len)[:10])
     (source / "metadata.csv").write_text("".join(lines), "utf-8")
     for line in lines:
         name = f"wavs/{line.split('|')[0]}.wav"
@@ -412,20 +415,17 @@ def test_the_whole_road(
     assert made["before"] == "embedded voice" and made["pack"] is None
 
 
-UPON = {
-    "name": "short",
-    "kind": "adapt",
-    "model": "tiny",
-    "split": {"every": 8},
-    "replay": {"every": 2, "voices": 1, "crops": 2},
-    "stages": [
-        {"stage": "prosody", "steps": 1, "clips": 1, "optimizer": {"learning_rate": 1.0e-3, "warmup": 1},
-         "losses": {"prosody": 1, "replay": 1}},
-        {"stage": "sound", "steps": 1, "clips": 1, "optimizer": {"learning_rate": 1.0e-3, "warmup": 1},
-         "losses": {"mel": 1, "identity": 1, "replay": 1}},
-    ],
-    "judge": {"every": 100, "sentences": 2, "keep": 1},
-}  # fmt: skip
+def upon_tiny() -> dict[str, Any]:
+    """The shipped recipe upon the embedded voice, a step a stage."""
+    plan: dict[str, Any] = read_yaml(find_recipe("adapt"))
+    for stage in plan["stages"]:
+        stage |= {"steps": 1, "clips": 1}
+        stage["optimizer"]["warmup"] = 1
+    return plan | {
+        "model": "tiny",
+        "replay": {"every": 2, "voices": 1, "crops": 2},
+        "judge": {"every": 100, "sentences": 2, "keep": 1},
+    }
 
 
 def test_the_whole_road_upon_a_base(
@@ -438,7 +438,8 @@ def test_the_whole_road_upon_a_base(
     monkeypatch.setattr("voicewright.catalogue.packaged.packaged_path", lambda *_: None)
     monkeypatch.setattr("voicewright.adapt_command.LEAST", 5.0)
     monkeypatch.setattr(demo_kokoro, "CROPS", 1)
-    made, shown = whole_road(prepared, UPON, tmp_path, monkeypatch, capsys)
+    monkeypatch.setattr(fit, "Settings", partial(fit.Settings, prosody_steps=2, prosody_clips=1))
+    made, shown = whole_road(prepared, upon_tiny(), tmp_path, monkeypatch, capsys)
     assert shown == ["say", "prepare", "fit", "train", "say", "judge", "judge"]
     assert made["before"] == "stock kathleen"
     pack, adapter = Path(made["pack"]), Path(made["model"])

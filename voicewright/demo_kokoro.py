@@ -22,11 +22,11 @@ Step = Callable[[str, Sequence[str | Path]], None]
 CROPS, STEPS = 20, 48
 """Of `fit` and of `train adapt`: a quarter and a third of what they take by themselves; by far the most is
 won there."""
-HEARD = 120.0
+HEARD = 90.0
 """Seconds of recordings that are learnt from; of more, evenly chosen clips."""
 JUDGED = 12
 """Held-out clips that are judged, at most."""
-_EVERY = 6
+_EVERY = 5
 """One clip in so many is held out; where there are few, one in fewer."""
 
 

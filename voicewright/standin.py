@@ -33,7 +33,7 @@ VOICE = b"en-us+m3"
 KOKORO_VOICE = "jm_kumo"
 """Of the voices in the package of Kokoro's weights the man: deep, so that he and the embedded voice are told
 apart. He reads English with an accent; of four sentences Whisper base heard 6 % of the words wrongly."""
-_READ = MappingProxyType({"espeak": 40, "kokoro": 40, "kathleen": 24})
+_READ = MappingProxyType({"espeak": 40, "kokoro": 40, "kathleen": 20})
 """Sentences of each. A fit and adapters need less than training does, and both align what they are given."""
 _PITCH, _RANGE, _RATE, _VOLUME = 38, 65, 150, 70
 """espeak-ng's pitch and intonation range (0 to 100, 50 is normal), words a minute, and volume (100 clips)."""
