@@ -215,7 +215,7 @@ class Upon:
             (self.folder / "voice.pt").write_text("", "utf-8")
             (self.folder / "voice.json").write_text('{"start": {"jf_b": 0.5, "jf_a": 0.5}}', "utf-8")
         if name == "adapt":
-            (self.folder / "adapter").mkdir(exist_ok=True)
+            (self.folder / "adapter" / "best").mkdir(parents=True, exist_ok=True)
             (self.folder / "adapter" / "run.json").write_text("{}", "utf-8")
         if name == self.stops:
             raise demo.DemoStopped(name, 130)
@@ -247,6 +247,7 @@ def test_upon_kokoro_a_pack_then_adapters(tmp_path: Path) -> None:
     assert run.ran == [["train", "adapt", "--corpus", learnt, "--out", adapter, "--resume"]]
     assert "taken over" in run.told[-1]
     assert (made.nearest, made.adapter, made.pack) == ("jf_b", tmp_path / "adapter", tmp_path / "voice.pt")
+    assert run() == made and not run.ran
     # What judges was never learnt from, and rights go along.
     part = Corpus.read(tmp_path / "learnt")
     assert len(made.held_out) == 4 and len(part.utterances) == 20

@@ -96,18 +96,24 @@ def make_voice(
         note(f"{pack} was fitted to them before and is taken over.")
     else:
         step("fit", ["fit", part, "-o", pack, "--model", plan.model, "--crops", str(CROPS)])
-        _mark(folder, learnt, plan)
+        _mark(_mark_of(folder), learnt, plan)
     training, own = split(learnt, plan.split)
     if not own or sum(item.seconds for item in training) < LEAST:
         note(f"Adapters need more than these {seconds:.0f} s: the voicepack alone speaks.")
         return Made(pack, _nearest(pack), None, tuple(held))
+    made = Made(pack, _nearest(pack), adapter, tuple(held))
+    done = folder / "adapter.txt"
+    if done.is_file() and (adapter / "best").is_dir():
+        note(f"{adapter} was made of them before and is taken over.")
+        return made
     train: list[str | Path] = ["train", words or recipe.stem, "--corpus", part, "--out", adapter]
     if (adapter / "run.json").is_file():
         train.append("--resume")
     else:
         train += ["--voice", pack, *(["--steps", str(STEPS)] if words is None else [])]
     step("adapt", train)
-    return Made(pack, _nearest(pack), adapter, tuple(held))
+    _mark(done, learnt, plan)
+    return made
 
 
 def _nearest(pack: Path) -> str:
@@ -129,11 +135,11 @@ def _fitted(folder: Path) -> bool:
     return all(path.is_file() for path in (_mark_of(folder), folder / "voice.pt", folder / "voice.json"))
 
 
-def _mark(folder: Path, learnt: Sequence[Utterance], plan: AdaptRecipe) -> None:
-    """A fit that was stopped leaves a voice too, but no mark."""
+def _mark(path: Path, learnt: Sequence[Utterance], plan: AdaptRecipe) -> None:
+    """A step that was stopped leaves a voice too, but no mark."""
     from voicewright.storage import write_atomically
 
-    write_atomically(_mark_of(folder), (_what(learnt, plan) + "\n").encode())
+    write_atomically(path, (_what(learnt, plan) + "\n").encode())
 
 
 def _unchanged(folder: Path, learnt: Sequence[Utterance], plan: AdaptRecipe) -> None:
