@@ -1,5 +1,5 @@
 # make demo                    install, speak, make a voice from recordings, judge it, name the files
-# make demo RECORDINGS=folder  the same with your own recordings
+# make demo RECORDINGS=folder  the same with your own recordings (CONSENT="who agreed" goes into the voice's card)
 # make test                    lint, types, import arrows, tests
 # make wheel                   a wheel with the compiled kernels, in dist/
 # make wheel ARCH=aarch64      the same for another machine, by its cross compiler (gcc-aarch64-linux-gnu)
@@ -7,6 +7,7 @@
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 RECORDINGS ?=
+CONSENT ?=
 OUT ?= demo-output
 ARCH ?=
 VENV := .venv
@@ -21,7 +22,7 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 demo: $(VENV)/.base
-	$(BIN)/voicewright demo --output "$(OUT)" $(if $(RECORDINGS),--recordings "$(RECORDINGS)")
+	$(BIN)/voicewright demo --output "$(OUT)" $(if $(RECORDINGS),--recordings "$(RECORDINGS)") $(if $(CONSENT),--consent "$(CONSENT)")
 
 install: $(VENV)/.base
 

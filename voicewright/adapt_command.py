@@ -178,7 +178,7 @@ def _start(
     out.mkdir(parents=True, exist_ok=True)
     line("No voice is named to begin with (--voice): one is fitted first.")
     with tempfile.TemporaryDirectory(prefix="voicewright-adapt-") as folder:
-        part = _part_of(corpus, training, Path(folder))
+        part = part_of(corpus, training, Path(folder) / "corpus")
         target = Path(folder) / "start.safetensors"
         voices = Path(plan.voices) if plan.voices else None
         fit(part, target, model=plan.model, voices=voices, recogniser=recogniser, progress=line)
@@ -188,14 +188,14 @@ def _start(
     return pack
 
 
-def _part_of(corpus: Corpus, chosen: Sequence[Utterance], folder: Path) -> Path:
-    """A corpus of these clips alone, so that nothing else is fitted to; their sound stays where it is."""
+def part_of(corpus: Corpus, chosen: Sequence[Utterance], target: Path) -> Path:
+    """A corpus in `target` of these clips alone, so that nothing else is learnt from; their sound stays where
+    it is. An older one there gives way."""
     import yaml
 
     from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
 
-    target = folder / "corpus"
-    target.mkdir()
+    target.mkdir(exist_ok=True)
     meta = corpus.meta.model_copy(update={"accepted": len(chosen)}).model_dump(mode="json")
     (target / META).write_text(yaml.safe_dump(meta, allow_unicode=True), "utf-8")
     (target / QUARANTINE).write_text("", "utf-8")

@@ -73,8 +73,13 @@ class AdaptEars:
             note(f"Quality is not heard: {error}")
         hears = "nobody"
         try:
-            choice = choose(recogniser, language).ready()
-            self._recogniser, hears = choice.open(), choice.shown
+            choice = choose(recogniser, language)
+            # A gate of two words in thirty would fall by what a weak recogniser mishears.
+            if choice.kind == "whisper" or recogniser != "auto":
+                choice = choice.ready()
+                self._recogniser, hears = choice.open(), choice.shown
+            else:
+                note(f"Words are not heard while training: {choice.shown} is too weak for it.")
         except VoicewrightError as error:
             if recogniser != "auto":
                 raise

@@ -425,18 +425,35 @@ def demo(
         ),
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Recipe: a YAML file, or a shipped one's name.")
-    ] = "finetune",
+        str | None,
+        typer.Option(
+            "--recipe",
+            help="Recipe: a YAML file, or a shipped one's name; else adapt where Kokoro is, or finetune.",
+        ),
+    ] = None,
+    consent: Annotated[
+        str | None, typer.Option("--consent", help="Who allowed this use of the voice.")
+    ] = None,
+    licence: Annotated[str | None, typer.Option("--licence", help="Licence of the recordings.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Show the whole road: speak, prepare, train, speak again, judge."""
+    """Show the whole road: speak, prepare, make a voice upon Kokoro (or train a small one), speak, judge."""
     from contextlib import redirect_stdout
 
     from voicewright.commands import plain
     from voicewright.demo import demonstrate
 
     with redirect_stdout(sys.stderr if as_json else sys.stdout):
-        made = demonstrate(main, output, recordings, language=language, recipe=recipe, note=_note)
+        made = demonstrate(
+            main,
+            output,
+            recordings,
+            language=language,
+            recipe=recipe,
+            consent=consent,
+            licence=licence,
+            note=_note,
+        )
     if as_json:
         _emit(plain(made))
     else:

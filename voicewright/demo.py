@@ -15,98 +15,35 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from voicewright.demo_report import Demonstration, missing, recording_of, rows_of
 from voicewright.errors import UsageError, VoicewrightError
+
+if TYPE_CHECKING:
+    from voicewright import standin
 
 Run = Callable[[list[str]], int]
 """Runs one command line (without the program's name) and returns its exit code."""
 
 TEXT = "Hello. This is a voice of my own, made on this machine a few minutes ago."
+KATHLEEN_TEXT = "Hello. I am Kathleen: a voice that Voicewright taught Kokoro, in three megabytes."
 KOKORO_TEXT = "And this is Kokoro, with eighty-two million parameters, speaking on the same machine."
 KOKORO_VOICE = "jf_alpha"
 """The voices in its package are Japanese; they speak English with an accent."""
-SHOWN = (
-    "wer",
-    "cer",
-    "similarity",
-    "similarity_normalised",
-    "similarity_second_normalised",
-    "distillmos",
-    "echo_25",
-    "f0_mean",
-)
-"""Lines of a judgement that the table prints, where the judgement has them; all are in the report."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """One measure: of the embedded voice, of the new voice, and of the recordings themselves."""
-
-    label: str
-    before: str
-    after: str
-    recordings: str
-
-
-@dataclass(frozen=True)
-class Demonstration:
-    """What a demonstration made and measured."""
-
-    stand_in: str | None
-    """Which machine stood in for a speaker; None: recordings were given."""
-    folder: Path
-    hello: Path
-    """The text in the embedded voice."""
-    kokoro: Path | None
-    """A text in a voice of Kokoro-82M, where its weights are installed."""
-    spoken: Path
-    """The same text in the new voice."""
-    recording: Path
-    """A held-out recording to hear beside it."""
-    model: Path
-    report: Path
-    held_out: tuple[str, ...]
-    rows: tuple[Row, ...]
-    missing: tuple[str, ...]
-    """What judges and is not installed: a sentence each, with what to do."""
-    seconds: dict[str, float]
-    """Step → wall seconds."""
-
-    def text(self) -> str:
-        """The closing table and the names of the files."""
-        lines = ["", f"{'':<32}{'embedded voice':>16}{'new voice':>12}{'recordings':>12}"]
-        lines += [f"{r.label:<32}{r.before:>16}{r.after:>12}{r.recordings:>12}" for r in self.rows]
-        lines += [
-            f"on {len(self.held_out)} sentences that training did not see: few, so the figures are rough.",
-            *self.missing,
-            "",
-            f"the embedded voice   {self.hello}",
-            *([f"Kokoro-82M           {self.kokoro}"] if self.kokoro else []),
-            f"the new voice        {self.spoken}",
-            f"{'a recording' if self.stand_in else 'a real recording':<21}{self.recording}",
-            f"the model            {self.model}",
-            f"the report           {self.report}",
-            "",
-            "Wall seconds: " + ", ".join(f"{step} {spent:.0f}" for step, spent in self.seconds.items()) + ".",
-        ]
-        if self.stand_in:
-            lines.append(
-                f"The speaker was a stand-in, {self.stand_in}, a machine, and the new voice sounds like it. "
-                "With recordings of a person: make demo RECORDINGS=folder"
-            )
-        return "\n".join(lines)
 
 
 class _Steps:
     """Shows and runs command lines, and keeps the time each took."""
 
     def __init__(self, run: Run, note: Callable[[str], None]) -> None:
-        self._run, self._note = run, note
+        self._run, self.note = run, note
         self.seconds: dict[str, float] = {}
 
     def __call__(self, name: str, arguments: Sequence[str | Path], quiet: bool = False) -> None:
         words = [str(argument) for argument in arguments]
-        self._note(f"\n$ voicewright {shlex.join(words)}")
+        self.note(f"\n$ voicewright {shlex.join(words)}")
         began = time.perf_counter()
         # A judgement's many lines are in its report; what the table needs is read from there.
         with contextlib.redirect_stdout(io.StringIO() if quiet else sys.stdout):
@@ -130,90 +67,178 @@ def demonstrate(
     recordings: Path | None = None,
     *,
     language: str | None = None,
-    recipe: str | Path = "finetune",
+    recipe: str | Path | None = None,
+    consent: str | None = None,
+    licence: str | None = None,
     note: Callable[[str], None] = print,
 ) -> Demonstration:
-    """Speak, prepare, train, speak, judge. `recordings` None: a machine reads sentences as a stand-in, Kokoro
-    where its weights are installed, else espeak-ng.
+    """Speak, prepare, make a voice, speak, judge. `recordings` None: a machine reads sentences as a stand-in.
 
-    `language` None is left to `prepare`, which asks the texts.
+    `recipe` None: adapters upon Kokoro where its weights are installed, else the small model is trained
+    (`finetune`); a recipe of either kind is carried out as it is. `language` None is left to `prepare`, which
+    asks the texts. `consent`, `licence`: of the recordings; they end up in the voice's cards.
 
-    Everything lands in `output`/`stand-in` or `output`/(the recordings' folder name). Raises UsageError (no
+    Everything lands in `output`/`stand-in…` or `output`/(the recordings' folder name). Raises UsageError (no
     such folder or recipe), DemoStopped when a step fails.
     """
     if recordings is not None and not recordings.exists():
         raise UsageError(f"there are no recordings at {recordings}; name a folder that holds some.")
-    from voicewright.train.options import find_recipe
-
-    plan = find_recipe(recipe)
     from voicewright import standin
+    from voicewright.train.options import find_recipe
+    from voicewright.train.recipe import read_yaml
 
-    kokoro_reads = recordings is None and standin.kokoro_is_here()
-    stand_in = None if recordings is not None else _stand_in_name(kokoro_reads)
-    name = _folder_name(recordings, kokoro_reads)
+    here = standin.kokoro_is_here()
+    plan = find_recipe(recipe or ("adapt" if here else "finetune"))
+    upon = read_yaml(plan).get("kind") == "adapt"
+    reader: standin.Reader | None = None
+    if recordings is None:
+        reader = "espeak" if not here else "kathleen" if upon else "kokoro"
+    name = recordings.resolve().stem if recordings is not None else _FOLDERS[reader or "espeak"]
     folder = output / name
     folder.mkdir(parents=True, exist_ok=True)
     step = _Steps(run, note)
-    hello, corpus, trained = folder / "embedded.wav", folder / "corpus", folder / "run"
-
-    step("say hello", ["say", TEXT, "-o", hello])
-    kokoro = _kokoro(step, folder, note)
+    greeter, hello, kokoro = _greet(step, folder, upon and here, note)
     source = recordings
-    if source is None:
+    if reader is not None:
         source = folder / "recordings"
         began = time.perf_counter()
-        count = standin.record(source, kokoro_reads)
+        count = standin.record(source, reader)
         step.seconds["stand-in reads"] = time.perf_counter() - began
-        note(f"\nNo recordings were given: {stand_in}, a machine, has read {count} sentences as a stand-in.")
-    rights = ["--licence", *_RIGHTS[kokoro_reads]] if recordings is None else []
-    language = language or ("en-us" if recordings is None else None)
-    spoken_in = [] if language is None else ["--language", language]
-    step("prepare", ["prepare", source, "-o", corpus, *spoken_in, "--speaker", name, *rights])
-    resume = ["--resume"] if (trained / "run.json").is_file() else []
-    step("train", ["train", recipe, "--corpus", corpus, "--out", trained, *resume])
-    spoken = folder / "new-voice.wav"
-    step("say", ["say", TEXT, "--model", trained, "-o", spoken])
+        note(
+            f"\nNo recordings were given: {_STAND_INS[reader]}, a machine, has read {count} sentences as a "
+            "stand-in."
+        )
+        licence, consent = _RIGHTS[reader]
+        language = language or "en-us"
+    assert source is not None
+    corpus = folder / "corpus"
+    words: list[str | Path] = ["prepare", source, "-o", corpus, "--speaker", name]
+    for option, given in (("--language", language), ("--licence", licence), ("--consent", consent)):
+        words += [option, given] if given is not None else []
+    step("prepare", words)
+    road = _Road(step, folder, corpus, plan, recipe, reader, greeter, hello, kokoro)
+    return _upon_a_base(road) if upon else _trained(road)
 
-    ids = _held_out(corpus, plan)
-    pattern = "^(" + "|".join(re.escape(one) for one in ids) + ")$"
-    before, after = folder / "report-before", folder / "report"
-    chosen: list[str | Path] = ["judge", "--corpus", corpus, "--ids", pattern, "--no-copy"]
-    step("judge before", [*chosen, "--model", "tiny", "-o", before], quiet=True)
-    step("judge", [*chosen, "--model", trained, "-o", after], quiet=True)
-    return Demonstration(
-        stand_in=stand_in,
-        folder=folder,
-        hello=hello,
-        kokoro=kokoro,
-        spoken=spoken,
-        recording=_recording(corpus, ids[0]),
-        model=trained / "best",
-        report=after / "report.html",
-        held_out=tuple(ids),
-        rows=_rows(before, after),
-        missing=_missing(after),
-        seconds=step.seconds,
+
+@dataclass(frozen=True)
+class _Road:
+    """Where a demonstration stands once the recordings are prepared."""
+
+    step: _Steps
+    folder: Path
+    corpus: Path
+    recipe: Path
+    named: str | Path | None
+    """How the recipe was named; None: nobody has."""
+    reader: standin.Reader | None
+    greeter: str
+    hello: Path
+    kokoro: Path | None
+
+    def judge(self, ids: Sequence[str], before: Sequence[str | Path], after: Sequence[str | Path]) -> None:
+        """Two voices, as options of `judge`, beside the held-out recordings."""
+        pattern = "^(" + "|".join(re.escape(one) for one in ids) + ")$"
+        words: list[str | Path] = ["judge", "--corpus", self.corpus, "--ids", pattern, "--no-copy"]
+        self.step("judge before", [*words, *before, "-o", self.folder / "report-before"], quiet=True)
+        self.step("judge", [*words, *after, "-o", self.folder / "report"], quiet=True)
+
+    def made(self, spoken: Path, model: Path, ids: Sequence[str], **more: Any) -> Demonstration:
+        report = self.folder / "report"
+        return Demonstration(
+            stand_in=_STAND_INS[self.reader] if self.reader else None,
+            folder=self.folder,
+            hello=self.hello,
+            kokoro=self.kokoro,
+            spoken=spoken,
+            recording=recording_of(self.corpus, ids[0]),
+            model=model,
+            report=report / "report.html",
+            held_out=tuple(ids),
+            rows=rows_of(self.folder / "report-before", report),
+            missing=missing(report),
+            seconds=self.step.seconds,
+            greeter=self.greeter,
+            **more,
+        )
+
+
+def _greet(
+    step: _Steps, folder: Path, upon_kokoro: bool, note: Callable[[str], None]
+) -> tuple[str, Path, Path | None]:
+    """A sentence in a voice that ships, before anything is made: whose, where, and one by Kokoro itself."""
+    if upon_kokoro:
+        hello = folder / "kathleen.wav"
+        step("say hello", ["say", KATHLEEN_TEXT, "--model", "kathleen", "-o", hello])
+        return "kathleen upon Kokoro", hello, None
+    hello = folder / "embedded.wav"
+    step("say hello", ["say", TEXT, "-o", hello])
+    return "the embedded voice", hello, _kokoro(step, folder, note)
+
+
+def _trained(road: _Road) -> Demonstration:
+    """The small model trained, beside the embedded one."""
+    trained, spoken = road.folder / "run", road.folder / "new-voice.wav"
+    resume = ["--resume"] if (trained / "run.json").is_file() else []
+    recipe = road.named or road.recipe.stem
+    road.step("train", ["train", recipe, "--corpus", road.corpus, "--out", trained, *resume])
+    road.step("say", ["say", TEXT, "--model", trained, "-o", spoken])
+    ids = _held_out(road.corpus, road.recipe)
+    road.judge(ids, ["--model", "tiny"], ["--model", trained])
+    return road.made(spoken, trained / "best", ids)
+
+
+def _upon_a_base(road: _Road) -> Demonstration:
+    """A voicepack and adapters upon a base, beside the base's own voice that is nearest."""
+    from voicewright.demo_kokoro import make_voice
+    from voicewright.train.adapt.recipe import AdaptRecipe
+
+    base = AdaptRecipe.read(road.recipe).model
+    made = make_voice(road.step, road.step.note, road.corpus, road.folder, road.recipe, road.named)
+    alone = ["--model", base, "--voice", str(made.pack)]
+    voice = ["--model", str(made.adapter)] if made.adapter else alone
+    spoken = road.folder / "new-voice.wav"
+    road.step("say", ["say", TEXT, *voice, "-o", spoken])
+    road.judge(made.held_out, ["--model", base, "--voice", made.nearest], voice)
+    say = ["voicewright", "say", "Hello.", "-o", "hello.wav"]
+    commands = [f"speak with it        {shlex.join([*say, *voice])}"]
+    if made.adapter:
+        out = str(road.folder / "out")
+        export = ["voicewright", "export", str(made.adapter), "--format", "kokoro", "-o", out]
+        commands.append(f"with the pack alone  {shlex.join([*say, *alone])}")
+        commands.append(f"give it away         {shlex.join(export)}")
+    return road.made(
+        spoken,
+        made.adapter or made.pack,
+        made.held_out,
+        before=f"stock {made.nearest}",
+        pack=made.pack,
+        commands=tuple(commands),
+        known_again=road.reader == "kathleen",
     )
 
 
-_RIGHTS = {
-    True: ("Apache-2.0", "--consent", "a published voice of Kokoro-82M, spoken by the machine"),
-    False: ("CC0-1.0", "--consent", "a synthesiser, nobody's voice"),
-}
-"""Licence and consent of a stand-in's recordings, by whether Kokoro read."""
-
-
-def _stand_in_name(kokoro: bool) -> str:
-    from voicewright.standin import KOKORO_VOICE as reader
-
-    return f"Kokoro's voice {reader}" if kokoro else "the synthesiser espeak-ng"
-
-
-def _folder_name(recordings: Path | None, kokoro: bool) -> str:
-    """Another stand-in is another speaker, so it has a folder of its own."""
-    if recordings is not None:
-        return recordings.resolve().stem
-    return "stand-in-kokoro" if kokoro else "stand-in"
+_FOLDERS = MappingProxyType(
+    {"espeak": "stand-in", "kokoro": "stand-in-kokoro", "kathleen": "stand-in-kathleen"}
+)
+"""Another stand-in is another speaker, so it has a folder of its own."""
+_STAND_INS = MappingProxyType(
+    {
+        "espeak": "the synthesiser espeak-ng",
+        "kokoro": "Kokoro's voice jm_kumo",
+        "kathleen": "kathleen, this project's own voice upon Kokoro",
+    }
+)
+_RIGHTS = MappingProxyType(
+    {
+        "espeak": ("CC0-1.0", "a synthesiser, nobody's voice"),
+        "kokoro": ("Apache-2.0", "a published voice of Kokoro-82M, spoken by the machine"),
+        "kathleen": (
+            "CC0-1.0",
+            "the voice kathleen, whose recordings are CC0, spoken by the machine",
+        ),
+    }
+)
+"""Licence and consent of a stand-in's recordings."""
 
 
 def _kokoro(step: _Steps, folder: Path, note: Callable[[str], None]) -> Path | None:
@@ -245,37 +270,3 @@ def _held_out(corpus: Path, recipe: Path) -> list[str]:
             f"{recipe} holds {len(held)} of {corpus}'s utterances out, too few to judge by; record more."
         )
     return [item.id for item in held]
-
-
-def _recording(corpus: Path, name: str) -> Path:
-    from voicewright.corpus.manifest import Corpus
-
-    prepared = Corpus.read(corpus)
-    return next(prepared.path(one) for one in prepared.utterances if one.id == name)
-
-
-def _missing(report: Path) -> tuple[str, ...]:
-    """What could have judged and is not installed, as the report says it."""
-    from voicewright.judge.result import Judgement
-
-    notes = Judgement.model_validate_json((report / "report.json").read_text("utf-8")).notes
-    return tuple(note for note in notes if "is not installed" in note)
-
-
-def _rows(before: Path, after: Path) -> tuple[Row, ...]:
-    """The table, from the two reports."""
-    from voicewright.judge.result import Judgement
-
-    first, second = (
-        Judgement.model_validate_json((folder / "report.json").read_text("utf-8"))
-        for folder in (before, after)
-    )
-    earlier = {line.key: line for line in first.summary}
-    rows = []
-    for line in second.summary:
-        if line.key in SHOWN and line.key in earlier:
-            cells = (earlier[line.key].synthesised, line.synthesised, line.recordings)
-            texts = [f"{cell.value:.{line.digits}f}" if cell is not None else "" for cell in cells]
-            label = f"{line.label}, {line.unit}" if line.unit else line.label
-            rows.append(Row(label, *texts))
-    return tuple(rows)

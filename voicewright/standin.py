@@ -1,10 +1,12 @@
-"""A stand-in speaker for the demonstration: a machine reads forty sentences aloud.
+"""A stand-in speaker for the demonstration: a machine reads sentences aloud.
 
 Nobody's recordings ship with the package. This makes a folder of them (16-bit WAV and an LJSpeech-style
-`metadata.csv`) so that the whole road can be shown. Kokoro-82M reads where its weights are installed, else
-espeak-ng, a formant synthesiser. A voice that is trained on a machine sounds like that machine.
+`metadata.csv`) so that the whole road can be shown. Kokoro-82M reads where its weights are installed: as
+`kathleen`, our adapter, where a voice is made upon Kokoro, for one that Kokoro has already need not be found;
+as one of its own where the small model is trained. Else espeak-ng reads, a formant synthesiser. A voice made
+from a machine sounds like that machine.
 
-    python -m voicewright.standin FOLDER [kokoro]
+    python -m voicewright.standin FOLDER [espeak|kokoro|kathleen]
 
 espeak-ng is loaded with ctypes from the wheel of `espeakng-loader` (GPL-3.0; see README). It keeps its
 voice in global state, on which a front end in the same process may rely, so `record` starts one of its own.
@@ -17,17 +19,22 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import MappingProxyType
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.errors import VoicewrightError
 
+Reader = Literal["espeak", "kokoro", "kathleen"]
 VOICE = b"en-us+m3"
 """American English, so that the embedded voice knows every phoneme; deep, so that the two are told apart."""
 KOKORO_VOICE = "jm_kumo"
 """Of the voices in the package of Kokoro's weights the man: deep, so that he and the embedded voice are told
 apart. He reads English with an accent; of four sentences Whisper base heard 6 % of the words wrongly."""
+_READ = MappingProxyType({"espeak": 40, "kokoro": 40, "kathleen": 20})
+"""Sentences of each. A fit and adapters need less than training does, and both align what they are given."""
 _PITCH, _RANGE, _RATE, _VOLUME = 38, 65, 150, 70
 """espeak-ng's pitch and intonation range (0 to 100, 50 is normal), words a minute, and volume (100 clips)."""
 
@@ -133,20 +140,20 @@ def kokoro_is_here() -> bool:
     return installed(KOKORO) and KOKORO.voices is not None and packaged_path(*KOKORO.voices) is not None
 
 
-def write_recordings(folder: Path, kokoro: bool = False) -> None:
-    """Read all sentences into `folder`: `wavs/standin_NN.wav` and `metadata.csv` (id|text).
+def write_recordings(folder: Path, reader: Reader = "espeak") -> None:
+    """Read the sentences into `folder`: `wavs/standin_NN.wav` and `metadata.csv` (id|text).
 
-    What Kokoro has read already, in a run that was stopped, stays.
+    What a network has read already, in a run that was stopped, stays.
     """
     from voicewright.audio.files import write
 
     (folder / "wavs").mkdir(parents=True, exist_ok=True)
-    read, rate = _kokoro_reader() if kokoro else _espeak_reader()
+    read, rate = _espeak_reader() if reader == "espeak" else _network_reader(reader)
     lines = []
-    for number, sentence in enumerate(SENTENCES, 1):
+    for number, sentence in enumerate(SENTENCES[: _READ[reader]], 1):
         name = f"standin_{number:02d}"
         path = folder / "wavs" / f"{name}.wav"
-        if not kokoro or not path.is_file():
+        if reader == "espeak" or not path.is_file():
             write(path, read(sentence), rate)
         lines.append(f"{name}|{sentence}\n")
     (folder / "metadata.csv").write_text("".join(lines), "utf-8")
@@ -157,19 +164,21 @@ def _espeak_reader() -> tuple[Callable[[str], NDArray[np.float32]], int]:
     return speaker.read, speaker.rate
 
 
-def _kokoro_reader() -> tuple[Callable[[str], NDArray[np.float32]], int]:
+def _network_reader(name: str) -> tuple[Callable[[str], NDArray[np.float32]], int]:
+    """`kokoro` or `kathleen`, as models are named."""
     from voicewright.artifacts import resolve_model
     from voicewright.config import SAMPLE_RATE
     from voicewright.engines.torch_engine import TorchEngine
 
-    engine = TorchEngine(resolve_model("kokoro"))
-    return lambda text: engine.speak(text, KOKORO_VOICE, language="en-us").samples, SAMPLE_RATE
+    engine = TorchEngine(resolve_model(name))
+    voice = KOKORO_VOICE if name == "kokoro" else name
+    return lambda text: engine.speak(text, voice, language="en-us").samples, SAMPLE_RATE
 
 
-def record(folder: Path, kokoro: bool = False) -> int:
+def record(folder: Path, reader: Reader = "espeak") -> int:
     """`write_recordings` in a process of its own; returns the number of clips. Raises VoicewrightError."""
     done = subprocess.run(
-        [sys.executable, "-m", "voicewright.standin", str(folder), *(["kokoro"] if kokoro else [])],
+        [sys.executable, "-m", "voicewright.standin", str(folder), reader],
         capture_output=True,
         text=True,
         check=False,
@@ -177,10 +186,16 @@ def record(folder: Path, kokoro: bool = False) -> int:
     if done.returncode != 0:
         reason = (done.stderr.strip().splitlines() or [f"it ended with {done.returncode}"])[-1]
         raise VoicewrightError(f"the stand-in speaker made no recordings: {reason}")
-    return len(SENTENCES)
+    return len(SENTENCES[: _READ[reader]])
+
+
+def _main(words: list[str]) -> None:
+    readers = {name: name for name in get_args(Reader)}
+    reader = readers.get(words[1] if len(words) == 2 else "espeak")
+    if len(words) not in (1, 2) or reader is None:
+        sys.exit(f"usage: python -m voicewright.standin FOLDER [{'|'.join(readers)}]")
+    write_recordings(Path(words[0]), reader)
 
 
 if __name__ == "__main__":
-    if len(sys.argv) not in (2, 3) or sys.argv[2:] not in ([], ["kokoro"]):
-        sys.exit("usage: python -m voicewright.standin FOLDER [kokoro]")
-    write_recordings(Path(sys.argv[1]), kokoro=sys.argv[2:] == ["kokoro"])
+    _main(sys.argv[1:])
