@@ -312,21 +312,22 @@ def _model_of(path: Path) -> Path:
     return folder
 
 
-def voice_files(model: Path) -> dict[str, Path]:
+def voice_files(model: Path, shipped: bool = True) -> dict[str, Path]:
     """The voicepacks of a model (folder, or weight file), by name, in alphabetical order.
 
-    An adapter's are its own and its base's; Kokoro's are also those that ship for it.
+    An adapter's are its own and its base's; Kokoro's are also those that ship for it, unless
+    not `shipped`.
     """
     folder = (model if model.is_dir() else model.parent) / VOICES
     if _layered(model):
         found: dict[str, Path] = {}
         base, adapters = layers_of(model)
         for place in (base, *(adapter.folder for adapter in adapters)):
-            found |= voice_files(place) if place == base else _own_voices(place / VOICES)
+            found |= voice_files(place, shipped) if place == base else _own_voices(place / VOICES)
         return dict(sorted(found.items()))
-    packs = shipped_packs(model)
-    shipped = _own_voices(packs) if packs is not None else {}
-    return dict(sorted((shipped | _own_voices(folder)).items()))
+    packs = shipped_packs(model) if shipped else None
+    ours = _own_voices(packs) if packs is not None else {}
+    return dict(sorted((ours | _own_voices(folder)).items()))
 
 
 def _own_voices(folder: Path) -> dict[str, Path]:

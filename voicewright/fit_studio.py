@@ -65,7 +65,7 @@ class Studio:
         self._frontends: dict[str, Frontend] = {}
 
     def _known(self, voices: Path | None, note: Callable[[str], object]) -> dict[str, Voicepack]:
-        files = dict(voice_files(self.folder))
+        files = dict(voice_files(self.folder, shipped=False))  # no fit begins with a voice of ours
         found: dict[str, Voicepack] = {}
         if voices is not None and voices.is_file():
             arrays = read_arrays(voices)

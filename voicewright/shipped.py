@@ -8,6 +8,8 @@ from pathlib import Path
 ADAPTERS = ("kathleen",)
 """Model names that are adapters upon Kokoro (`weights/NAME`)."""
 _HUB = "models--hexgrad--Kokoro-82M"
+_WHOLE = 300_000_000
+"""Bytes: a file of all of Kokoro's weights has more."""
 
 
 def shipped_adapter(name: str) -> Path | None:
@@ -19,12 +21,15 @@ def shipped_adapter(name: str) -> Path | None:
 def shipped_packs(model: Path) -> Path | None:
     """The folder of packs that ship for this model (a folder or a weights file); None where there are none.
 
-    Kokoro 1.0 is known by where it lies: our cache under its name, or the hub's cache.
+    Kokoro 1.0 is known by where it lies (our cache under its name, or the hub's cache) and by its size.
     """
     folder = model if model.is_dir() else model.parent
-    kokoro = folder.name in ("kokoro", "kokoro-v1.0") or _HUB in folder.parts
+    known = folder.name in ("kokoro", "kokoro-v1.0") or _HUB in folder.parts
     packs = _weights() / "kokoro" / "voices"
-    return packs if kokoro and packs.is_dir() else None
+    if not known or not packs.is_dir():
+        return None
+    files = (path for path in folder.iterdir() if path.suffix in (".pth", ".safetensors"))
+    return packs if any(path.stat().st_size > _WHOLE for path in files) else None
 
 
 def _weights() -> Path:
