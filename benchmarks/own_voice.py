@@ -316,6 +316,8 @@ COLUMNS = (
     ("wer", "WER", 3),
     ("cer", "CER", 3),
     ("mos", "Distill-MOS", 2),
+    ("lines", "lines, dB", 1),
+    ("echo_25", "echo", 2),
     ("pitch", "pitch, Hz", 0),
     ("pitch_spread", "spread", 1),
     ("work", "seconds", 0),

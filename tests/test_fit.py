@@ -423,3 +423,12 @@ def test_a_fit_stopped_early_writes_nothing(recordings: Path, tmp_path: Path) ->
     with pytest.raises(Interrupted, match="nothing was written"):
         fit_recordings(recordings, out, model="tiny", progress=lambda *_: None, cancelled=lambda: True)
     assert not list(tmp_path.iterdir())
+
+
+def test_another_file_is_not_taken_for_a_card(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "me.json").write_text('{"kept": true}', "utf-8")
+    assert main(["fit", str(recordings), "-o", str(tmp_path / "me.pt"), "-m", "tiny"]) == 2
+    assert "another file" in capsys.readouterr().err
+    assert json.loads((tmp_path / "me.json").read_text("utf-8")) == {"kept": True}

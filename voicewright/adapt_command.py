@@ -301,24 +301,19 @@ class _Run:
         return {name: packs[name] for name in wanted} | self._spread(rest, max(0, _JUDGED - len(wanted)))
 
     def _material(self, stock: Mapping[str, Voicepack]) -> Material:
-        import numpy as np
         import torch
 
-        from voicewright.listen.speaker import mean_voice
+        from voicewright.fit_ears import steers
         from voicewright.train.adapt.run import Material
-        from voicewright.voices.fit import Steer
 
         training, held = self._references()
         own = [self._samples(item) for item in self._training[:60]]
-        steers = []
-        for encoder, vectors in self._encoders.steering.values():
-            voice = mean_voice(np.stack([encoder.embed(clip) for clip in own]))
-            steers.append(Steer(vectors, torch.from_numpy(np.asarray(voice, np.float32))))
+        towards = steers(self._encoders, own)
         band = min(item.measurements.bandwidth_hz for item in self._training)
         ids = [torch.from_numpy(self._studio.ids(item.phonemes))[None] for item in self._training]
         texts = sorted((one for one in ids if 40 <= one.shape[1] <= 120), key=lambda one: one.shape[1])
         top = min(0.97 * band, 12_000.0)
-        return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, steers)
+        return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, towards)
 
     def _references(self) -> tuple[list[Reference], list[Reference]]:
         """Training clips and a few held-out ones with times in the base's own convention: taken from what

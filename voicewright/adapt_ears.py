@@ -16,9 +16,8 @@ from numpy.typing import NDArray
 
 from voicewright.artifacts import voice_files
 from voicewright.errors import VoicewrightError
-from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, Encoders, likeness
+from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, Encoders, likeness, words_wrong
 from voicewright.fit_studio import Line, Studio
-from voicewright.judge.words import count_errors
 from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.model.checkpoint import load_model
@@ -146,7 +145,4 @@ class AdaptEars:
         """Share of the sentences' words that are heard wrong, of the first so many sentences."""
         if self._recogniser is None:
             return None
-        heard = self._recogniser.transcribe_many(clips)
-        pairs = zip(self._lines[: len(clips)], heard, strict=True)
-        errors = [count_errors(line.text, said, line.language) for line, said in pairs]
-        return sum(one.word_errors for one in errors) / max(1, sum(one.words for one in errors))
+        return words_wrong(self._recogniser, self._lines[: len(clips)], clips)

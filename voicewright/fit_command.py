@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import tempfile
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from voicewright.fit_consent import Rights
     from voicewright.fit_ears import Ears, Heard
     from voicewright.fit_studio import Line, Studio
-    from voicewright.voices.fit import Fitted, Settings, Steer
+    from voicewright.voices.fit import Fitted, Settings
     from voicewright.voices.known import Portrait
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.references import Reference, Take
@@ -40,7 +39,7 @@ _ALIGNERS = 3
 
 @dataclass(frozen=True)
 class Result:
-    """What a fit made. `rows`: the table before and after, by name; `notes`: what was left out and why."""
+    """What a fit made. `figures`: of recordings, start and voice; `notes`: what was left out, why."""
 
     voice: Path
     model: str
@@ -76,6 +75,7 @@ def fit(
     anything is written. `cancelled`: asked between crops; the best voice by then is written.
     """
     from voicewright.artifacts import resolve_model
+    from voicewright.corpus.manifest import META
     from voicewright.fit_consent import Rights, opened
     from voicewright.fit_studio import Studio
     from voicewright.voices.files import SUFFIXES
@@ -91,6 +91,9 @@ def fit(
         raise UsageError(
             f"there are no voices at {voices}; name a folder of voicepacks, or a file of several."
         )
+    if language is not None and (source / META).is_file():
+        raise UsageError(f"{source} is prepared and says itself what is spoken: leave --language out.")
+    _own_card(out)
     if statement is not None:
         opened(statement)
     progress = _stoppable(progress, cancelled)
@@ -120,6 +123,19 @@ def fit(
         notes,
         Rights(agreed, licensed, statement),
     )
+
+
+def _own_card(out: Path) -> None:
+    """Raise UsageError where another file than a voice's card has the name that the card would get."""
+    path = out.with_suffix(".json")
+    if not path.exists():
+        return
+    try:
+        known = json.loads(path.read_text("utf-8")).get("kind") == "voicepack"
+    except (OSError, ValueError, AttributeError):
+        known = False
+    if not known:
+        raise UsageError(f"{path}, where the voice's card would go, is another file; choose another name.")
 
 
 class _Watch:
@@ -226,6 +242,7 @@ class _Fitting:
     ) -> Result:
         import torch
 
+        from voicewright.fit_ears import steers
         from voicewright.voices.fit import fit as run
 
         own = [take.samples for take in self._takes]
@@ -245,7 +262,7 @@ class _Fitting:
             references,
             start,
             top,
-            self._steering(),
+            steers(self._encoders, [take.samples for take in self._fitted]),
             ears.check,
             settings,
             torch.bfloat16 if bf16 else torch.float32,
@@ -319,19 +336,6 @@ class _Fitting:
             )
         return found, refused
 
-    def _steering(self) -> list[Steer]:
-        """Each encoder that steers, and the recordings by it."""
-        import torch
-
-        from voicewright.listen.speaker import mean_voice
-        from voicewright.voices.fit import Steer
-
-        found = []
-        for encoder, vectors in self._encoders.steering.values():
-            voice = mean_voice(np.stack([encoder.embed(take.samples) for take in self._fitted]))
-            found.append(Steer(vectors, torch.from_numpy(voice)))
-        return found
-
     def _ears(self) -> Ears:
         from voicewright.fit_ears import Ears, likeness
         from voicewright.listen.recogniser import choose
@@ -347,6 +351,8 @@ class _Fitting:
             else:
                 self._progress(f"Words are not heard while fitting: {choice.shown} is too weak for it.")
         except VoicewrightError as error:
+            if self._recogniser != "auto":
+                raise
             self._progress(f"Words are not heard while fitting: {error}")
         return Ears(self._studio, stopping, reporting, hears, self._lines(), self._progress)
 
@@ -366,7 +372,7 @@ def _sentences() -> tuple[str, ...]:
 
 def _write(out: Path, fitted: Fitted, studio: Studio, result: Result, rights: dict[str, Any]) -> None:
     """The pack, and beside it its card."""
-    from voicewright.storage import write_atomically
+    from voicewright.storage import plain, write_atomically
 
     fitted.pack.write(out)
     card: dict[str, Any] = {
@@ -384,19 +390,8 @@ def _write(out: Path, fitted: Fitted, studio: Studio, result: Result, rights: di
         "steps": result.steps,
         "best": result.best,
     }
-    text = json.dumps(_plain(card), indent=1, ensure_ascii=False)
+    text = json.dumps(plain(card), indent=1, ensure_ascii=False)
     write_atomically(out.with_suffix(".json"), text.encode())
-
-
-def _plain(value: Any) -> Any:
-    """Without NaN, which JSON has not; numbers to four places."""
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(one) for one in value]
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    return value
 
 
 def table(result: Result) -> str:

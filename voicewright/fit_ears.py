@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -20,6 +21,7 @@ from voicewright.listen.quality import DistillMos, Quality
 from voicewright.listen.speaker import Encoder, SpeakerEncoder, mean_voice
 from voicewright.listen.steering import SteeringEncoder
 from voicewright.listen.strangers import strangers
+from voicewright.voices.fit import Steer
 from voicewright.voices.pack import Voicepack
 
 Samples = NDArray[np.float32]
@@ -65,6 +67,22 @@ def open_encoders(note: Callable[[str], object]) -> Encoders:
         note(f"No encoder that has not steered reports: {error}")
         independent = None
     return Encoders(surest, steering, independent)
+
+
+def steers(encoders: Encoders, clips: Sequence[Samples]) -> list[Steer]:
+    """Each encoder that steers, and the recordings by it."""
+    found = []
+    for encoder, vectors in encoders.steering.values():
+        voice = mean_voice(np.stack([encoder.embed(clip) for clip in clips]))
+        found.append(Steer(vectors, torch.from_numpy(voice)))
+    return found
+
+
+def words_wrong(recogniser: Recogniser, lines: Sequence[Line], clips: Sequence[Samples]) -> float:
+    """Share of the lines' words that the recogniser hears wrong in the clips."""
+    heard = recogniser.transcribe_many(clips)
+    errors = [count_errors(line.text, said, line.language) for line, said in zip(lines, heard, strict=True)]
+    return sum(one.word_errors for one in errors) / max(1, sum(one.words for one in errors))
 
 
 @dataclass(frozen=True)
@@ -172,10 +190,4 @@ class Ears:
     def _words_of(self, clips: Sequence[Samples]) -> float | None:
         if self._recogniser is None:
             return None
-        heard = self._recogniser.transcribe_many(clips)
-        errors = [
-            count_errors(line.text, said, line.language)
-            for line, said in zip(self._lines, heard, strict=True)
-        ]
-        wrong = sum(one.word_errors for one in errors)
-        return wrong / max(1, sum(one.words for one in errors))
+        return words_wrong(self._recogniser, self._lines, clips)

@@ -6,11 +6,13 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import math
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from voicewright.errors import VoicewrightError
 
@@ -116,3 +118,14 @@ def decoded(data: bytes, name: str) -> str:
         raise VoicewrightError(
             f"{name} is not {shown} text (byte {error.start}); save it as UTF-8."
         ) from error
+
+
+def plain(value: Any) -> Any:
+    """Numbers to four places; without those that JSON has not."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(one) for key, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(one) for one in value]
+    if isinstance(value, float):
+        return round(value, 4) if math.isfinite(value) else None
+    return value

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,7 +24,7 @@ from voicewright.corpus.sources import safe_id
 from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import PARTS, pairs
 from voicewright.model.tts.model import TTSModel
-from voicewright.storage import write_atomically
+from voicewright.storage import plain, write_atomically
 from voicewright.train.adapt.batches import Clip, own_clips, spoken_clips, spoken_crops
 from voicewright.train.adapt.recipe import AdaptRecipe
 from voicewright.train.adapt.task import Adapting, AdaptNetworks, AdaptSpectra
@@ -110,17 +109,6 @@ def write_candidate(
 def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     text = json.dumps(plain(card), indent=1, ensure_ascii=False) + "\n"
     write_atomically(folder / CARD, text.encode())
-
-
-def plain(value: Any) -> Any:
-    """Numbers to four places; without those that JSON has not."""
-    if isinstance(value, Mapping):
-        return {str(key): plain(one) for key, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [plain(one) for one in value]
-    if isinstance(value, float):
-        return round(value, 4) if math.isfinite(value) else None
-    return value
 
 
 def adapt(
