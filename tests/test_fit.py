@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from voicewright.audio.mel import LogMel
 from voicewright.cli import app, main
 from voicewright.errors import Interrupted, VoicewrightError
+from voicewright.fit_adapt import fit_and_adapt
 from voicewright.fit_command import fit as fit_recordings
 from voicewright.fit_consent import Rights
 from voicewright.fit_ears import Encoders, likeness
@@ -432,3 +433,44 @@ def test_another_file_is_not_taken_for_a_card(
     assert main(["fit", str(recordings), "-o", str(tmp_path / "me.pt"), "-m", "tiny"]) == 2
     assert "another file" in capsys.readouterr().err
     assert json.loads((tmp_path / "me.json").read_text("utf-8")) == {"kept": True}
+
+
+def test_adapters_follow_a_fit_and_judge_by_clips_that_taught_neither(
+    tmp_path: Path, studio: Studio, voice: Voicepack
+) -> None:
+    said = [f"Number {word} of these sentences is read {how} enough to be of use here." for how in
+            ("slowly", "quickly") for word in ("one", "two", "three", "four", "five")]  # fmt: skip
+    source = tmp_path / "source"
+    source.mkdir()
+    lines = studio.lines(said, "en-us")
+    for number, clip in enumerate(studio.clips(voice, lines)):
+        soundfile.write(source / f"clip{number}.wav", clip, 24_000)
+    rows = "".join(f"clip{number}|{text}\n" for number, text in enumerate(said))
+    (source / "metadata.csv").write_text(rows, "utf-8")
+    out, folder = tmp_path / "me.pt", tmp_path / "me"
+    quick = Settings(prosody_steps=1, crops=1, every=1)
+    fitted, adapted = fit_and_adapt(
+        source, out, folder, model="tiny", consent="hers", settings=quick, steps=2, progress=lambda *_: None
+    )
+    assert adapted is not None and adapted.finished and out.is_file()
+    card = json.loads((adapted.model / "card.json").read_text("utf-8"))
+    learnt = {row["id"] for row in map(json.loads, (folder / "learnt" / "manifest.jsonl").open())}
+    assert card["consent"] == "hers" and card["held_out"] and not learnt & set(card["held_out"])
+    assert fitted.clips == len(learnt) == len(said) - len(card["held_out"])
+    started = Voicepack.read(folder / "start.safetensors")
+    assert np.array_equal(started.rows, Voicepack.read(out).rows)
+    with pytest.raises(VoicewrightError, match="already holds a run"):
+        fit_and_adapt(source, tmp_path / "b.pt", folder, model="tiny", progress=lambda *_: None)
+    assert not (tmp_path / "b.pt").exists()
+
+
+def test_too_little_for_adapters_is_said_before_anything_is_fitted(
+    recordings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ["fit", str(recordings), "-o", str(tmp_path / "me.pt"), "-m", "tiny"]
+    assert main([*given, "--adapt", str(tmp_path / "me")]) == 1
+    assert "at least 20 s" in capsys.readouterr().err.splitlines()[-1]
+    (tmp_path / "file").write_text("x", "utf-8")
+    assert main([*given, "--adapt", str(tmp_path / "file")]) == 2
+    assert "is a file" in capsys.readouterr().err
+    assert not (tmp_path / "me.pt").exists()

@@ -76,7 +76,7 @@ def train_adapters(
     place = pick_device(device)
     plan = _plan(recipe, out, resume, wishes, options)
     prepared = Corpus.read(corpus)
-    training, held = _parts(prepared, plan, corpus)
+    training, held = parts(prepared, plan, corpus)
     make_ready(plan.model, line)
     if layers_of(resolve_model(plan.model))[1]:
         raise UsageError(f"{plan.model} has adapters already; name its base with --model.")
@@ -120,7 +120,7 @@ def _plan(recipe: Path, out: Path, resume: bool, wishes: Wishes, options: Option
     return plan.model_copy(update=changes)
 
 
-def _parts(corpus: Corpus, plan: AdaptRecipe, folder: Path) -> tuple[list[Utterance], list[Utterance]]:
+def parts(corpus: Corpus, plan: AdaptRecipe, folder: Path) -> tuple[list[Utterance], list[Utterance]]:
     """Training and held-out utterances of the one speaker. Raises VoicewrightError."""
     import numpy as np
 

@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from voicewright.artifacts import voice_files
 from voicewright.errors import VoicewrightError
-from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, Encoders, likeness, words_wrong
+from voicewright.fit_ears import QUALITY_WEIGHT, WORDS_WEIGHT, Encoders, likeness, lines_cost, words_wrong
 from voicewright.fit_studio import Line, Studio
+from voicewright.listen.artefacts import strongest_line
 from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.model.checkpoint import load_model
@@ -83,7 +84,7 @@ class AdaptEars:
             if recogniser != "auto":
                 raise
             note(f"Words are not heard: {error}")
-        self.ears = f"adapt 1: {self._surest}, {hears}, quality {self._quality is not None}"
+        self.ears = f"adapt 2: {self._surest}, {hears}, quality {self._quality is not None}"
         self._real = self._quality_of(held)
         began = time.monotonic()
         self._before = {
@@ -114,6 +115,8 @@ class AdaptEars:
         if words is not None:
             figures["words"] = words
             figures["score"] -= WORDS_WEIGHT * max(0.0, words - first.get("words", words))
+        figures["lines"] = strongest_line(clips)
+        figures["score"] -= lines_cost(clips)
         figures["score"] -= MOVED_WEIGHT * max(0.0, figures.get("moved", 0.0) - MOVED_FREE)
         return Heard(figures, sounds)
 

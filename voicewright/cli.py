@@ -9,7 +9,7 @@ import os
 import sys
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -303,41 +303,49 @@ def fit(
         int, typer.Option("--crops", min=0, max=2000, help="Pieces of sound looked at, at most.")
     ] = 80,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same voice.")] = 0,
+    adapt: Annotated[
+        Path | None,
+        typer.Option("--adapt", help="Train adapters too, in this folder.", metavar="FOLDER"),
+    ] = None,
     recogniser: Recogniser = "auto",
     as_json: Json = False,
 ) -> None:
     """Fit a voice to recordings: a voicepack for Kokoro, whose weights stay as they are."""
     from voicewright.commands import Progress, plain
+    from voicewright.fit_adapt import fit_and_adapt
     from voicewright.fit_command import fit as run
     from voicewright.fit_command import table
     from voicewright.say import interruptible
     from voicewright.voices.fit import Settings
 
-    progress = Progress()
+    progress, adapted = Progress(), None
+    asked: dict[str, Any] = {
+        "model": model,
+        "voices": voices,
+        "language": language,
+        "consent": consent,
+        "licence": licence,
+        "statement": statement,
+        "recogniser": recogniser,
+        "settings": Settings(crops=crops, seed=seed),
+        "progress": progress,
+    }
     try:
         with interruptible() as stop:
-            result = run(
-                source,
-                output,
-                model=model,
-                voices=voices,
-                language=language,
-                consent=consent,
-                licence=licence,
-                statement=statement,
-                recogniser=recogniser,
-                settings=Settings(crops=crops, seed=seed),
-                progress=progress,
-                cancelled=stop.is_set,
-            )
+            if adapt is None:
+                result = run(source, output, **asked, cancelled=stop.is_set)
+            else:
+                result, adapted = fit_and_adapt(source, output, adapt, **asked, cancelled=stop.is_set)
     finally:
         progress.close()
     if as_json:
-        _emit(plain(result))
+        _emit(plain(result) | ({"adapters": plain(adapted)} if adapted is not None else {}))
     else:
         print(table(result))
         print(output)
-    if stop.is_set():
+        if adapted is not None and adapted.model is not None:
+            print(adapted.model)
+    if stop.is_set() or (adapted is not None and not adapted.finished):
         raise typer.Exit(130)
 
 

@@ -75,27 +75,11 @@ def fit(
     anything is written. `cancelled`: asked between crops; the best voice by then is written.
     """
     from voicewright.artifacts import resolve_model
-    from voicewright.corpus.manifest import META
-    from voicewright.fit_consent import Rights, opened
+    from voicewright.fit_consent import Rights
     from voicewright.fit_studio import Studio
-    from voicewright.voices.files import SUFFIXES
     from voicewright.voices.importing import make_ready
 
-    if out.suffix not in SUFFIXES:
-        raise UsageError(f"{out} names no voicepack: end it in {', '.join(SUFFIXES)}.")
-    if not out.absolute().parent.is_dir():
-        raise UsageError(f"there is no folder {out.absolute().parent}; make it first.")
-    if not source.exists():
-        raise UsageError(f"there are no recordings at {source}; name a file or a folder.")
-    if voices is not None and not voices.exists():
-        raise UsageError(
-            f"there are no voices at {voices}; name a folder of voicepacks, or a file of several."
-        )
-    if language is not None and (source / META).is_file():
-        raise UsageError(f"{source} is prepared and says itself what is spoken: leave --language out.")
-    _own_card(out)
-    if statement is not None:
-        opened(statement)
+    check(source, out, voices, language, statement)
     progress = _stoppable(progress, cancelled)
     make_ready(model, progress)
     resolve_model(model)  # before the recordings are gone through
@@ -123,6 +107,29 @@ def fit(
         notes,
         Rights(agreed, licensed, statement),
     )
+
+
+def check(source: Path, out: Path, voices: Path | None, language: str | None, statement: Path | None) -> None:
+    """Raise UsageError for what can be seen to be asked wrongly before anything is opened."""
+    from voicewright.corpus.manifest import META
+    from voicewright.fit_consent import opened
+    from voicewright.voices.files import SUFFIXES
+
+    if out.suffix not in SUFFIXES:
+        raise UsageError(f"{out} names no voicepack: end it in {', '.join(SUFFIXES)}.")
+    if not out.absolute().parent.is_dir():
+        raise UsageError(f"there is no folder {out.absolute().parent}; make it first.")
+    if not source.exists():
+        raise UsageError(f"there are no recordings at {source}; name a file or a folder.")
+    if voices is not None and not voices.exists():
+        raise UsageError(
+            f"there are no voices at {voices}; name a folder of voicepacks, or a file of several."
+        )
+    if language is not None and (source / META).is_file():
+        raise UsageError(f"{source} is prepared and says itself what is spoken: leave --language out.")
+    _own_card(out)
+    if statement is not None:
+        opened(statement)
 
 
 def _own_card(out: Path) -> None:

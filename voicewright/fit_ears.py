@@ -14,6 +14,7 @@ from voicewright.audio.pitch import f0
 from voicewright.errors import VoicewrightError
 from voicewright.fit_studio import Line, Studio
 from voicewright.judge.words import count_errors
+from voicewright.listen.artefacts import strongest_line
 from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
 from voicewright.listen.heard import Recogniser
@@ -31,6 +32,8 @@ QUALITY_MARGIN = 0.15
 """... less what nobody hears."""
 WORDS_WEIGHT = 2.0
 """The same for the share of words that are wrong beyond the start's."""
+LINES_FREE, LINES_WEIGHT = 2.5, 0.03
+"""Decibels of the generator's lines that recordings have too, and what each beyond costs."""
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,11 @@ def words_wrong(recogniser: Recogniser, lines: Sequence[Line], clips: Sequence[S
     heard = recogniser.transcribe_many(clips)
     errors = [count_errors(line.text, said, line.language) for line, said in zip(lines, heard, strict=True)]
     return sum(one.word_errors for one in errors) / max(1, sum(one.words for one in errors))
+
+
+def lines_cost(clips: Sequence[Samples]) -> float:
+    """What the clips' lines cost a voice's score."""
+    return LINES_WEIGHT * max(0.0, strongest_line(clips) - LINES_FREE)
 
 
 @dataclass(frozen=True)
@@ -161,7 +169,7 @@ class Ears:
             score -= QUALITY_WEIGHT * max(0.0, first_quality - QUALITY_MARGIN - quality)
         if words is not None and first_words is not None:
             score -= WORDS_WEIGHT * max(0.0, words - first_words)
-        return score
+        return score - lines_cost(clips)
 
     def hear(self, pack: Voicepack) -> Heard:
         return self._figures(*self._spoken(pack))

@@ -85,6 +85,18 @@ def pooled(clips: Sequence[Artefacts]) -> dict[str, float]:
     }
 
 
+def strongest_line(clips: Sequence[Samples]) -> float:
+    """dB of the strongest of `LINES` over clips together (24 kHz); silent ones are left out."""
+    sums, frames = np.zeros(len(LINES)), 0
+    for samples in clips:
+        clip = np.nan_to_num(np.asarray(samples, np.float64).reshape(-1))
+        peak = float(np.abs(clip).max(initial=0.0))
+        if peak >= 1e-5 and len(clip) >= _LINE_FRAME:
+            found, count = _lines(clip / peak)
+            sums, frames = sums + found, frames + count
+    return float(sums.max() / max(1, frames))
+
+
 def listen_for_artefacts(samples: Samples, f0: NDArray[np.floating]) -> Artefacts:
     """Look at one clip (float32 mono, 24 kHz); F0 in Hz every 12.5 ms, 0 unvoiced. Silence gives zeros."""
     clip = np.nan_to_num(np.asarray(samples, np.float64).reshape(-1))

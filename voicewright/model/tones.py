@@ -1,14 +1,16 @@
-"""Constant tones at the generator's frame rate, as a loss.
+"""Constant tones and lines at the generator's frame rate, as losses.
 
 An inverse STFT that is fed the same frame again and again gives a tone at a multiple of its frame rate, and
 at odd multiples of half of it when frames alternate. Faint as they are, such tones stay where speech pauses.
-Sound that belongs to speech has no preferred phase at these frequencies; a tone has.
+Sound that belongs to speech has no preferred phase at these frequencies; a tone has. Lines in the midst of
+speech change their phase with its frames: they are found by their level, beside that of recordings.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from voicewright.config import SAMPLE_RATE
 
@@ -16,6 +18,14 @@ _WINDOW = 0.05
 _HOP = 0.0125
 FLOOR = 0.1
 """Pieces quieter than this share of the mean (at a frequency) count less, or their gradients had no bound."""
+
+_LINE_FRAME, _LINE_HOP = 4000, 1000
+_LINE_RING = (5, 17)
+"""Bins of 6 Hz beside a line which are its surroundings, as in `listen/artefacts.py`."""
+_LOUD_DB = 30.0
+"""Frames this far below the loudest are not looked at."""
+_LINE_FREE = 1.0
+"""dB above the recordings' that chance gives in a second or two."""
 
 
 def _multiple(seconds: float, period: int) -> int:
@@ -41,3 +51,34 @@ def tone_loss(fake: Tensor, hop: int) -> Tensor:
         chance = length / (1.5 * step) / len(phasor)
         repeats = phasor.mean(0).square().sum(-1)
         return (repeats - chance).clamp_min(0).sum()
+
+
+def line_levels(sound: Tensor, hop: int) -> Tensor:
+    """sound [B, N] at 24 kHz, N >= 4000 → dB by which each frequency SAMPLE_RATE·k / (2·hop) below half the
+    rate lies above its surroundings [B, K], the mean over frames that are not near silence."""
+    with torch.autocast(sound.device.type, enabled=False):
+        frames = sound.float().unfold(1, _LINE_FRAME, _LINE_HOP)
+        loud = 10 * (frames.detach().square().mean(-1) + 1e-10).log10()
+        heard = (loud > loud.amax(1, keepdim=True) - _LOUD_DB).float()
+        spectrum = torch.fft.rfft(frames * torch.hann_window(_LINE_FRAME, device=sound.device))
+        power = torch.view_as_real(spectrum).square().sum(-1)
+        floor = (
+            1e-7 * power.detach().amax(-1, keepdim=True) + 1e-9
+        )  # 70 dB down, or its gradients had no bound
+        level = 10 * (power + floor).log10()
+        near, far = _LINE_RING
+        found = []
+        for number in range(1, hop):
+            at = round(number * _LINE_FRAME / (2 * hop))
+            beside = torch.cat([level[..., at - far : at - near], level[..., at + near : at + far]], -1)
+            found.append(level[..., at - 1 : at + 2].mean(-1) - beside.mean(-1))
+        weight = heard / heard.sum(1, keepdim=True).clamp_min(1)
+        lines = torch.stack(found, -1) if found else level[..., :0]
+        return (lines * weight[..., None]).sum(1)
+
+
+def line_loss(fake: Tensor, real: Tensor, hop: int) -> Tensor:
+    """fake, real [B, N] at 24 kHz → sum over the frequencies of `line_levels` of how far fake's stand above
+    real's (and above their surroundings at all), in units of 10 dB, less what chance gives."""
+    wanted = line_levels(real, hop).clamp_min(0) + _LINE_FREE
+    return F.relu(line_levels(fake, hop) - wanted).sum(1).mean() / 10

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from voicewright.audio.mel import LogMel, MelPreset
 from voicewright.config import FRAME, SAMPLE_RATE, STYLE
 from voicewright.errors import VoicewrightError
-from voicewright.model.tones import tone_loss
+from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.prosody import fit_prosody, row_of
@@ -62,6 +62,8 @@ class Settings:
     """Of each encoder."""
     tones: float = 0.2
     """On the generator's constant tones, which hide below the recordings' noise where no log-mel looks."""
+    lines: float = 1.0
+    """On its lines within speech, by which the encoders would else be pleased."""
     leash: float = 0.01
     """On the squared length of an offset: far from every known voice a decoder does not know its way."""
     every: int = 20
@@ -165,13 +167,14 @@ class SoundFit:
         at = int(draw.integers(0, item.frames - CROP))
         style = (row_of(self._rows, item)[:STYLE] + self._offset)[None]
         fake = self._crop(item, self._texts[index], at, style)
-        spectral = self._mel(fake, item.sound[None, FRAME * at : FRAME * (at + CROP)])
+        real = item.sound[None, FRAME * at : FRAME * (at + CROP)]
+        spectral = self._mel(fake, real)
         alike = fake.new_zeros(())
         for one in self._steer:
             alike = alike + 1 - one.encoder(fake)[0] @ one.wanted
-        rules = self._rules
-        tones = tone_loss(fake, self._net.config.istftnet.gen_istft_hop_size)
-        loss = spectral + rules.identity * alike + rules.tones * tones
+        rules, hop = self._rules, self._net.config.istftnet.gen_istft_hop_size
+        loss = spectral + rules.identity * alike
+        loss = loss + rules.tones * tone_loss(fake, hop) + rules.lines * line_loss(fake, real, hop)
         loss = loss + rules.leash * self._offset.square().sum()
         if not torch.isfinite(loss):
             raise VoicewrightError("fitting the sound gave no numbers: a recording or the model is damaged.")

@@ -12,7 +12,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.train.gates import Gate
 from voicewright.train.recipe import Judgement, Optimizer, Split, read_yaml
 
-LOSSES = {"prosody": ("prosody", "replay"), "sound": ("mel", "identity", "tones", "replay")}
+LOSSES = {"prosody": ("prosody", "replay"), "sound": ("mel", "identity", "tones", "lines", "replay")}
 
 
 class AdaptStage(Strict):

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from voicewright.config import FRAME, SAMPLE_RATE, STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import PARTS, attach
-from voicewright.model.tones import tone_loss
+from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.train.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
 from voicewright.train.stages import Output, Stage
@@ -122,6 +122,7 @@ def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, reci
 
 def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe: Any) -> Output:
     found: dict[str, list[Tensor]] = {}
+    hop = nets.tts.config.istftnet.gen_istft_hop_size
     for clip in batch.clips:
         style = clip.row[None, :STYLE] + (nets.acoustic.value if clip.own else 0)
         fake, real = decode(nets.tts, clip, style).float(), clip.sound[None]
@@ -131,7 +132,8 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe
             continue
         found.setdefault("mel", []).append(spectra.own(fake, real))
         found.setdefault("identity", []).append(spectra.unlike(fake))
-        found.setdefault("tones", []).append(tone_loss(fake, nets.tts.config.istftnet.gen_istft_hop_size))
+        found.setdefault("tones", []).append(tone_loss(fake, hop))
+        found.setdefault("lines", []).append(line_loss(fake, real, hop))
     return Output({name: _mean(values) for name, values in found.items()})
 
 
@@ -141,7 +143,12 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
             "prosody", ("predictor", "prosodic"), ("prosody", "replay"), False, "none", _prosody
         ),
         "sound": Stage(
-            "sound", ("decoder", "acoustic"), ("mel", "identity", "tones", "replay"), True, "none", _sound
+            "sound",
+            ("decoder", "acoustic"),
+            ("mel", "identity", "tones", "lines", "replay"),
+            True,
+            "none",
+            _sound,
         ),
     }
 )
