@@ -1,4 +1,5 @@
-"""An adapter on held-out sentences: similarity by every encoder, words, quality; what the base's voices lost.
+"""An adapter on held-out sentences: similarity by every encoder, words, quality, lines (dB), echo;
+what the base's voices lost.
 
 python benchmarks/adapt.py corpus runs/me --ids "7$" --most 20 --voices packs/ --stock af_heart am_adam
 """
@@ -18,12 +19,14 @@ import numpy as np
 from voicewright.adapted import read_adapter
 from voicewright.artifacts import resolve_model, voice_files
 from voicewright.audio.files import read
+from voicewright.audio.pitch import f0
 from voicewright.commands import spread
 from voicewright.corpus.manifest import Corpus, Utterance
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import VoicewrightError
 from voicewright.fit_ears import Likeness, likeness
 from voicewright.judge.words import count_errors
+from voicewright.listen.artefacts import listen_for_artefacts, pooled, strongest_line
 from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
 from voicewright.listen.quality import DistillMos
@@ -52,8 +55,14 @@ class Table:
         row = {ear: one.of(clips) for ear, one in self.ears.items()}
         row["WER"] = sum(e.word_errors for e in errors) / sum(e.words for e in errors)
         row["MOS"] = float(np.mean([self.quality.score(clip) for clip in clips]))
+        row["lines"] = strongest_line(clips)
+        row["echo"] = self._echo(clips)
         self.rows[name] = row
         print(f"{name:34}" + "".join(f"{key} {value:6.3f}  " for key, value in row.items()), flush=True)
+
+    @staticmethod
+    def _echo(clips: Sequence[Any]) -> float:
+        return pooled([listen_for_artefacts(clip, f0(clip)) for clip in clips])["echo_25"]
 
 
 def main() -> None:

@@ -85,7 +85,7 @@ def train_adapters(
     if plan.precision == "auto":
         import torch
 
-        half = studio.backend.dtype == torch.bfloat16 or place.type == "cuda"
+        half = studio.precision == torch.bfloat16 or place.type == "cuda"
         plan = plan.model_copy(update={"precision": "bf16" if half else "fp32"})
     return _Run(studio, plan, prepared, training, held, start, line).go(
         out, place, resume, options, judged, recogniser

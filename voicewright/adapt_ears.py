@@ -103,7 +103,7 @@ class AdaptEars:
 
         clips = self._clips(render, Voicepack.read(voice_files(folder)[self._voice]), len(self._lines))
         alike = {self._keys[name]: one.of(clips) for name, one in self._ears.items()}
-        figures = {"score": alike["similarity"], **alike}
+        figures = {"score": min(1.0, alike["similarity"]), **alike}  # nobody is more alike than oneself
         quality, words = self._quality_of(clips), self._words_of(clips)
         sounds = {f"{self._voice}-{number + 1}": clip for number, clip in enumerate(clips)}
         figures |= self._stock_figures(render, sounds)

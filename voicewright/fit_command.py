@@ -247,8 +247,6 @@ class _Fitting:
         notes: list[str],
         rights: Rights,
     ) -> Result:
-        import torch
-
         from voicewright.fit_ears import steers
         from voicewright.voices.fit import fit as run
 
@@ -263,7 +261,6 @@ class _Fitting:
         ears = self._ears()
         figures = {"recordings": ears.hear_clips([take.samples for take in self._held or self._takes])}
         figures["start"] = ears.hear(start)
-        bf16 = self._studio.backend.dtype == torch.bfloat16
         fitted = run(
             self._studio.net,
             references,
@@ -272,7 +269,7 @@ class _Fitting:
             steers(self._encoders, [take.samples for take in self._fitted]),
             ears.check,
             settings,
-            torch.bfloat16 if bf16 else torch.float32,
+            self._studio.precision,
             self._progress,
             cancelled,
         )

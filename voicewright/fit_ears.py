@@ -161,7 +161,7 @@ class Ears:
     def check(self, pack: Voicepack) -> float:
         """Similarity to the ear that stops, less what quality and words have lost since the first call."""
         clips, quality, words = self._spoken(pack)
-        score = self._stopping.of(clips)
+        score = min(1.0, self._stopping.of(clips))  # nobody is more alike than oneself
         if self._start is None:
             self._start = quality, words
         first_quality, first_words = self._start

@@ -16,6 +16,7 @@ from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.model import FastModel
 from voicewright.model.tts.model import TTSModel, Utterance
+from voicewright.model.vc.precision import fastest
 from voicewright.text.frontend import Frontend
 from voicewright.text.vocab import PAD
 from voicewright.voices.files import read_arrays
@@ -87,6 +88,11 @@ class Studio:
     def portraits(self) -> Path:
         """Where what the known voices sound like is kept."""
         return cache_folder() / "fit" / f"{self.sha256[:16]}.json"
+
+    @property
+    def precision(self) -> torch.dtype:
+        """What gradients through the decoder are computed in; renderings have kernels of their own."""
+        return fastest()
 
     def ids(self, phonemes: str) -> NDArray[np.int64]:
         """Ids [T] of phonemes, with both pads; symbols that the model lacks are left out."""
