@@ -436,8 +436,13 @@ def test_another_file_is_not_taken_for_a_card(
 
 
 def test_adapters_follow_a_fit_and_judge_by_clips_that_taught_neither(
-    tmp_path: Path, studio: Studio, voice: Voicepack
+    tmp_path: Path, studio: Studio, voice: Voicepack, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def missing() -> None:
+        raise VoicewrightError("Distill-MOS is not installed.")
+
+    for module in ("fit_ears", "adapt_ears"):  # a third of the time, and both must do without it
+        monkeypatch.setattr(f"voicewright.{module}.DistillMos", missing)
     said = [f"Number {word} of these sentences is read {how} enough to be of use here." for how in
             ("slowly", "quickly") for word in ("one", "two", "three", "four", "five")]  # fmt: skip
     source = tmp_path / "source"
@@ -462,6 +467,17 @@ def test_adapters_follow_a_fit_and_judge_by_clips_that_taught_neither(
     with pytest.raises(VoicewrightError, match="already holds a run"):
         fit_and_adapt(source, tmp_path / "b.pt", folder, model="tiny", progress=lambda *_: None)
     assert not (tmp_path / "b.pt").exists()
+
+
+def test_adapters_stopped_before_there_is_a_voice_keep_what_was_prepared(
+    recordings: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted, match="goes on with"):
+        fit_and_adapt(
+            recordings, tmp_path / "me.pt", tmp_path / "me", model="tiny", progress=lambda *_: None,
+            cancelled=lambda: True,
+        )  # fmt: skip
+    assert not (tmp_path / "me.pt").exists()
 
 
 def test_too_little_for_adapters_is_said_before_anything_is_fitted(

@@ -46,7 +46,7 @@ def fit_and_adapt(
     from voicewright.adapt_command import Wishes, part_of, parts, train_adapters
     from voicewright.corpus.manifest import META, Corpus
     from voicewright.corpus.prepare import prepare
-    from voicewright.fit_command import check, fit
+    from voicewright.fit_command import check, fit, stoppable
     from voicewright.train.adapt.recipe import AdaptRecipe
     from voicewright.train.options import Options, check_folder, find_recipe
 
@@ -60,7 +60,7 @@ def fit_and_adapt(
         given = folder / CORPUS
         prepare(
             source, given, language=language, consent=consent, licence=licence, recogniser=recogniser,
-            progress=progress,
+            progress=stoppable(progress, cancelled, f"Stopped; the same again goes on with {given}."),
         )  # fmt: skip
     corpus = Corpus.read(given)
     training, _ = parts(corpus, AdaptRecipe.read(recipe), given)
@@ -75,6 +75,9 @@ def fit_and_adapt(
     progress(f"{out} is fitted; adapters begin with it.")
     adapted = train_adapters(
         recipe, given, folder, wishes=Wishes(model, str(out), voices), options=Options(steps),
-        recogniser=recogniser, line=progress,
+        recogniser=recogniser,
+        line=stoppable(progress, cancelled, f"Stopped before there were adapters; {out} is fitted."),
     )  # fmt: skip
+    if not adapted.finished:
+        progress(f"To go on: voicewright train {RECIPE} --corpus {given} --out {folder} --resume")
     return fitted, adapted

@@ -80,7 +80,7 @@ def fit(
     from voicewright.voices.importing import make_ready
 
     check(source, out, voices, language, statement)
-    progress = _stoppable(progress, cancelled)
+    progress = stoppable(progress, cancelled, "Stopped before there was a voice; nothing was written.")
     make_ready(model, progress)
     resolve_model(model)  # before the recordings are gone through
     watch = _Watch()
@@ -156,12 +156,15 @@ class _Watch:
         self._last = now
 
 
-def _stoppable(progress: Callable[..., None], cancelled: Callable[[], bool] | None) -> Callable[..., None]:
-    """Progress that ends the work when it is asked to, as long as there is no voice that could be kept."""
+def stoppable(
+    progress: Callable[..., None], cancelled: Callable[[], bool] | None, why: str
+) -> Callable[..., None]:
+    """Progress that ends the work with `why` when it is asked to, as long as there is no voice that could be
+    kept."""
 
     def told(message: str, *numbers: float) -> None:
         if cancelled is not None and cancelled() and message != SOUND:
-            raise Interrupted("Stopped before there was a voice; nothing was written.")
+            raise Interrupted(why)
         progress(message, *numbers)
 
     return told

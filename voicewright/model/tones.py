@@ -62,9 +62,8 @@ def line_levels(sound: Tensor, hop: int) -> Tensor:
         heard = (loud > loud.amax(1, keepdim=True) - _LOUD_DB).float()
         spectrum = torch.fft.rfft(frames * torch.hann_window(_LINE_FRAME, device=sound.device))
         power = torch.view_as_real(spectrum).square().sum(-1)
-        floor = (
-            1e-7 * power.detach().amax(-1, keepdim=True) + 1e-9
-        )  # 70 dB down, or its gradients had no bound
+        # 70 dB below a frame's loudest bin, or gradients had no bound.
+        floor = 1e-7 * power.detach().amax(-1, keepdim=True) + 1e-9
         level = 10 * (power + floor).log10()
         near, far = _LINE_RING
         found = []
