@@ -8,6 +8,8 @@ speech change their phase with its frames: they are found by their level, beside
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -24,6 +26,8 @@ _LINE_RING = (5, 17)
 """Bins of 6 Hz beside a line which are its surroundings, as in `listen/artefacts.py`."""
 _LOUD_DB = 30.0
 """Frames this far below the loudest are not looked at."""
+_LINE_LOWEST = 2000.0
+"""Hz: below it harmonics of the pitch stand apart and lie on a line by chance."""
 _LINE_FREE = 1.0
 """dB above the recordings' that chance gives in a second or two."""
 
@@ -54,8 +58,8 @@ def tone_loss(fake: Tensor, hop: int) -> Tensor:
 
 
 def line_levels(sound: Tensor, hop: int) -> Tensor:
-    """sound [B, N] at 24 kHz, N >= 4000 → dB by which each frequency SAMPLE_RATE·k / (2·hop) below half the
-    rate lies above its surroundings [B, K], the mean over frames that are not near silence."""
+    """sound [B, N] at 24 kHz, N >= 4000 → dB by which each frequency SAMPLE_RATE·k / (2·hop) from 2 kHz to
+    half the rate lies above its surroundings [B, K], the mean over frames that are not near silence."""
     with torch.autocast(sound.device.type, enabled=False):
         frames = sound.float().unfold(1, _LINE_FRAME, _LINE_HOP)
         loud = 10 * (frames.detach().square().mean(-1) + 1e-10).log10()
@@ -67,7 +71,7 @@ def line_levels(sound: Tensor, hop: int) -> Tensor:
         level = 10 * (power + floor).log10()
         near, far = _LINE_RING
         found = []
-        for number in range(1, hop):
+        for number in range(math.ceil(_LINE_LOWEST * 2 * hop / SAMPLE_RATE), hop):
             at = round(number * _LINE_FRAME / (2 * hop))
             beside = torch.cat([level[..., at - far : at - near], level[..., at + near : at + far]], -1)
             found.append(level[..., at - 1 : at + 2].mean(-1) - beside.mean(-1))
