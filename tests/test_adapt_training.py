@@ -263,7 +263,8 @@ def test_replays_hold_the_bases_voices(folder: Path, tmp_path: Path) -> None:
     before = torch.stack([crop.sound for crop in spoken_crops(net, spoken, 2, 3)])
     for every in (0, 2):
         stage = recipe().stages[1].model_dump() | {
-            "steps": 12, "clips": 2, "losses": {"mel": 1, "identity": 1, "tones": 1, "lines": 1, "replay": 8},
+            "steps": 12, "clips": 2,
+            "losses": {"mel": 1, "identity": 1, "tones": 1, "lines": 1, "replay": 40},
         }  # fmt: skip
         plan = recipe(stages=[stage], replay={"every": every, "crops": 8}, judge={"every": 500})
         result, _ = run(folder, tmp_path / str(every), plan)
@@ -272,7 +273,7 @@ def test_replays_hold_the_bases_voices(folder: Path, tmp_path: Path) -> None:
         with torch.no_grad():
             after = torch.stack([decode(adapted, crop, crop.row[None, :128])[0] for crop in crops])
         moved[every] = float((spectrum(after) - spectrum(before)).abs().mean())
-    assert moved[2] < 0.9 * moved[0], moved
+    assert moved[2] < 0.85 * moved[0], moved
 
 
 def spectrum(sound: Tensor) -> Tensor:
