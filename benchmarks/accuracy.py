@@ -31,7 +31,7 @@ from speak import utterance, write_model
 from torch import Tensor
 from windows import SENTENCES, distance, ratio
 
-from voicewright.artifacts import resolve_model, voice_files
+from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.errors import UsageError
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import KINDS, choose
@@ -73,9 +73,9 @@ def heard(options: argparse.Namespace) -> None:
     from stream import SENTENCES as MORE
 
     from voicewright.engines.torch_engine import TorchEngine
-    from voicewright.judge.words import count_errors
     from voicewright.listen.recogniser import open_recogniser
     from voicewright.listen.speaker import SpeakerEncoder, similarity_to_voice
+    from voicewright.listen.words import count_errors
 
     texts = [*SENTENCES, *MORE]
     encoder, recogniser, voice = SpeakerEncoder(), open_recogniser(processes=1), None

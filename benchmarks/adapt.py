@@ -16,22 +16,22 @@ from typing import Any
 
 import numpy as np
 
-from voicewright.adapted import read_adapter
-from voicewright.artifacts import resolve_model, voice_files
 from voicewright.audio.files import read
 from voicewright.audio.pitch import f0
-from voicewright.commands import spread
+from voicewright.catalogue.adapted import read_adapter
+from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.corpus.manifest import Corpus, Utterance
+from voicewright.corpus.split import spread
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import VoicewrightError
-from voicewright.fit_ears import Likeness, likeness
-from voicewright.judge.words import count_errors
 from voicewright.listen.artefacts import listen_for_artefacts, pooled, strongest_line
 from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
 from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.listen.speaker import SpeakerEncoder
+from voicewright.listen.words import count_errors
+from voicewright.voices.fit_ears import Likeness, likeness
 from voicewright.voices.pack import Voicepack
 
 

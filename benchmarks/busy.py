@@ -49,7 +49,7 @@ def say(model: str, voice: str | None, variables: dict[str, str], folder: Path) 
     line = [
         sys.executable,
         "-m",
-        "voicewright.cli",
+        "voicewright",
         "say",
         TEXT,
         "--model",

@@ -35,7 +35,7 @@ def measure(chain: str, method: str, folder: Path, model: str) -> dict[str, floa
     """One row, in this process."""
     from voicewright.convert.open import open_converter
     from voicewright.convert.protocol import ConvertOptions
-    from voicewright.engines.through import CHUNKS, ThroughEngine
+    from voicewright.engines.speak_as import CHUNKS, ThroughEngine
     from voicewright.engines.torch_engine import TorchEngine
 
     began = time.perf_counter()

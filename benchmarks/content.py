@@ -39,7 +39,7 @@ def hubert(samples: torch.Tensor) -> Runs:
     """transformers' model and ours; v1 stops at the ninth layer."""
     from transformers import HubertConfig, HubertModel
 
-    from voicewright.model.vc.hubert import ContentConfig, ContentEncoder, expected_shapes
+    from voicewright.rvc.content.hubert import ContentConfig, ContentEncoder, expected_shapes
 
     rng = torch.Generator().manual_seed(0)
     config = ContentConfig()
@@ -61,7 +61,7 @@ def rmvpe(samples: torch.Tensor, checkout: Path | None) -> Runs:
     sys.path.insert(0, str(ROOT / "tests"))
     import rmvpe_reference
 
-    from voicewright.model.vc.rmvpe import from_state
+    from voicewright.model.pitch.rmvpe import from_state
 
     state = rmvpe_reference.state()
     exact, near = from_state(state), from_state(state, "bf16")
@@ -100,7 +100,7 @@ def upstream_rmvpe(checkout: Path, state: dict[str, torch.Tensor]) -> Any:
 
 
 def fcpe(samples: torch.Tensor) -> Runs:
-    from voicewright.model.vc.fcpe import open_fcpe
+    from voicewright.model.pitch.fcpe import open_fcpe
 
     for name in ("torchaudio", "torchaudio.transforms", "local_attention", "einops"):
         sys.modules.setdefault(name, types.ModuleType(name))
@@ -174,7 +174,7 @@ def respoken(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def accuracy(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     from voicewright.audio.files import read
     from voicewright.convert import pitch
-    from voicewright.model.vc.fcpe import UPSTREAM_THRESHOLD
+    from voicewright.model.pitch.fcpe import UPSTREAM_THRESHOLD
 
     torch.set_num_threads(options.threads)
     rng = np.random.default_rng(0)

@@ -37,9 +37,9 @@ def synthesizer(contestant: str, options: argparse.Namespace) -> Work:
     """Content features, pitch and a speaker → samples: the whole `infer`."""
     import torch
 
-    from voicewright.model.vc.config import RVC_PRESETS
-    from voicewright.model.vc.fast import FastSynthesizer
-    from voicewright.model.vc.synthesizer import Synthesizer
+    from voicewright.rvc.network.config import RVC_PRESETS
+    from voicewright.rvc.network.fast import FastSynthesizer
+    from voicewright.rvc.network.synthesizer import Synthesizer
 
     config = RVC_PRESETS[options.version, options.rate]
     torch.manual_seed(0)
@@ -69,8 +69,8 @@ def content(contestant: str, options: argparse.Namespace) -> Work:
     """Samples → content features; upstream's HuBERT is transformers' one."""
     import torch
 
-    from voicewright.model.vc.hubert import ContentConfig, ContentEncoder, expected_shapes
-    from voicewright.model.vc.precision import choose
+    from voicewright.model.precision import choose
+    from voicewright.rvc.content.hubert import ContentConfig, ContentEncoder, expected_shapes
 
     if contestant == UPSTREAM:
         from transformers import HubertConfig, HubertModel
@@ -91,7 +91,7 @@ def pitch(contestant: str, options: argparse.Namespace) -> Work:
     import content as beside
     import rmvpe_reference
 
-    from voicewright.model.vc.rmvpe import from_state
+    from voicewright.model.pitch.rmvpe import from_state
 
     state = rmvpe_reference.state()
     if contestant != UPSTREAM:

@@ -45,7 +45,7 @@ def run(words: list[str]) -> tuple[float, float, float]:
     """Wall and processor seconds of a command, and its peak memory in MB."""
     began = time.perf_counter()
     with subprocess.Popen(
-        [sys.executable, "-m", "voicewright.cli", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-m", "voicewright", *words], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
     ) as process:
         assert process.stderr is not None
         told = process.stderr.read().decode()

@@ -30,14 +30,14 @@ from numpy.typing import NDArray
 
 from voicewright.audio.files import read, resample, write
 from voicewright.audio.pitch import f0
-from voicewright.config import SAMPLE_RATE
-from voicewright.convert.embedded import EmbeddedConverter
+from voicewright.convert.own import EmbeddedConverter
 from voicewright.convert.pitch import estimate as estimate_pitch
 from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions
-from voicewright.judge.compare import Bootstrap, estimate
-from voicewright.judge.words import Errors, count_errors
+from voicewright.judge.statistics import Bootstrap, estimate
 from voicewright.listen.recogniser import Recogniser, open_recogniser
 from voicewright.listen.speaker import SpeakerEncoder, mean_voice, similarity_among
+from voicewright.listen.words import Errors, count_errors
+from voicewright.units import SAMPLE_RATE
 
 HELD_OUT = {"kathleen": "3"}
 """What ids must end in."""

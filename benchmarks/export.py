@@ -131,9 +131,9 @@ def opened_by(folder: Path, format: str, phonemes: str, voice: str) -> list[str]
 
 def heard(clips, texts, voice):  # type: ignore[no-untyped-def]
     """CER by pocketsphinx in %, and similarity to torch's speech by the speaker network."""
-    from voicewright.judge.words import count_errors
     from voicewright.listen.recogniser import open_recogniser
     from voicewright.listen.speaker import SpeakerEncoder, similarity_to_voice
+    from voicewright.listen.words import count_errors
 
     heard = open_recogniser("pocketsphinx").transcribe_many(clips)
     errors = [count_errors(text, words) for text, words in zip(texts, heard, strict=True)]
@@ -149,8 +149,8 @@ def random_kokoro(folder: Path) -> None:
     """A model folder of Kokoro's full graph, with random weights that voice and time speech."""
     import torch
 
-    from voicewright.config import ModelConfig
     from voicewright.model.checkpoint import save_model
+    from voicewright.model.config import ModelConfig
     from voicewright.model.tts.model import TTSModel
     from voicewright.text.vocab import KOKORO
     from voicewright.voices.pack import Voicepack
@@ -180,7 +180,7 @@ def kokoro_opens(folder: Path) -> str:
     sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
     import kokoro_oracle
 
-    from voicewright.config import ModelConfig
+    from voicewright.model.config import ModelConfig
 
     loaded = kokoro_oracle.build(ModelConfig.read(folder / "config.json"), folder, folder / "model.pth")
     missing = unexpected = 0
@@ -197,7 +197,7 @@ def kokoro_opens(folder: Path) -> str:
 def rows(source: str | None, work: Path, options: Any) -> list[dict[str, object]]:
     import onnx
 
-    from voicewright.artifacts import resolve_model, voice_files
+    from voicewright.catalogue.places import resolve_model, voice_files
     from voicewright.engines.export import export
     from voicewright.engines.onnx.compress import PRECISIONS, compress
     from voicewright.model.checkpoint import load_model

@@ -204,8 +204,8 @@ def choices(name: str) -> Callable[[str, str], str]:
         return lambda sentence, word: next(t.phonemes for t in g2p(sentence) if t.text.lower() == word)
     from kokorog2p.phonemes import from_espeak
 
-    from voicewright.text.espeak import Espeak
-    from voicewright.text.ipa import share
+    from voicewright.text.espeak.ipa import share
+    from voicewright.text.espeak.library import Espeak
 
     espeak = Espeak("en-us")
 

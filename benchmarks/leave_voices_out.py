@@ -16,10 +16,9 @@ from pathlib import Path
 
 import numpy as np
 
-from voicewright.config import STYLE
 from voicewright.errors import VoicewrightError
-from voicewright.fit_ears import open_encoders
-from voicewright.fit_studio import SENTENCES, Studio
+from voicewright.units import STYLE
+from voicewright.voices.fit_ears import open_encoders
 from voicewright.voices.known import (
     Portrait,
     assembled,
@@ -30,6 +29,7 @@ from voicewright.voices.known import (
     timbre_guess,
 )
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.studio import SENTENCES, Studio
 
 HEARD = ("Kick the ball straight and follow through.", "A pot of tea helps to pass the evening.")
 

@@ -30,12 +30,12 @@ import torch
 from voicewright.audio.files import read
 from voicewright.convert.block import BlockVoice, LiveOptions, whole
 from voicewright.convert.live import LiveConverter
-from voicewright.convert.rvc_block import RvcBlockVoice, RvcOpener
 from voicewright.errors import VoicewrightError
-from voicewright.model.vc.config import RVC_PRESETS
-from voicewright.model.vc.fast import FastSynthesizer
-from voicewright.model.vc.hubert import ContentConfig, ContentEncoder, expected_shapes
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.rvc.content.hubert import ContentConfig, ContentEncoder, expected_shapes
+from voicewright.rvc.convert.live import RvcBlockVoice, RvcOpener
+from voicewright.rvc.network.config import RVC_PRESETS
+from voicewright.rvc.network.fast import FastSynthesizer
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 RATE = 16_000
 
@@ -69,7 +69,7 @@ def full_size(seed: int = 0) -> RvcBlockVoice:
 
 def beatrice(path: Path | None, seed: int = 0) -> BlockVoice:
     """A Beatrice 2 model; without one, the tests' random weights."""
-    from voicewright.convert.beatrice_block import BeatriceBlockVoice, open_beatrice_block
+    from voicewright.beatrice.live import BeatriceBlockVoice, open_beatrice_block
 
     if path is not None:
         return open_beatrice_block(path, seed)
@@ -78,7 +78,7 @@ def beatrice(path: Path | None, seed: int = 0) -> BlockVoice:
     sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
     from beatrice_weights import trained
 
-    from voicewright.model.vc.beatrice.fold import fold
+    from voicewright.beatrice.fold import fold
 
     return BeatriceBlockVoice(fold(*trained()), seed)
 
@@ -104,7 +104,7 @@ def times(arguments: argparse.Namespace) -> None:
         rvc = RvcOpener(arguments.content)(arguments.voice) if arguments.voice else full_size()
         voices.append(("RVC", rvc, arguments.methods))
     if arguments.embedded:
-        from voicewright.convert.embedded_block import EmbeddedBlockVoice
+        from voicewright.convert.own_live import EmbeddedBlockVoice
 
         voices.append(("embedded", EmbeddedBlockVoice(arguments.embedded), ["auto"]))
     if arguments.beatrice or arguments.only_beatrice:
@@ -183,8 +183,8 @@ def compared(arguments: argparse.Namespace) -> list[tuple[str, BlockVoice, Block
     if not arguments.only_embedded and not arguments.only_beatrice:
         chosen.append(("RVC", full_size(0), full_size(1), arguments.methods))
     if arguments.embedded:
-        from voicewright.convert.embedded import EmbeddedConverter
-        from voicewright.convert.embedded_block import EmbeddedBlockVoice
+        from voicewright.convert.own import EmbeddedConverter
+        from voicewright.convert.own_live import EmbeddedBlockVoice
 
         parts = EmbeddedConverter(arguments.embedded)
         chosen.append(("embedded", EmbeddedBlockVoice(parts), EmbeddedBlockVoice(parts, 1), ["auto"]))

@@ -68,7 +68,7 @@ def prose(speech: Path) -> list[Case]:
 
 
 def ours(rows: list[Case]) -> tuple[float, float, list[bool]]:
-    from voicewright.text.normalise import normaliser
+    from voicewright.text.english.normalise import normaliser
 
     began = time.perf_counter()
     normalise = normaliser(british=False)

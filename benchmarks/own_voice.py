@@ -33,19 +33,19 @@ from voicewright.audio.files import read
 from voicewright.audio.loudness import normalise
 from voicewright.audio.pitch import f0
 from voicewright.errors import VoicewrightError
-from voicewright.fit_command import fit
-from voicewright.fit_ears import Likeness, likeness
-from voicewright.fit_studio import Line, Studio
-from voicewright.judge.words import count_errors
+from voicewright.jobs.fit import fit
 from voicewright.listen.artefacts import listen_for_artefacts, pooled
 from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
 from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.listen.speaker import SpeakerEncoder, mean_voice
+from voicewright.listen.words import count_errors
 from voicewright.voices.files import read_arrays
+from voicewright.voices.fit_ears import Likeness, likeness
 from voicewright.voices.known import Portrait, portrait, portraits, prosody_blend, timbre_guess
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.studio import Line, Studio
 
 SENTENCES = (
     "The boy was there when the sun rose.",

@@ -183,7 +183,7 @@ def start(options: argparse.Namespace) -> None:
 
 def first_bytes(root: Path, text: str, options: argparse.Namespace) -> tuple[float, float, float]:
     """Seconds to the first sample of a checkout's `say`, its processor seconds, its peak in MB."""
-    line = [sys.executable, "-m", "voicewright.cli", "say", text, "--model", "kokoro", "-o", "-"]
+    line = [sys.executable, "-m", "voicewright", "say", text, "--model", "kokoro", "-o", "-"]
     line += ["--voice", options.voice, "--language", "en-us"]
     named = environment(options.threads) | {"PYTHONPATH": str(root)}
     for own in ("OMP_WAIT_POLICY", "OPENBLAS_NUM_THREADS"):

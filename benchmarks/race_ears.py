@@ -51,10 +51,10 @@ def main() -> None:
     parser.add_argument("--reference", default="kokoro")
     options = parser.parse_args()
     sys.path.insert(0, str(ROOT))
-    from voicewright.judge.words import count_errors
     from voicewright.listen.quality import DistillMos
     from voicewright.listen.recogniser import open_recogniser
     from voicewright.listen.speaker import SpeakerEncoder
+    from voicewright.listen.words import count_errors
 
     ears, quality, speaker = open_recogniser("whisper"), DistillMos(), SpeakerEncoder()
     texts = [line for line in (ROOT / "benchmarks/data/race.txt").read_text().splitlines() if line]

@@ -65,7 +65,7 @@ def prepare(assets: Path, voice: str) -> None:
     import numpy as np
     import torch
 
-    from voicewright.artifacts import cache_folder, resolve_model, voice_files
+    from voicewright.catalogue.places import cache_folder, resolve_model, voice_files
     from voicewright.model.checkpoint import export_kokoro, load_model
     from voicewright.voices.pack import Voicepack
 
@@ -81,7 +81,7 @@ def prepare(assets: Path, voice: str) -> None:
     rounded = cache_folder() / "joined" / "kokoro-v1.0.int8.onnx"
     if rounded.is_file():
         shutil.copy(rounded, assets / "int8.onnx")
-    line = [sys.executable, "-m", "voicewright.cli", "export", "kokoro", "--format", "onnx"]
+    line = [sys.executable, "-m", "voicewright", "export", "kokoro", "--format", "onnx"]
     subprocess.run([*line, "-o", str(assets / "onnx")], check=True)
     for dtype in ("f32", "bf16"):
         line = [
@@ -159,7 +159,7 @@ def _light(assets: Path, stored: str, windows: bool) -> Speak:
 def _torch(assets: Path, threads: int) -> Speak:
     import torch
 
-    from voicewright.artifacts import resolve_model
+    from voicewright.catalogue.places import resolve_model
     from voicewright.model.checkpoint import load_model
     from voicewright.model.fast.choice import choose
     from voicewright.model.fast.model import FastModel
@@ -183,7 +183,7 @@ def _kokoro(assets: Path, threads: int) -> Speak:
     sys.path.insert(0, str(ROOT / "tests"))
     import kokoro_oracle
 
-    from voicewright.config import ModelConfig
+    from voicewright.model.config import ModelConfig
 
     torch.set_num_threads(threads)
     model = kokoro_oracle.build(ModelConfig.read(assets / "config.json"), assets, assets / "kokoro.pth")

@@ -10,10 +10,10 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-from voicewright.model.vc.checkpoint import save_voice
-from voicewright.model.vc.config import RVC_PRESETS
-from voicewright.model.vc.hubert import ContentConfig, expected_shapes
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.rvc.content.hubert import ContentConfig, expected_shapes
+from voicewright.rvc.files.checkpoint import save_voice
+from voicewright.rvc.network.config import RVC_PRESETS
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 NARROW = {"num_hidden_layers": 1, "intermediate_size": 32, "conv_dim": [16] * 7}
 

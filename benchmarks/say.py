@@ -50,7 +50,7 @@ def once(engine, text: str) -> tuple[float, float, float]:  # type: ignore[no-un
 
 def start_up(model: str | None, folder: Path) -> tuple[float, float, float]:
     """Wall seconds of `voicewright say`, of `voicewright --help`, and the former's peak memory in MB."""
-    program = [sys.executable, "-m", "voicewright.cli"]
+    program = [sys.executable, "-m", "voicewright"]
     say = [
         *program,
         "say",

@@ -21,9 +21,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from voicewright.commands import read_items, spread
 from voicewright.corpus.manifest import Corpus
+from voicewright.corpus.split import spread
 from voicewright.engines.torch_engine import TorchEngine
+from voicewright.jobs.judge import read_items
 from voicewright.judge.ears import open_choosing_ears
 from voicewright.judge.heard import HeardClip, hear, noise_floor, pool
 from voicewright.judge.judge import InLanguage

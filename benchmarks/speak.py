@@ -41,8 +41,8 @@ def write_model(folder: Path) -> None:
     """model.safetensors, config.json and kokoro.pth of one random full-width graph."""
     import torch
 
-    from voicewright.config import ModelConfig
     from voicewright.model.checkpoint import export_kokoro, save_model
+    from voicewright.model.config import ModelConfig
     from voicewright.model.tts.model import TTSModel
 
     torch.manual_seed(0)
@@ -150,7 +150,7 @@ def speaker(
         sys.path.insert(0, str(ROOT / "tests"))
         import kokoro_oracle
 
-        from voicewright.config import ModelConfig
+        from voicewright.model.config import ModelConfig
 
         theirs = kokoro_oracle.build(ModelConfig(vocab={}), folder, folder / "kokoro.pth")
         return lambda tokens, style, _: timed(lambda: theirs.forward_with_tokens(tokens, style, 1.0)[0])
@@ -165,7 +165,7 @@ def speaker(
         return lambda tokens, style, _: timed(
             lambda: session.run(None, {"tokens": tokens.numpy(), "style": style.numpy()})[0]
         )
-    from voicewright.artifacts import resolve_model
+    from voicewright.catalogue.places import resolve_model
     from voicewright.model.checkpoint import load_model
 
     stored, engine = ("half", engine[5:] or "fast") if engine.startswith("half") else ("full", engine)

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 
 from voicewright.audio.files import read
-from voicewright.config import SAMPLE_RATE
 from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
 from voicewright.listen.speaker import Encoder, SpeakerEncoder
+from voicewright.units import SAMPLE_RATE
 
 NOTICE = """\
 # Means of speaker vectors, made by benchmarks/strangers.py; what they are for: ../strangers.py.

@@ -84,7 +84,7 @@ def memory(options: argparse.Namespace) -> dict[str, Any]:
         for characters in options.characters:
             book, audio, times = (Path(name) / f for f in ("book.txt", "book.flac", "book.srt"))
             book.write_text(text_of(characters), "utf-8")
-            say = [sys.executable, "-m", "voicewright.cli", "say", "-f", str(book), "-o", str(audio)]
+            say = [sys.executable, "-m", "voicewright", "say", "-f", str(book), "-o", str(audio)]
             say += ["--timestamps", str(times)] + (["--model", options.model] if options.model else [])
             say += ["--weights", options.weights]
             wall, cpu, peak, _ = run(say)
@@ -126,7 +126,7 @@ def make_full(folder: Path) -> Path:
     """A model folder of Kokoro's graph at full width, random weights and forced durations."""
     from export import random_kokoro
 
-    from voicewright.artifacts import read_card
+    from voicewright.catalogue.places import read_card
     from voicewright.model.checkpoint import load_model, save_model
 
     random_kokoro(folder)
@@ -138,7 +138,7 @@ def make_full(folder: Path) -> Path:
 
 def make_export(model: str | None, folder: Path) -> None:
     """The fp32 ONNX export of a model and its voices, made by a process of its own: tracing leaves memory."""
-    program = [sys.executable, "-m", "voicewright.cli", "export", model or "tiny", "-o", str(folder)]
+    program = [sys.executable, "-m", "voicewright", "export", model or "tiny", "-o", str(folder)]
     run(program)
 
 
@@ -258,7 +258,7 @@ def start(options: argparse.Namespace) -> dict[str, Any]:
         say = [
             sys.executable,
             "-m",
-            "voicewright.cli",
+            "voicewright",
             "say",
             "Hello there.",
             "-o",

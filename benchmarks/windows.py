@@ -24,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 import torch
 from torch import Tensor
 
-from voicewright.artifacts import resolve_model, voice_files
+from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.generator import FastGenerator

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from voicewright.artifacts import embedded_model
+from voicewright.catalogue.places import embedded_model
 from voicewright.corpus.prepare import prepare, render
 from voicewright.train.run import train
 

@@ -8,8 +8,8 @@ import numpy as np
 import torch
 
 from voicewright.audio.mel import LogMel, energy
-from voicewright.config import ModelConfig
 from voicewright.corpus.features import Features
+from voicewright.model.config import ModelConfig
 from voicewright.text.vocab import KOKORO
 from voicewright.train.recipe import Recipe
 

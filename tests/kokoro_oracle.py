@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 import torch
 
-from voicewright.config import ModelConfig
+from voicewright.model.config import ModelConfig
 
 
 def module(name: str) -> Any:

@@ -12,7 +12,7 @@ import small_models
 import torch
 from numpy.typing import NDArray
 
-from voicewright.config import ModelConfig
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel, Utterance
 
 CASES: dict[str, Callable[[], ModelConfig]] = {

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from voicewright.audio.pitch import f0 as world
-from voicewright.train.rvc.features import Extractors
-from voicewright.train.rvc.recipe import VoiceRecipe
+from voicewright.rvc.train.features import Extractors
+from voicewright.rvc.train.recipe import VoiceRecipe
 
 
 def content(samples: np.ndarray) -> np.ndarray:

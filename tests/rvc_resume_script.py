@@ -16,8 +16,8 @@ import yaml
 from rvc_fakes import extractors, small
 
 import voicewright.train.state as state
+from voicewright.rvc.train.run import train_voice
 from voicewright.train.loop import Trainer
-from voicewright.train.rvc.run import train_voice
 
 
 def main(corpus: Path, out: Path, kill_at: int, place: str) -> None:

@@ -10,11 +10,11 @@ from rvc_fakes import small
 from rvc_weights import filled
 from torch import Tensor, nn
 
-from voicewright.model.vc.losses import spectrogram
+from voicewright.rvc.network.losses import spectrogram
+from voicewright.rvc.train.batches import VoiceBatch
+from voicewright.rvc.train.recipe import VoiceRecipe
+from voicewright.rvc.train.task import Converting, VoiceNetworks
 from voicewright.train.loop import Trainer
-from voicewright.train.rvc.batches import VoiceBatch
-from voicewright.train.rvc.recipe import VoiceRecipe
-from voicewright.train.rvc.task import Converting, VoiceNetworks
 
 FRAMES = 40
 

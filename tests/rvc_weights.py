@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voicewright.model.vc.config import SynthesizerConfig
+from voicewright.rvc.network.config import SynthesizerConfig
 
 
 def noise(name: str, shape: tuple[int, ...]) -> Tensor:

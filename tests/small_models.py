@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from voicewright.config import Extension, IstftNet, ModelConfig, PlBert, StyleEncoder
+from voicewright.model.config import Extension, IstftNet, ModelConfig, PlBert, StyleEncoder
 
 ISTFT = {
     "upsample_rates": (10,),

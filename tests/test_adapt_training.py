@@ -15,12 +15,12 @@ from safetensors.torch import load_file
 from test_adapters import cache, pack
 from torch import Tensor
 
-from voicewright.artifacts import WEIGHTS, layers_of, read_card, voice_files
+from voicewright.catalogue.places import WEIGHTS, layers_of, read_card, voice_files
+from voicewright.catalogue.published import digest
 from voicewright.cli import main
 from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.tts.model import TTSModel
-from voicewright.published import digest
 from voicewright.train.adapt.recipe import AdaptRecipe
 from voicewright.train.adapt.run import Base, Heard, Material, adapt
 from voicewright.train.gates import MOST_RETURNS, Gate, lost

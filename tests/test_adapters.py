@@ -15,8 +15,9 @@ from safetensors.torch import load_file, save_file
 from test_light import config_of, needs_kernels, ratio
 from test_model_parity import CONFIG, close, our_trunk, their_trunk
 
-from voicewright.adapted import ADAPTER, read_adapter, write_adapter
-from voicewright.artifacts import WEIGHTS, adapted, layers_of, read_card, voice_files
+from voicewright.catalogue.adapted import ADAPTER, read_adapter, write_adapter
+from voicewright.catalogue.places import WEIGHTS, adapted, layers_of, read_card, voice_files
+from voicewright.catalogue.published import KOKORO_10, KOKORO_INT8_SHA256, digest
 from voicewright.cli import main
 from voicewright.engines import light_engine
 from voicewright.engines.export import export
@@ -28,7 +29,6 @@ from voicewright.model.adapters import attach, pairs
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.layers import fold
 from voicewright.model.tts.model import TTSModel
-from voicewright.published import KOKORO_10, KOKORO_INT8_SHA256, digest
 from voicewright.voices.pack import ROWS, WIDTH, Voicepack
 
 TOKENS = torch.tensor([[0, 43, 47, 51, 57, 63, 43, 50, 0]])

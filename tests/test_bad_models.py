@@ -15,7 +15,7 @@ import pytest
 from onnx_models import lively
 from small_models import kokoro_like
 
-from voicewright.artifacts import list_models
+from voicewright.catalogue.places import list_models
 from voicewright.cli import main
 from voicewright.engines.onnx.compress import compress
 from voicewright.engines.onnx.graph import trace

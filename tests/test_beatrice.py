@@ -18,12 +18,12 @@ import torch
 from beatrice_weights import sound, trained
 from torch import Tensor
 
+from voicewright.beatrice.files import is_beatrice, open_beatrice, save_beatrice
+from voicewright.beatrice.fold import fold, open_trained
+from voicewright.beatrice.network.extractors import read_pitch
+from voicewright.beatrice.network.model import BeatriceModel, BeatriceVoice
+from voicewright.beatrice.network.vocoder import running_phase
 from voicewright.errors import VoicewrightError
-from voicewright.model.vc.beatrice.extractors import read_pitch
-from voicewright.model.vc.beatrice.files import is_beatrice, open_beatrice, save_beatrice
-from voicewright.model.vc.beatrice.fold import fold, open_trained
-from voicewright.model.vc.beatrice.model import BeatriceModel, BeatriceVoice
-from voicewright.model.vc.beatrice.vocoder import running_phase
 
 TRAINER = {
     "phones": (104.901891, [0.039185, -0.645311, 0.867727, 0.363015, -0.400119, 0.036669]),
@@ -121,7 +121,7 @@ def test_opens_the_trainers_checkpoint(model: BeatriceModel, tmp_path: Path) -> 
 
 
 def test_a_small_file_does_not_unpack_to_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicewright.model.vc.beatrice.fold.MOST_BYTES", 3 << 20)
+    monkeypatch.setattr("voicewright.beatrice.fold.MOST_BYTES", 3 << 20)
     path = tmp_path / "checkpoint_1.pt.gz"
     path.write_bytes(gzip.compress(bytes(5 << 20)))
     with pytest.raises(VoicewrightError, match="unpacks to more than"):

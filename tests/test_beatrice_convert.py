@@ -12,14 +12,14 @@ import pytest
 import torch
 from beatrice_weights import trained
 
+from voicewright.beatrice.files import save_beatrice
+from voicewright.beatrice.fold import fold
+from voicewright.beatrice.network.model import BeatriceVoice
+from voicewright.beatrice.offline import BeatriceConverter
 from voicewright.cli import main
-from voicewright.convert.beatrice import BeatriceConverter
 from voicewright.convert.open import open_converter
 from voicewright.convert.protocol import Converter, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
-from voicewright.model.vc.beatrice.files import save_beatrice
-from voicewright.model.vc.beatrice.fold import fold
-from voicewright.model.vc.beatrice.model import BeatriceVoice
 
 RATE = 22_050
 

@@ -10,8 +10,8 @@ import pytest
 
 from voicewright.engines.protocol import Chunk, Speech, TokenTime, WordTime
 from voicewright.engines.timestamps import cues, render
+from voicewright.text.english.tables import WORDS
 from voicewright.text.frontend import Frontend
-from voicewright.text.tables import WORDS
 
 
 @cache

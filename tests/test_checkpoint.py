@@ -13,11 +13,11 @@ from safetensors.torch import load_file, save_file
 from small_models import kokoro_like, small
 from torch import Tensor, nn
 
-from voicewright.artifacts import read_card
-from voicewright.config import Extension, IstftNet, ModelConfig, PlBert
+from voicewright.catalogue.places import read_card
 from voicewright.errors import VoicewrightError
 from voicewright.model import checkpoint, layouts
 from voicewright.model.checkpoint import export_kokoro, load_model, save_model
+from voicewright.model.config import Extension, IstftNet, ModelConfig, PlBert
 from voicewright.model.layers import spectral_norm
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders

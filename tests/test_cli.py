@@ -74,7 +74,7 @@ def test_unexpected_faults_show_no_traceback_unless_asked(
     def fail(folders: object) -> None:
         raise ZeroDivisionError("boom")
 
-    monkeypatch.setattr("voicewright.artifacts.list_models", fail)
+    monkeypatch.setattr("voicewright.catalogue.places.list_models", fail)
     assert main(["models"]) == 1
     plain = capsys.readouterr().err
     assert "boom" in plain and "--debug" in plain and "Traceback" not in plain
@@ -84,7 +84,7 @@ def test_unexpected_faults_show_no_traceback_unless_asked(
     def interrupt(folders: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("voicewright.artifacts.list_models", interrupt)
+    monkeypatch.setattr("voicewright.catalogue.places.list_models", interrupt)
     assert main(["models"]) == 130
     assert "Traceback" not in capsys.readouterr().err
 

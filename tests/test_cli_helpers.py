@@ -7,8 +7,9 @@ from typing import Any, cast
 
 import pytest
 
-from voicewright.commands import Progress, held_out, spread
+from voicewright.corpus.split import held_out, spread
 from voicewright.errors import UsageError
+from voicewright.progress import Progress
 
 
 @dataclass

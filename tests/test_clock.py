@@ -7,10 +7,10 @@ import pytest
 
 from voicewright.catalogue.packaged import KOKORO as PACKAGED
 from voicewright.catalogue.packaged import installed, packaged_path
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines.clock import clock, lags
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.text.frontend import Tokens, Word
+from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.voices.pack import Voicepack
 
 TEXT = "Sam saw the sea, and sang."

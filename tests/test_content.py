@@ -18,9 +18,10 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.model.vc import content, hubert
-from voicewright.model.vc.content import EMBEDDERS, open_content
-from voicewright.model.vc.hubert import ContentConfig, ContentEncoder, expected_shapes
+from voicewright.rvc.content import files as content
+from voicewright.rvc.content import hubert
+from voicewright.rvc.content.files import EMBEDDERS, open_content
+from voicewright.rvc.content.hubert import ContentConfig, ContentEncoder, expected_shapes
 
 SMALL: dict[str, Any] = {
     "hidden_size": 48,

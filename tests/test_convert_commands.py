@@ -17,18 +17,18 @@ from safetensors.torch import save_file
 from test_convert_pipeline import local_pitch
 
 from voicewright.cli import main
-from voicewright.convert.index_build import build_index
 from voicewright.convert.open import rvc_file
-from voicewright.convert.pipeline import RvcConverter
 from voicewright.convert.protocol import ConvertOptions
-from voicewright.convert_commands import ConvertOrder, convert_file, pitch_of, plan
-from voicewright.engines.through import CHUNKS, ThroughEngine
+from voicewright.engines.speak_as import CHUNKS, ThroughEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
-from voicewright.model.vc.checkpoint import open_voice, save_voice
-from voicewright.model.vc.config import SynthesizerConfig
-from voicewright.model.vc.hubert import ContentConfig, expected_shapes
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.jobs.convert import ConvertOrder, convert_file, pitch_of, plan
+from voicewright.rvc.content.hubert import ContentConfig, expected_shapes
+from voicewright.rvc.convert.index_build import build_index
+from voicewright.rvc.convert.offline import RvcConverter
+from voicewright.rvc.files.checkpoint import open_voice, save_voice
+from voicewright.rvc.network.config import SynthesizerConfig
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 TEXT = "The kettle sang. [pause:0.5s] Outside, the rain kept falling."
 

@@ -10,22 +10,22 @@ import pytest
 import torch
 from fakes import narrow_config, tone_features
 
-from voicewright.artifacts import CONTENT, embedded_model
-from voicewright.audio.disguise import Disguise, Ranges
+from voicewright.audio.augment import Disguise, Ranges
 from voicewright.audio.files import read, resample
 from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0
-from voicewright.config import SAMPLE_RATE
-from voicewright.convert.embedded import EmbeddedConverter, voiced_pitch
+from voicewright.catalogue.places import CONTENT, embedded_model
 from voicewright.convert.flow import Cutter, Resampler, as_long, joined
+from voicewright.convert.own import EmbeddedConverter, voiced_pitch
 from voicewright.convert.protocol import Chunks, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import save_model
-from voicewright.model.conversion import Conversion, load_content, save_content
-from voicewright.model.vc.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
+from voicewright.model.content.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
+from voicewright.model.content.files import Conversion, load_content, save_content
 from voicewright.train.recipe import Recipe
 from voicewright.train.run import train_features
 from voicewright.train.stages import Networks
+from voicewright.units import SAMPLE_RATE
 
 SMALL = ContentConfig(channels=16, blocks=2, expansion=3, kernel=5, ahead=1, dropout=0.1)
 PLAIN = Ranges(

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from voicewright.convert.index import NEIGHBOURS, Index, weigh
-from voicewright.convert.index_build import build_index, cells_for, encode, index_name, reduce
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.rvc.convert.index import NEIGHBOURS, Index, weigh
+from voicewright.rvc.convert.index_build import build_index, cells_for, encode, index_name, reduce
 
 
 def features(count: int, width: int = 256, seed: int = 0) -> np.ndarray:

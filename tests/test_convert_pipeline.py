@@ -14,14 +14,14 @@ import scipy.signal
 import torch
 from convert_fakes import FakeContent, fake_voice, spoken
 
-from voicewright.convert.index import Index
-from voicewright.convert.index_build import build_index
-from voicewright.convert.pipeline import RvcConverter, stopping
 from voicewright.convert.protocol import Chunks, ConvertOptions
 from voicewright.convert.signal import HighPass, LoudnessMix, loudness_around, quietest
 from voicewright.convert.source import EXTRA, Source, pieces, survey
-from voicewright.convert.voice import protect
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
+from voicewright.rvc.convert.index import Index
+from voicewright.rvc.convert.index_build import build_index
+from voicewright.rvc.convert.offline import RvcConverter, stopping
+from voicewright.rvc.convert.voice import protect
 
 RATE = 16_000
 SMALL = Chunks(1, 1, 4, 5)

@@ -19,12 +19,16 @@ import synthetic
 import yaml
 from fakes import narrow_config
 
-from voicewright import artifacts, demo, demo_kokoro, demo_report, standin
 from voicewright.audio.files import probe, read
 from voicewright.audio.pitch import f0
+from voicewright.catalogue import places as artifacts
 from voicewright.cli import main
 from voicewright.corpus.manifest import Corpus, write_corpus
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.jobs.demo import kokoro as demo_kokoro
+from voicewright.jobs.demo import report as demo_report
+from voicewright.jobs.demo import run as demo
+from voicewright.jobs.demo import synthetic_speaker as standin
 from voicewright.listen.quality import DistillMos, DnsMos
 from voicewright.listen.recogniser import Choice
 from voicewright.train.options import find_recipe
@@ -438,7 +442,7 @@ def test_the_whole_road_upon_a_base(
 ) -> None:
     """On the embedded voice, which is quicker than Kokoro."""
     monkeypatch.setattr("voicewright.catalogue.packaged.packaged_path", lambda *_: None)
-    monkeypatch.setattr("voicewright.adapt_command.LEAST", 5.0)
+    monkeypatch.setattr("voicewright.jobs.adapt.LEAST", 5.0)
     monkeypatch.setattr(demo_kokoro, "CROPS", 1)
     monkeypatch.setattr(fit, "Settings", partial(fit.Settings, prosody_steps=2, prosody_clips=1))
     made, shown = whole_road(prepared, upon_tiny(), tmp_path, monkeypatch, capsys)
@@ -459,6 +463,9 @@ def _rebuilt(made: dict[str, Any]) -> demo_report.Demonstration:
 
 def test_module_is_a_command() -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "voicewright.standin"], capture_output=True, text=True, check=False
+        [sys.executable, "-m", "voicewright.jobs.demo.synthetic_speaker"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1 and "usage" in done.stderr

@@ -8,14 +8,14 @@ import numpy as np
 import pytest
 from test_engine_models import write_small_model
 
-from voicewright.artifacts import embedded_model, list_models, resolve_model
 from voicewright.audio.limit import CEILING, limit
-from voicewright.config import FRAME, SAMPLE_RATE
+from voicewright.catalogue.places import embedded_model, list_models, resolve_model
 from voicewright.engines.joins import LEAD, TAIL, fade, pause_after, trim
 from voicewright.engines.plan import COMFORT, EARLY, blocks
 from voicewright.engines.protocol import Speech, join
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.voices.pack import Voicepack
 
 LONG = (
@@ -281,7 +281,7 @@ def test_resolving_models(folder: Path, tmp_path: Path, monkeypatch: pytest.Monk
 
 
 def test_a_missing_embedded_model_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("voicewright.artifacts.resources.files", lambda package: tmp_path)
+    monkeypatch.setattr("voicewright.catalogue.places.resources.files", lambda package: tmp_path)
     with pytest.raises(VoicewrightError, match="embedded model"):
         embedded_model()
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from voicewright.config import Extension, IstftNet, ModelConfig, PlBert
 from voicewright.model.checkpoint import load_model, save_model
+from voicewright.model.config import Extension, IstftNet, ModelConfig, PlBert
 from voicewright.model.tts.model import TTSModel
 from voicewright.text.vocab import KOKORO
 from voicewright.voices.pack import ROWS, WIDTH, Voicepack

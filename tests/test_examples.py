@@ -14,7 +14,7 @@ import soundfile
 import yaml
 from test_demo import RECIPE, embedded, recordings
 
-from voicewright.artifacts import resolve_model, voice_files
+from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.voices.pack import Voicepack
 
 __all__ = ["embedded", "recordings"]  # fixtures

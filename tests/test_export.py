@@ -13,6 +13,7 @@ import torch
 from onnx_models import log_spectral_distance
 from test_engine_models import write_small_model
 
+from voicewright.catalogue.published import digest
 from voicewright.cli import main
 from voicewright.engines.export import Export, export
 from voicewright.engines.onnx.sherpa import tokens, voices
@@ -20,7 +21,6 @@ from voicewright.engines.onnx_engine import OnnxEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model
-from voicewright.published import digest
 from voicewright.text.vocab import KOKORO
 from voicewright.text.wordlist import words
 from voicewright.voices.pack import Voicepack

@@ -14,8 +14,8 @@ from small_models import EXTENSION, ISTFT, kokoro_like, small
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voicewright.config import ModelConfig
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.model.config import ModelConfig
 from voicewright.model.fast import choice
 from voicewright.model.fast.convolution import Backend, Before, NativeConv, TorchConv, activate, moments
 from voicewright.model.fast.filters import BALANCED, FAST, Plan, matrices

@@ -15,11 +15,12 @@ from types import MappingProxyType
 import pytest
 from test_engine_models import write_small_model
 
-from voicewright import artifacts, download
-from voicewright.artifacts import hub_cache, list_models, pull, resolve_model
+from voicewright.catalogue import download
+from voicewright.catalogue import places as artifacts
+from voicewright.catalogue.places import hub_cache, list_models, pull, resolve_model
+from voicewright.catalogue.published import PUBLISHED, Published, PublishedFile
 from voicewright.cli import main
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.published import PUBLISHED, Published, PublishedFile
 
 REVISION = "0123456789abcdef0123456789abcdef01234567"
 

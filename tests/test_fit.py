@@ -15,16 +15,15 @@ from typer.testing import CliRunner
 from voicewright.audio.mel import LogMel
 from voicewright.cli import app, main
 from voicewright.errors import Interrupted, VoicewrightError
-from voicewright.fit_adapt import fit_and_adapt
-from voicewright.fit_command import fit as fit_recordings
-from voicewright.fit_consent import Rights
-from voicewright.fit_ears import Encoders, likeness
-from voicewright.fit_studio import Studio
+from voicewright.jobs.fit import fit as fit_recordings
+from voicewright.jobs.fit_adapt import fit_and_adapt
 from voicewright.listen import campplus
 from voicewright.listen.campplus import CamEncoder, CamPlusPlus
 from voicewright.listen.speaker import SpeakerEncoder
 from voicewright.listen.steering import SteeringEncoder
+from voicewright.voices.consent import Rights
 from voicewright.voices.fit import HeardMel, Settings, Steer, fit
+from voicewright.voices.fit_ears import Encoders, likeness
 from voicewright.voices.known import (
     Portrait,
     assembled,
@@ -37,6 +36,7 @@ from voicewright.voices.known import (
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.prosody import fit_prosody
 from voicewright.voices.references import Reference, Take, aligned, calibrate
+from voicewright.voices.studio import Studio
 from voicewright.voices.warp import SHAPES, boundaries, settled, shapes, warp
 
 TEXTS = ("The birch canoe slid on the smooth planks.", "It is easy to tell the depth of a well.")

@@ -24,7 +24,7 @@ from voicewright.model.fast.generator import plain_weight
 from voicewright.model.fast.library import LEAKY, PLAIN, SNAKE
 from voicewright.model.fast.model import FastModel
 from voicewright.model.fast.text import FastLstm
-from voicewright.model.narrow import LEAST, narrow
+from voicewright.model.half import LEAST, narrow
 from voicewright.model.tts.source import Source
 
 HALVES = {name: replace(backend, stored="half") for name, backend in BACKENDS.items()}
@@ -112,7 +112,7 @@ def test_prosody_from_halves_is_near(name: str) -> None:
 def test_a_file_is_read_as_halves_that_are_rounded_once(
     tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("voicewright.model.narrow.LEAST", 64)
+    monkeypatch.setattr("voicewright.model.half.LEAST", 64)
     model = model_of(kokoro_like())
     # directions of any length, as training leaves them
     model.decoder.generator.conv_post.parametrizations.weight.original1.data.mul_(3.0)

@@ -10,9 +10,9 @@ import torch
 from pydantic import ValidationError
 from small_models import hifigan_like
 
-from voicewright.config import Extension, IstftNet
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model, save_model
+from voicewright.model.config import Extension, IstftNet
 from voicewright.model.layers import fold
 from voicewright.model.layouts import NORM
 from voicewright.model.tts.hifigan import TAIL, HifiGan

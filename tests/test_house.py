@@ -30,7 +30,7 @@ def test_help_is_quick(figure: Callable[[str], None]) -> None:
     for _ in range(5):
         began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         done = subprocess.run(
-            [sys.executable, "-m", "voicewright.cli", "--help"], capture_output=True, text=True, check=False
+            [sys.executable, "-m", "voicewright", "--help"], capture_output=True, text=True, check=False
         )
         spent.append(time.perf_counter() - began)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -87,9 +87,9 @@ def test_every_room_has_its_arrows() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_recipes_parse(path: Path) -> None:
+    from voicewright.rvc.train.recipe import VoiceRecipe
     from voicewright.train.adapt.recipe import AdaptRecipe
     from voicewright.train.recipe import Recipe, read_yaml
-    from voicewright.train.rvc.recipe import VoiceRecipe
 
     kinds = {"rvc": VoiceRecipe, "adapt": AdaptRecipe}
     recipe = kinds.get(str(read_yaml(path).get("kind")), Recipe).read(path)

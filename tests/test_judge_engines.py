@@ -11,7 +11,7 @@ import pytest
 from test_engine_models import write_small_model
 from test_judge import Ear, Listener
 
-from voicewright.artifacts import resolve_model, voice_files
+from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.cli import main
 from voicewright.corpus.manifest import Corpus
 from voicewright.engines.export import export
@@ -43,7 +43,7 @@ def corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     found = SimpleNamespace(utterances=utterances, meta=SimpleNamespace(language="en-us"))
     monkeypatch.setattr(Corpus, "read", lambda folder: found)
     monkeypatch.setattr(
-        "voicewright.commands.read_items",
+        "voicewright.jobs.judge.read_items",
         lambda corpus, ids: [Item(name, TEXTS[name], recordings[name]) for name in ids],
     )
     monkeypatch.setattr("voicewright.listen.recogniser.open_recogniser", lambda *given: Listener())

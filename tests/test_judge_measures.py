@@ -11,9 +11,9 @@ import pytest
 from voicewright.audio.files import read
 from voicewright.audio.pitch import f0 as track_f0
 from voicewright.judge import metrics, spectrum
-from voicewright.judge.compare import Bootstrap, estimate, ratio_of
 from voicewright.judge.measures import ERRORS, Judged, periodicity_measure
-from voicewright.judge.words import Errors, comparable, count_errors
+from voicewright.judge.statistics import Bootstrap, estimate, ratio_of
+from voicewright.listen.words import Errors, comparable, count_errors
 
 RATE = 24_000
 Samples = np.ndarray

@@ -23,10 +23,10 @@ from small_models import bare_like, hifigan_like, kokoro_like
 from test_checkpoint import Bomb, kokoro_layout, old_spectral, same
 from torch import Tensor, nn
 
-from voicewright.config import ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model import reading
 from voicewright.model.checkpoint import load_model
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 from voicewright.text.vocab import KOKORO, STYLETTS2_SPOKEN
@@ -191,7 +191,7 @@ def upstream_config(config: ModelConfig) -> dict[str, Any]:
 
 @pytest.mark.parametrize("kind", ["istftnet", "hifigan"])
 def test_styletts2s_config_is_read(kind: str, tmp_path: Path) -> None:
-    from voicewright.config import Extension, IstftNet, StyleEncoder
+    from voicewright.model.config import Extension, IstftNet, StyleEncoder
     from voicewright.model.recognise import read_config
 
     net = IstftNet()

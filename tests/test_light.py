@@ -12,23 +12,23 @@ import numpy as np
 import pytest
 import torch
 
-from voicewright.artifacts import WEIGHTS
-from voicewright.config import Extension, IstftNet, ModelConfig, PlBert
+from voicewright.catalogue.places import WEIGHTS
 from voicewright.engines import light_engine
 from voicewright.engines.onnx_engine import open_engine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import save_model
+from voicewright.model.config import Extension, IstftNet, ModelConfig, PlBert
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.library import VARIABLE, levels, library
 from voicewright.model.fast.model import FastModel
+from voicewright.model.half import narrow
 from voicewright.model.light import packed
 from voicewright.model.light.model import LightModel
 from voicewright.model.light.pack import pack
 from voicewright.model.light.source import Noise
 from voicewright.model.light.statistics import Carried
 from voicewright.model.light.windows import Windows
-from voicewright.model.narrow import narrow
 from voicewright.model.tts.model import TTSModel
 from voicewright.text.vocab import KOKORO
 from voicewright.voices.pack import ROWS, WIDTH, Voicepack

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from voicewright.audio.pitch import f0
-from voicewright.judge.compare import Bootstrap
 from voicewright.judge.measures import Judged, artefact_measures, whistle_threshold
 from voicewright.judge.metrics import measure
-from voicewright.judge.words import Errors
+from voicewright.judge.statistics import Bootstrap
 from voicewright.listen.artefacts import end_hums, listen_for_artefacts
+from voicewright.listen.words import Errors
 
 RATE = 24_000
 Clip = np.ndarray

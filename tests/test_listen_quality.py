@@ -12,15 +12,15 @@ import torch
 from test_judge import RATE, TEXTS, Ear, items, taught, voice
 
 from voicewright.errors import VoicewrightError
-from voicewright.judge.compare import Bootstrap
 from voicewright.judge.ears import MoreEars, likeness, open_more_ears, strangers_name
 from voicewright.judge.judge import judge
 from voicewright.judge.measures import ERRORS, Judged
 from voicewright.judge.report import render
 from voicewright.judge.result import Judgement, Pair
-from voicewright.judge.words import Errors, count_errors
+from voicewright.judge.statistics import Bootstrap
 from voicewright.listen import dvector, quality
 from voicewright.listen.strangers import strangers
+from voicewright.listen.words import Errors, count_errors
 
 WEIGHTS = {
     "distillmos": quality.inside("distillmos", "weights/distill_mos_v7.pt"),

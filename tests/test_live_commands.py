@@ -29,10 +29,10 @@ from test_convert_embedded import voice as vowel
 from voicewright.convert import devices
 from voicewright.convert.block import AutoTranspose, LiveOptions, whole
 from voicewright.convert.devices import Bridge, Device, find
-from voicewright.convert.embedded_block import EmbeddedBlockVoice
 from voicewright.convert.live import LiveConverter
+from voicewright.convert.own_live import EmbeddedBlockVoice
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.live_commands import Streamed
+from voicewright.jobs.live import Streamed
 
 SHORT = LiveOptions(block=0.1, context=0.3)
 MIC, EAR = Device(0, "Mic", 1, 0, 16_000), Device(1, "Ear", 0, 2, 16_000)
@@ -250,7 +250,7 @@ def test_what_is_live_is_said_truthfully() -> None:
 
 def test_serving_a_voice_of_the_command_line(files: Path, tmp_path: Path) -> None:  # noqa: F811
     """The whole way: the command, its server, a voice from files, w-okada's messages, Ctrl-C."""
-    words = [sys.executable, "-m", "voicewright.cli", "convert", "--serve", "w-okada", "--port", "0"]
+    words = [sys.executable, "-m", "voicewright", "convert", "--serve", "w-okada", "--port", "0"]
     words += ["--slots", str(tmp_path), *map(str, common(files))]
     process = subprocess.Popen(
         words, stderr=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}

@@ -13,18 +13,18 @@ from live_fakes import voice_like
 from test_convert_embedded import folder_of
 from test_live_rvc import closeness
 
-from voicewright.convert.beatrice_block import BeatriceBlockVoice
+from voicewright.beatrice.files import save_beatrice
+from voicewright.beatrice.fold import fold
+from voicewright.beatrice.live import BeatriceBlockVoice
+from voicewright.beatrice.network.model import BeatriceVoice
 from voicewright.convert.block import AutoTranspose, BlockVoice, LiveOptions, Samples
 from voicewright.convert.continuity import Noise, Phase
-from voicewright.convert.embedded_block import EmbeddedBlockVoice
 from voicewright.convert.live import LiveConverter
 from voicewright.convert.open_live import open_live
+from voicewright.convert.own_live import EmbeddedBlockVoice
 from voicewright.convert.sola import best_offset
 from voicewright.errors import UsageError
 from voicewright.model.fast.statistics import Carried, Frozen, Pooled
-from voicewright.model.vc.beatrice.files import save_beatrice
-from voicewright.model.vc.beatrice.fold import fold
-from voicewright.model.vc.beatrice.model import BeatriceVoice
 
 VOICES = (BeatriceVoice("Ann", average_pitch=57.0), BeatriceVoice("Bo", average_pitch=69.0))
 

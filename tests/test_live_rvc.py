@@ -16,10 +16,10 @@ from rvc_weights import filled
 from voicewright.convert.block import LiveOptions, Samples, whole
 from voicewright.convert.continuity import Noise
 from voicewright.convert.live import LiveConverter
-from voicewright.convert.rvc_block import RvcBlockVoice, RvcOpener
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.model.vc.config import SynthesizerConfig
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.rvc.convert.live import RvcBlockVoice, RvcOpener
+from voicewright.rvc.network.config import SynthesizerConfig
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 NARROW: dict[str, Any] = {
     "inter": 16,

@@ -11,8 +11,8 @@ import torch
 from small_models import ISTFT, kokoro_like, small
 from torch import Tensor
 
-from voicewright.config import HOP, SAMPLE_RATE, IstftNet, ModelConfig, StyleEncoder
 from voicewright.errors import VoicewrightError
+from voicewright.model.config import IstftNet, ModelConfig, StyleEncoder
 from voicewright.model.layers import AdaIN1d, fold, snake, spectral_norm
 from voicewright.model.tts.decoder import box_smooth
 from voicewright.model.tts.generator import STFT, polar
@@ -20,6 +20,7 @@ from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.source import PULSE_TOP, Source, pulses, sines
 from voicewright.model.tts.style import StyleEncoder as Encoder
 from voicewright.model.tts.style import StyleEncoders
+from voicewright.units import HOP, SAMPLE_RATE
 
 
 def seeded(seed: int = 0) -> torch.Generator:

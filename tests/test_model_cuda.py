@@ -6,7 +6,7 @@ import pytest
 import torch
 from small_models import kokoro_like, small
 
-from voicewright.config import ModelConfig
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 

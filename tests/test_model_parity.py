@@ -10,8 +10,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from voicewright.config import ModelConfig
 from voicewright.model.checkpoint import export_kokoro, load_model
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.source import AMPLITUDE, sines
 

@@ -119,7 +119,7 @@ def test_wrong_words_are_sentences(weights: Path, tmp_path: Path, capsys: pytest
 
 
 def test_what_is_missing_says_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from voicewright.artifacts import resolve_model
+    from voicewright.catalogue.places import resolve_model
 
     monkeypatch.setenv("VOICEWRIGHT_CACHE", str(tmp_path))
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path / "hub"))

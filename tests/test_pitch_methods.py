@@ -14,7 +14,7 @@ import torch
 
 from voicewright.convert import pitch
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.model.vc import fcpe, rmvpe, salience
+from voicewright.model.pitch import fcpe, rmvpe, salience
 
 # Upstream's own modules gave these for `reference.state()` and `reference.sound()`: every 1777th salience,
 # every fourth or sixth pitch. RVC's classic line (branch 20240604, d60cd3d); torchfcpe 0.0.4, its weights.

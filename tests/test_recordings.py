@@ -32,12 +32,12 @@ from recordings import (
 from sounds import RATE, Letters, speech, text
 
 from voicewright.audio.files import AudioError, Samples, blocks, note, read, resample
-from voicewright.convert_commands import ConvertOrder, plan
 from voicewright.corpus.edges import voice_detector
 from voicewright.corpus.manifest import Corpus, Utterance, read_quarantine
 from voicewright.corpus.measure import measure
 from voicewright.corpus.prepare import prepare, render
 from voicewright.errors import VoicewrightError
+from voicewright.jobs.convert import ConvertOrder, plan
 
 TIME = np.arange(len(CLIP)) / RATE
 STEREO = np.stack([CLIP, CLIP], axis=1)

@@ -13,9 +13,9 @@ from hostile_pickles import Calls
 from rvc_weights import filled, reduced
 
 from voicewright.cli import main
-from voicewright.model.vc.checkpoint import open_voice, save_voice
-from voicewright.model.vc.config import RVC_PRESETS
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.rvc.files.checkpoint import open_voice, save_voice
+from voicewright.rvc.network.config import RVC_PRESETS
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 V2 = reduced(RVC_PRESETS["v2", "40k"])
 

@@ -12,11 +12,11 @@ from torch import Tensor
 
 from voicewright.model.fast import choice
 from voicewright.model.fast.library import library
-from voicewright.model.vc import fast
-from voicewright.model.vc.config import RVC_PRESETS, SynthesizerConfig
-from voicewright.model.vc.decoder import phase
-from voicewright.model.vc.fast import FastSynthesizer
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.rvc.network import fast
+from voicewright.rvc.network.config import RVC_PRESETS, SynthesizerConfig
+from voicewright.rvc.network.decoder import phase
+from voicewright.rvc.network.fast import FastSynthesizer
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 KINDS = ["torch", "native"] if library() is not None else ["torch"]
 V2 = reduced(RVC_PRESETS["v2", "40k"])

@@ -18,9 +18,9 @@ from torch import Tensor
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import Unfilled
-from voicewright.model.vc.checkpoint import ConversionVoice, merge, open_voice, save_voice
-from voicewright.model.vc.config import RVC_PRESETS, SynthesizerConfig
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.rvc.files.checkpoint import ConversionVoice, merge, open_voice, save_voice
+from voicewright.rvc.network.config import RVC_PRESETS, SynthesizerConfig
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 V2 = reduced(RVC_PRESETS["v2", "40k"])
 

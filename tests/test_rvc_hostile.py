@@ -11,7 +11,7 @@ import pytest
 from hostile_pickles import Calls, corpus
 
 from voicewright.errors import VoicewrightError
-from voicewright.model.vc.checkpoint import open_voice
+from voicewright.rvc.files.checkpoint import open_voice
 
 
 def test_nothing_runs_and_one_sentence_says_so(tmp_path: Path) -> None:

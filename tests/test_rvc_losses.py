@@ -12,8 +12,8 @@ import pytest
 import torch
 from rvc_steps import batch, fill, loop, recipe, sounds
 
-from voicewright.model.vc.discriminators import VoiceDiscriminators
-from voicewright.model.vc.losses import (
+from voicewright.rvc.network.discriminators import VoiceDiscriminators
+from voicewright.rvc.network.losses import (
     ScaledMels,
     VoiceMel,
     adversarial_loss,

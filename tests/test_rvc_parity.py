@@ -19,8 +19,8 @@ import torch
 from rvc_weights import digest, filled, inputs, noise, reduced, summary
 
 from voicewright.model.checkpoint import Unfilled
-from voicewright.model.vc.config import RVC_PRESETS, SynthesizerConfig
-from voicewright.model.vc.synthesizer import Synthesizer
+from voicewright.rvc.network.config import RVC_PRESETS, SynthesizerConfig
+from voicewright.rvc.network.synthesizer import Synthesizer
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads(
     (Path(__file__).parent / "data" / "rvc_expected.json").read_text("utf-8")

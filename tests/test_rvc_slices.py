@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from voicewright.train.rvc.slices import highpass, level_out, slices, sounding, windows
+from voicewright.rvc.train.slices import highpass, level_out, slices, sounding, windows
 
 # What the slicer of the RVC WebUI keeps of `bursts(seed)` at 32 kHz.
 SPANS = {

@@ -18,9 +18,9 @@ from voicewright.cli import app
 from voicewright.convert.open import open_converter
 from voicewright.convert.protocol import ConvertOptions
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.model.conversion import Conversion, save_content
-from voicewright.model.listener import OwnContent, open_listener, open_named
-from voicewright.model.vc.bottleneck import ContentConfig, ContentNet
+from voicewright.model.content.bottleneck import ContentConfig, ContentNet
+from voicewright.model.content.files import Conversion, save_content
+from voicewright.rvc.content.encoder import OwnContent, open_listener, open_named
 
 
 @pytest.fixture(scope="module")

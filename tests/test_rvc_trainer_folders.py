@@ -15,16 +15,16 @@ import torch
 from rvc_weights import filled, reduced
 from safetensors.torch import save_file
 
-from voicewright.artifacts import embedded_model
+from voicewright.catalogue.places import embedded_model
 from voicewright.cli import main
 from voicewright.convert.open import rvc_file
 from voicewright.errors import UsageError
 from voicewright.model.checkpoint import Unfilled
-from voicewright.model.vc.checkpoint import open_voice, save_voice
-from voicewright.model.vc.config import RVC_PRESETS
-from voicewright.model.vc.peek import find_voice, rvc_content
-from voicewright.model.vc.synthesizer import Synthesizer
-from voicewright.voice_rvc import rvc_path
+from voicewright.rvc.files.checkpoint import open_voice, save_voice
+from voicewright.rvc.files.peek import find_voice, rvc_content
+from voicewright.rvc.network.config import RVC_PRESETS
+from voicewright.rvc.network.synthesizer import Synthesizer
+from voicewright.rvc.verbs import rvc_path
 
 CONFIG = replace(reduced(RVC_PRESETS["v2", "40k"]), spec_channels=RVC_PRESETS["v2", "40k"].spec_channels)
 TRAINER = {"train": {"log_interval": 200, "epochs": 20000}, "data": {"sampling_rate": 40000}, "model": {}}

@@ -18,21 +18,21 @@ from rvc_fakes import SYNTHESIZER, coarse, extractors, small
 from safetensors.torch import load_file
 from synthetic import corpus as make_corpus
 
-from voicewright.convert.index import Index
-from voicewright.convert.index_build import build_index
-from voicewright.convert.voice import known_pitch
 from voicewright.corpus.manifest import Corpus
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.model.vc.checkpoint import open_voice
-from voicewright.model.vc.discriminators import VoiceDiscriminators
+from voicewright.rvc.convert.index import Index
+from voicewright.rvc.convert.index_build import build_index
+from voicewright.rvc.convert.voice import known_pitch
+from voicewright.rvc.files.checkpoint import open_voice
+from voicewright.rvc.network.discriminators import VoiceDiscriminators
+from voicewright.rvc.train.batches import VoiceSampler
+from voicewright.rvc.train.features import MUTE, Slice, build_slices
+from voicewright.rvc.train.recipe import VoiceRecipe
+from voicewright.rvc.train.run import parts_of, start_files, train_slices, train_voice
+from voicewright.rvc.train.task import Converting, VoiceNetworks
 from voicewright.train.loop import Trainer
 from voicewright.train.recipe import Recipe
 from voicewright.train.run import Result
-from voicewright.train.rvc.batches import VoiceSampler
-from voicewright.train.rvc.features import MUTE, Slice, build_slices
-from voicewright.train.rvc.recipe import VoiceRecipe
-from voicewright.train.rvc.run import parts_of, start_files, train_slices, train_voice
-from voicewright.train.rvc.task import Converting, VoiceNetworks
 from voicewright.train.state import Checkpoints
 
 SCRIPT = Path(__file__).with_name("rvc_resume_script.py")

@@ -34,7 +34,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def command(*arguments: object, stdin: bytes | None = None) -> subprocess.CompletedProcess[bytes]:
     """Run in a fresh interpreter."""
     return subprocess.run(
-        [sys.executable, "-m", "voicewright.cli", *map(str, arguments)],
+        [sys.executable, "-m", "voicewright", *map(str, arguments)],
         input=b"" if stdin is None else stdin,
         capture_output=True,
         timeout=120,
@@ -198,7 +198,7 @@ def start_long(folder: Path, where: Path, *more: str) -> subprocess.Popen[bytes]
     """A process that speaks for a long time and has begun to write."""
     (where / "book.txt").write_text(SENTENCES * 3000)
     process = subprocess.Popen(
-        [sys.executable, "-m", "voicewright.cli", "say", "-f", "book.txt", "-m", str(folder), *more],
+        [sys.executable, "-m", "voicewright", "say", "-f", "book.txt", "-m", str(folder), *more],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=where,
@@ -240,7 +240,7 @@ def test_interrupted_says_so_in_one_sentence(folder: Path, tmp_path: Path) -> No
 def test_a_pipe_is_fed_while_the_rest_is_made(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "book.txt").write_text(SENTENCES * 3000)
     with subprocess.Popen(
-        [sys.executable, "-m", "voicewright.cli", "say", "-f", "book.txt", "-m", str(folder), "-o", "-"],
+        [sys.executable, "-m", "voicewright", "say", "-f", "book.txt", "-m", str(folder), "-o", "-"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=tmp_path,
@@ -253,7 +253,7 @@ def test_a_pipe_is_fed_while_the_rest_is_made(folder: Path, tmp_path: Path) -> N
 
 
 def test_a_file_behind_standard_output_gets_its_length(folder: Path, tmp_path: Path) -> None:
-    said = [sys.executable, "-m", "voicewright.cli", "say", "Hello.", "-o", "-", "-m", str(folder)]
+    said = [sys.executable, "-m", "voicewright", "say", "Hello.", "-o", "-", "-m", str(folder)]
     with (tmp_path / "a.wav").open("wb") as file:
         subprocess.run(said, stdout=file, stderr=subprocess.DEVNULL, check=True)
     data = (tmp_path / "a.wav").read_bytes()

@@ -8,9 +8,9 @@ import pytest
 import torch
 from small_models import small
 
-from voicewright.config import ModelConfig
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model, save_model
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from small_models import small
 
-from voicewright.config import ModelConfig
 from voicewright.errors import VoicewrightError
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.generator import Generator, lead
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.source import Source

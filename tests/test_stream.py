@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from test_engine_models import write_small_model
 
 from voicewright.audio.limit import CEILING, limit
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.engines.joins import LEAD, Edges, trim
 from voicewright.engines.protocol import Speech, join
 from voicewright.engines.timestamps import render
@@ -26,6 +25,7 @@ from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.fast.statistics import Carried
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.text.frontend import Frontend, Tokens, Word
+from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.voices.pack import Voicepack
 
 TEXT = (

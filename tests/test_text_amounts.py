@@ -5,7 +5,7 @@ from itertools import pairwise
 
 import pytest
 
-from voicewright.text.normalise import normaliser
+from voicewright.text.english.normalise import normaliser
 from voicewright.text.pieces import Kind
 
 US, GB = normaliser(False), normaliser(True)

@@ -10,7 +10,7 @@ import espeakng_loader
 import pytest
 
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.text.espeak import open_espeak
+from voicewright.text.espeak.library import open_espeak
 from voicewright.text.frontend import Frontend
 from voicewright.text.vocab import KOKORO, STYLETTS2
 

@@ -5,10 +5,12 @@ import pickle
 import pytest
 
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.text import espeak, japanese, mandarin
+from voicewright.text import japanese
+from voicewright.text.espeak import library as espeak
+from voicewright.text.espeak.ipa import share
 from voicewright.text.frontend import Frontend
 from voicewright.text.g2p import LANGUAGES, find_language
-from voicewright.text.ipa import share
+from voicewright.text.mandarin import g2p as mandarin
 from voicewright.text.pieces import JOINED
 from voicewright.text.vocab import KOKORO, KOKORO_ZH, STYLETTS2, spell
 

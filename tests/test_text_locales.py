@@ -7,11 +7,11 @@ from itertools import pairwise
 import pytest
 
 from voicewright.errors import VoicewrightError
-from voicewright.text import locales
+from voicewright.text.espeak.library import locales
+from voicewright.text.espeak.locales import locale_of
+from voicewright.text.espeak.numerals import value_of
 from voicewright.text.frontend import Frontend
 from voicewright.text.g2p import LANGUAGES, find_language
-from voicewright.text.locales import locale_of
-from voicewright.text.numerals import value_of
 
 _TABLES = sorted(path.stem for path in locales._FOLDER.glob("[a-z]*.toml"))
 _BITS = re.findall(

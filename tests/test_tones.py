@@ -7,9 +7,9 @@ import math
 import numpy as np
 import torch
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.listen.artefacts import strongest_line
 from voicewright.model.tones import line_levels, line_loss, tone_loss
+from voicewright.units import SAMPLE_RATE
 
 HOP = 30
 

@@ -10,9 +10,9 @@ import pytest
 import torch
 from fakes import tone_features
 
-from voicewright.config import FRAME
 from voicewright.errors import VoicewrightError
 from voicewright.train.batches import SILENT_MEL, STYLE_FRAMES, Batch, Sampler, prefetch
+from voicewright.units import FRAME
 
 FEATURES = [tone_features(i, "one" if i % 3 else "two") for i in range(11)]
 

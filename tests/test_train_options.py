@@ -16,17 +16,18 @@ from fakes import small_recipe, tone_features
 from synthetic import corpus as make_corpus
 
 import voicewright.train.run as run
-from voicewright import artifacts, train_commands
-from voicewright.artifacts import resolve_model
 from voicewright.audio.files import read
+from voicewright.catalogue import places as artifacts
+from voicewright.catalogue.places import resolve_model
 from voicewright.cli import main
 from voicewright.corpus.manifest import Corpus
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
+from voicewright.jobs import train as train_commands
 from voicewright.listen.recogniser import Choice
+from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.train.options import Options, check_room, find_recipe, remembered, resized, shipped
 from voicewright.train.recipe import Recipe
 from voicewright.train.run import pick_device, train_features
-from voicewright.train.rvc.recipe import VoiceRecipe
 
 CPU = torch.device("cpu")
 FEATURES = [tone_features(i) for i in range(18)]

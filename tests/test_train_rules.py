@@ -17,9 +17,10 @@ from safetensors import SafetensorError
 
 import voicewright.train.run as run
 import voicewright.train.state as state
+from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
 from voicewright.train.memory import choose_clips
-from voicewright.train.recipe import Recipe, Split
+from voicewright.train.recipe import Recipe
 from voicewright.train.stages import STAGES, check_losses
 from voicewright.train.state import Checkpoints, Counters
 

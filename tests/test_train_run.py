@@ -11,7 +11,7 @@ import pytest
 import torch
 from fakes import small_recipe, tone_features
 
-from voicewright.artifacts import read_card, resolve_model, voice_files
+from voicewright.catalogue.places import read_card, resolve_model, voice_files
 from voicewright.model.checkpoint import load_model
 from voicewright.train.export import keep_best, voice_name
 from voicewright.train.loop import Trainer

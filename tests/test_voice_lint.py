@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from voice_samples import sample_pack
 
-from voicewright.artifacts import embedded_model, voice_files
+from voicewright.catalogue.places import embedded_model, voice_files
 from voicewright.errors import VoicewrightError
 from voicewright.voices.geometry import KNOTS, Geometry, directions, kokoro
 from voicewright.voices.lint import CODES, lint

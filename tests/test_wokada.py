@@ -21,9 +21,9 @@ from live_fakes import Echo, voice_like
 from voicewright.convert.block import whole
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.serve.guard import check_origin
-from voicewright.serve.session import Given, Session
-from voicewright.serve.slots import Slots, Uploads
-from voicewright.serve.wokada import Runner, Server, to_int16
+from voicewright.wokada.server import Runner, Server, to_int16
+from voicewright.wokada.session import Given, Session
+from voicewright.wokada.slots import Slots, Uploads
 
 CHUNK = 24_576
 """What w-okada's clients send by default: 192 units of 128 samples at 48 kHz."""

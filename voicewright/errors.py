@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from typing import TypeAlias
-
 
 class VoicewrightError(Exception):
     """A failure worth one sentence to the user. The command ends with exit code 1."""
@@ -27,13 +23,3 @@ class Cancelled(VoicewrightError):
     """The person, or the program that asked, wants no more of it. Exit code 130, as after Ctrl-C."""
 
     exit_code = 130
-
-
-Cancel: TypeAlias = Callable[[], bool] | threading.Event
-"""Says whether to stop: asked before every piece of a longer work."""
-
-
-def stop_if(cancel: Cancel | None) -> None:
-    """Raises Cancelled when `cancel` says so."""
-    if cancel is not None and (cancel.is_set() if isinstance(cancel, threading.Event) else cancel()):
-        raise Cancelled("Cancelled.")

@@ -23,9 +23,9 @@ from voicewright.audio.decoders import DECODING_ERRORS, AudioError, AudioInfo, S
 from voicewright.audio.kinds import EXTENSIONS, is_recording
 from voicewright.audio.lengths import cut_short, promised_seconds
 from voicewright.audio.writer import OPUS_RATES, WRITABLE
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.storage import write_atomically as write_atomically
+from voicewright.units import SAMPLE_RATE
 
 __all__ = [
     "EXTENSIONS",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import SAMPLE_RATE
+from voicewright.units import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

@@ -12,8 +12,8 @@ import math
 import numpy as np
 import numpy.typing as npt
 
-from voicewright.config import HOP, SAMPLE_RATE
 from voicewright.errors import VoicewrightError
+from voicewright.units import HOP, SAMPLE_RATE
 
 FLOOR = 60.0
 CEILING = 600.0

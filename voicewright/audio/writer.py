@@ -12,9 +12,9 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.storage import destination, refused, temporary_beside
+from voicewright.units import SAMPLE_RATE
 
 WRITABLE = MappingProxyType(
     {

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from voicewright.artifacts import cache_folder
+from voicewright.catalogue.places import cache_folder
+from voicewright.catalogue.published import KOKORO_INT8_SHA256
 from voicewright.errors import VoicewrightError
-from voicewright.published import KOKORO_INT8_SHA256
 from voicewright.storage import replacing
 
 _BLOCK = 1 << 20

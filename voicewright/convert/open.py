@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from voicewright.artifacts import CONFIGS
+from voicewright.catalogue.places import CONFIGS
 from voicewright.convert.protocol import Converter
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicewright.convert.voice import Voice
-    from voicewright.model.vc.precision import Precision
+    from voicewright.model.precision import Precision
+    from voicewright.rvc.convert.voice import Voice
 
 RVC_SUFFIXES = (".pth", ".pt", ".safetensors")
 """In small letters; files in capitals are the same."""
@@ -46,17 +46,17 @@ def open_converter(
         if device != "cpu":
             raise UsageError(f"only voices of RVC convert on another device than cpu, and {to} is none.")
     if other is not None:
-        from voicewright.convert.beatrice import open_beatrice_voice
+        from voicewright.beatrice.offline import open_beatrice_voice
 
         return open_beatrice_voice(other)
     if path is None:
-        from voicewright.convert.embedded import EmbeddedConverter
+        from voicewright.convert.own import EmbeddedConverter
 
         return EmbeddedConverter(to)
-    from voicewright.convert.index import Index
-    from voicewright.convert.pipeline import RvcConverter
-    from voicewright.model.listener import open_listener, open_named
-    from voicewright.model.vc.checkpoint import open_voice
+    from voicewright.rvc.content.encoder import open_listener, open_named
+    from voicewright.rvc.convert.index import Index
+    from voicewright.rvc.convert.offline import RvcConverter
+    from voicewright.rvc.files.checkpoint import open_voice
 
     if device != "cpu":
         import torch
@@ -72,7 +72,7 @@ def open_converter(
     else:
         content = open_listener(embedder, precision)
     if device == "cpu":
-        from voicewright.model.vc.fast import FastSynthesizer
+        from voicewright.rvc.network.fast import FastSynthesizer
 
         ready: Voice = Spoken(voice.config, FastSynthesizer(voice.synthesizer), voice.info)
     else:
@@ -103,7 +103,7 @@ def rvc_file(to: str | Path) -> Path | None:
 
     A file's content decides what it is, and not what lies beside it: RVC's trainers leave a config.json too.
     """
-    from voicewright.model.vc.peek import find_voice, rvc_content, without_voice
+    from voicewright.rvc.files.peek import find_voice, rvc_content, without_voice
 
     path = Path(to)
     suffix = path.suffix.lower()
@@ -138,7 +138,7 @@ def rvc_file(to: str | Path) -> Path | None:
 
 def _beside(path: Path) -> str:
     """Which file the voice is, where it lies beside what is none."""
-    from voicewright.model.vc.peek import find_voice
+    from voicewright.rvc.files.peek import find_voice
 
     voice = find_voice(path.parent)
     return " give the trainer's G_*.pth or the small .pth." if voice is None else f" give {voice}."

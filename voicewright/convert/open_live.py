@@ -9,9 +9,9 @@ from voicewright.convert.open import beatrice_path, rvc_file
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicewright.convert.beatrice_block import BeatriceBlockVoice
-    from voicewright.convert.embedded_block import EmbeddedBlockVoice
-    from voicewright.convert.rvc_block import RvcBlockVoice
+    from voicewright.beatrice.live import BeatriceBlockVoice
+    from voicewright.convert.own_live import EmbeddedBlockVoice
+    from voicewright.rvc.convert.live import RvcBlockVoice
 
 
 def open_live(
@@ -25,12 +25,12 @@ def open_live(
             if given is not None:
                 raise UsageError(f"{word} belongs to voices of RVC, and {to} is none; leave it out.")
         if other is not None:
-            from voicewright.convert.beatrice_block import open_beatrice_block
+            from voicewright.beatrice.live import open_beatrice_block
 
             return open_beatrice_block(other)
-        from voicewright.convert.embedded_block import EmbeddedBlockVoice
+        from voicewright.convert.own_live import EmbeddedBlockVoice
 
         return EmbeddedBlockVoice(to)
-    from voicewright.convert.rvc_block import RvcOpener
+    from voicewright.rvc.convert.live import RvcOpener
 
     return RvcOpener(None if embedder is None else str(embedder))(path, index)

@@ -1,7 +1,7 @@
 """F0 of speech at 16 kHz on the 10 ms grid of voice conversion: estimated, coded, moved, compared.
 
 Frame k is measured around sample 160 k. WORLD's two estimators need nothing more than the base installation;
-the neural ones need weights (`model/vc/fcpe.py`, `model/vc/rmvpe.py`).
+the neural ones need weights (`model/pitch/fcpe.py`, `model/pitch/rmvpe.py`).
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from voicewright.errors import UsageError, VoicewrightError
 
 if TYPE_CHECKING:
-    from voicewright.model.vc.fcpe import Fcpe
-    from voicewright.model.vc.rmvpe import Rmvpe
+    from voicewright.model.pitch.fcpe import Fcpe
+    from voicewright.model.pitch.rmvpe import Rmvpe
 
 Floats = npt.NDArray[np.float32]
 
@@ -95,7 +95,7 @@ def resolve(method: str) -> str:
         raise UsageError(f"there is no pitch method {method!r}; choose one of {', '.join(METHODS)}.")
     if method != "auto":
         return method
-    from voicewright.model.vc.fcpe import find_weights
+    from voicewright.model.pitch.fcpe import find_weights
 
     return "fcpe" if find_weights() is not None else "harvest"
 
@@ -139,11 +139,11 @@ def _network(method: str) -> Callable[[Floats, float | None], Floats]:
     # Layers are filled at random before their weights come; a caller's random numbers are not to be used up.
     with torch.random.fork_rng(devices=[]):
         if method == "rmvpe":
-            from voicewright.model.vc.rmvpe import open_rmvpe
+            from voicewright.model.pitch.rmvpe import open_rmvpe
 
             network = open_rmvpe(precision="auto")
         else:
-            from voicewright.model.vc.fcpe import open_fcpe
+            from voicewright.model.pitch.fcpe import open_fcpe
 
             network = open_fcpe(precision="auto")
 

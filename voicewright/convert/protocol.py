@@ -13,7 +13,8 @@ from typing import Literal, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.errors import Cancel, UsageError
+from voicewright.errors import UsageError
+from voicewright.stopping import Cancel
 
 Samples: TypeAlias = NDArray[np.float32]
 

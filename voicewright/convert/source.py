@@ -12,7 +12,8 @@ import soxr
 
 from voicewright.convert.protocol import CONTENT_RATE, Chunks, Samples
 from voicewright.convert.signal import HighPass, quietest
-from voicewright.errors import Cancel, UsageError, VoicewrightError, stop_if
+from voicewright.errors import UsageError, VoicewrightError
+from voicewright.stopping import Cancel, stop_if
 
 GRID = 320
 """Chunks begin on multiples of the content encoder's hop, so that they all see the same frames."""

@@ -23,9 +23,9 @@ from safetensors.numpy import save
 from voicewright.audio.files import read, write_atomically
 from voicewright.audio.mel import LogMel, energy
 from voicewright.audio.pitch import f0
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.corpus.phones import PAD_FRAMES
 from voicewright.errors import VoicewrightError
+from voicewright.units import FRAME, SAMPLE_RATE
 
 VERSION = "acoustic-1"
 """Part of every shard: raise it when anything below gives other numbers."""

@@ -22,14 +22,15 @@ from voicewright.audio.files import (
 )  # fmt: skip
 from voicewright.audio.loudness import gain
 from voicewright.audio.offset import without_offset
-from voicewright.config import SAMPLE_RATE, Strict
 from voicewright.corpus.edges import voice_detector
 from voicewright.corpus.manifest import AUDIO, Measurements, Refusal, Utterance, content_hash
 from voicewright.corpus.measure import Levels, clipped_fraction, measure
 from voicewright.corpus.sources import Item
 from voicewright.listen.heard import Heard
+from voicewright.records import Strict
 from voicewright.text.frontend import Tokens
 from voicewright.text.vocab import MAX_TOKENS
+from voicewright.units import SAMPLE_RATE
 
 EDGE = 0.050
 """Seconds of edge silence that stay."""

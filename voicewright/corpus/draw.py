@@ -8,10 +8,10 @@ import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
-from voicewright.config import FRAME, HOP, SAMPLE_RATE
 from voicewright.corpus.features import Features
 from voicewright.errors import VoicewrightError
 from voicewright.text.vocab import KOKORO
+from voicewright.units import FRAME, HOP, SAMPLE_RATE
 
 _INCHES_PER_SECOND = 4.5
 

@@ -14,8 +14,9 @@ import yaml
 from pydantic import ValidationError
 
 from voicewright.audio.files import write_atomically
-from voicewright.config import SAMPLE_RATE, Strict
 from voicewright.errors import VoicewrightError
+from voicewright.records import Strict
+from voicewright.units import SAMPLE_RATE
 
 MANIFEST = "manifest.jsonl"
 QUARANTINE = "quarantine.jsonl"

@@ -16,7 +16,6 @@ from pathlib import Path
 import numpy as np
 
 from voicewright.audio.files import AudioError, Samples, blocks, encode, probe, write_atomically
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.corpus.clips import Reader, phoneme_count
 from voicewright.corpus.follow import FRAME_SECONDS, Floats, follow
 from voicewright.corpus.grouping import Piece, Shape, cut, laid
@@ -28,6 +27,7 @@ from voicewright.corpus.segment import VAD_RATE, Detector, speech
 from voicewright.errors import VoicewrightError
 from voicewright.text.frontend import Frontend
 from voicewright.text.vocab import MAX_TOKENS
+from voicewright.units import FRAME, SAMPLE_RATE
 
 LONGEST_READING = 3 * 3600.0
 _VERSION = 1

@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.corpus.manifest import Measurements, Utterance
+from voicewright.units import SAMPLE_RATE
 
 FULL_BAND = 10_000.0
 """Hz that recordings for a voice of 24,000 samples a second should reach; 12,000 would be all."""

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import FRAME
 from voicewright.text.frontend import Tokens
+from voicewright.units import FRAME
 
 LAG = 2 * FRAME
 """Samples by which attention lags, at normal speed."""

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from voicewright import __version__
-from voicewright.artifacts import (
+from voicewright.catalogue.places import (
     CARD,
     CONFIG,
     VOICES,
@@ -30,15 +30,16 @@ from voicewright.artifacts import (
     voice_files,
     weights_file,
 )
-from voicewright.config import SAMPLE_RATE, ModelConfig
+from voicewright.catalogue.published import digest
 from voicewright.engines.onnx.compress import PRECISIONS, Precision, compress
 from voicewright.engines.onnx.graph import CONVENTIONS, SEED_UNIT, trace
 from voicewright.engines.onnx.sherpa import PACK_ROWS, lexicon, tokens, voices
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model, write_atomically
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
-from voicewright.published import digest
 from voicewright.storage import refused
+from voicewright.units import SAMPLE_RATE
 from voicewright.voices.blend import Shelf, parse, read_mix
 from voicewright.voices.importing import ready
 from voicewright.voices.pack import WIDTH, Voicepack

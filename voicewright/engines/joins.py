@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.audio.limit import CEILING, Limiter
-from voicewright.config import SAMPLE_RATE
+from voicewright.units import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

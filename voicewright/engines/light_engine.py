@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.artifacts import CONFIG, cache_folder, layers_of, resolve_model, weights_file
-from voicewright.config import ModelConfig
+from voicewright.catalogue.places import CONFIG, cache_folder, layers_of, resolve_model, weights_file
 from voicewright.engines.protocol import Voice
 from voicewright.engines.speaking import KEPT_PACKS, WARMING, Heard, Speaking, seed_of
 from voicewright.errors import VoicewrightError
+from voicewright.model.config import ModelConfig
 from voicewright.model.fast.library import VERSION, library
 from voicewright.model.fast.library import level as chosen
 from voicewright.model.light import packed

@@ -22,16 +22,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voicewright.artifacts import VOICES, read_card, voice_files
-from voicewright.config import FRAME, ModelConfig
+from voicewright.catalogue.places import VOICES, read_card, voice_files
 from voicewright.engines import light_engine
 from voicewright.engines.onnx.durations import OUTPUT, with_durations
 from voicewright.engines.protocol import Speech
 from voicewright.engines.speaking import Speaking
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import Utterance
 from voicewright.text.vocab import KOKORO
+from voicewright.units import FRAME
 from voicewright.voices.blend import Shelf
 from voicewright.voices.files import pick, read_arrays
 from voicewright.voices.pack import Voicepack

@@ -10,8 +10,6 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.errors import Cancel as Cancel
-from voicewright.errors import stop_if as stop_if
 from voicewright.voices.blend import Mix
 from voicewright.voices.pack import Voicepack
 

@@ -13,17 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.artifacts import RUN_FOLDERS, read_card, voice_files
-from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
+from voicewright.catalogue.places import RUN_FOLDERS, read_card, voice_files
 from voicewright.engines import plan
 from voicewright.engines.clock import Clock
 from voicewright.engines.clock import clock as clock_of
 from voicewright.engines.joins import LEAD, TAIL, Edges, pause_after
-from voicewright.engines.protocol import Cancel, Chunk, Speech, TokenTime, Voice, WordTime, join, stop_if
+from voicewright.engines.protocol import Chunk, Speech, TokenTime, Voice, WordTime, join
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.model.config import ModelConfig
+from voicewright.stopping import Cancel, stop_if
 from voicewright.text.frontend import Frontend, Tokens
 from voicewright.text.g2p import LANGUAGES
 from voicewright.text.markup import FASTEST, SLOWEST
+from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.voices.blend import Mix, Shelf, Term, parse, read_mix
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.sources import refuse_stranger

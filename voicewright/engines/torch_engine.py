@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voicewright.artifacts import resolve_model
 from voicewright.audio.limit import limit
+from voicewright.catalogue.places import resolve_model
 from voicewright.engines.protocol import Voice
 from voicewright.engines.speaking import KEPT_PACKS, WARMING, Heard, Speaking, seed_of
 from voicewright.model.checkpoint import load_model

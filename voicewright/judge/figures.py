@@ -11,11 +11,11 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from voicewright.audio.pitch import f0 as track_f0
-from voicewright.config import HOP, SAMPLE_RATE
 from voicewright.judge.metrics import PROFILE_EDGES, VISIBLE, Samples
 from voicewright.judge.result import Sound
 from voicewright.judge.spectrum import LongTerm
 from voicewright.listen.artefacts import ECHOES
+from voicewright.units import HOP, SAMPLE_RATE
 
 COLOURS = {"synthesised": "#e0602f", "recordings": "#3d8fd6", "copy_synthesis": "#9a78d8"}
 LABELS = {"synthesised": "synthesised", "recordings": "recordings", "copy_synthesis": "copy-synthesis"}

@@ -20,8 +20,8 @@ from voicewright.judge.metrics import (
     timing,
 )
 from voicewright.judge.score import Figures
-from voicewright.judge.words import Errors
 from voicewright.listen.artefacts import Artefacts, listen_for_artefacts, pooled
+from voicewright.listen.words import Errors
 
 _NOISE_FRAMES = 2400
 """Thirty seconds of pitch are plenty for what noise reads under it."""

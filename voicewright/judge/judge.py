@@ -15,10 +15,8 @@ from typing import Protocol
 import numpy as np
 import soxr
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.engines.protocol import Engine, Speech, Voice
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge.compare import RESAMPLES, Bootstrap
 from voicewright.judge.ears import MoreEars, embed, likeness, open_more_ears, strangers_name
 from voicewright.judge.lines import set_lines, summary, tone_rows
 from voicewright.judge.measures import GROUPS, Judged
@@ -26,9 +24,11 @@ from voicewright.judge.metrics import Samples
 from voicewright.judge.result import Clip, Item, Judgement, Pair, Row, clean
 from voicewright.judge.sides import Heard, Side, judge_side, rate
 from voicewright.judge.spectrum import spectral_distance
-from voicewright.judge.words import comparable
+from voicewright.judge.statistics import RESAMPLES, Bootstrap
 from voicewright.listen.recogniser import Recogniser, open_recogniser
 from voicewright.listen.speaker import Encoder, SpeakerEncoder
+from voicewright.listen.words import comparable
+from voicewright.units import SAMPLE_RATE
 
 Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from voicewright.judge.compare import Bootstrap, Estimate, Line, summary_line
 from voicewright.judge.ears import MoreEars, strangers_name
 from voicewright.judge.measures import (
     ARTEFACTS,
@@ -25,6 +24,7 @@ from voicewright.judge.measures import (
 from voicewright.judge.result import ToneRow
 from voicewright.judge.sides import Side
 from voicewright.judge.spectrum import TONE_DB, constant_tones, long_term, ltas_distance
+from voicewright.judge.statistics import Bootstrap, Estimate, Line, summary_line
 from voicewright.listen.speaker import Encoder
 
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.judge.metrics import Measures
-from voicewright.judge.words import Errors
 from voicewright.listen.artefacts import LINES, WHISTLE_DB, Artefacts, listen_for_artefacts
+from voicewright.listen.words import Errors
 
 Array = NDArray[np.float64]
 NO_ARTEFACTS = listen_for_artefacts(np.zeros(0, np.float32), np.zeros(0, np.float32))

@@ -16,7 +16,7 @@ from scipy.signal import butter, resample_poly, sosfiltfilt
 
 from voicewright.audio.loudness import lufs
 from voicewright.audio.pitch import f0 as track_f0
-from voicewright.config import HOP, SAMPLE_RATE
+from voicewright.units import HOP, SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

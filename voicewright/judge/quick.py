@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.engines.protocol import Voice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge.ears import MoreEars, Vectors, embed, likeness
@@ -17,10 +16,11 @@ from voicewright.judge.judge import Speaks, speak_24k
 from voicewright.judge.metrics import Samples
 from voicewright.judge.result import Item, clean
 from voicewright.judge.score import VERSION, Figures, costs
-from voicewright.judge.words import Errors, count_errors
 from voicewright.listen.heard import Recogniser
 from voicewright.listen.speaker import Encoder, SpeakerEncoder
 from voicewright.listen.strangers import strangers
+from voicewright.listen.words import Errors, count_errors
+from voicewright.units import SAMPLE_RATE
 
 
 @dataclass(frozen=True)

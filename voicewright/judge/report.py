@@ -15,14 +15,14 @@ import numpy as np
 
 from voicewright.audio.files import encode, write_atomically
 from voicewright.audio.loudness import normalise
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.judge import figures
-from voicewright.judge.compare import Estimate, Line
 from voicewright.judge.metrics import Samples
 from voicewright.judge.result import Clip, Judgement, Pair, Row, ToneRow, clean
 from voicewright.judge.spectrum import long_term
+from voicewright.judge.statistics import Estimate, Line
 from voicewright.listen.artefacts import mean_cepstrum
+from voicewright.units import SAMPLE_RATE
 
 MAX_PLAYERS = 12
 _TILES = (

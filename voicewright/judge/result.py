@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from pydantic import Field
 
-from voicewright.config import Strict
-from voicewright.judge.compare import Line
 from voicewright.judge.metrics import Samples
+from voicewright.judge.statistics import Line
+from voicewright.records import Strict
 
 SCHEMA = 2
 

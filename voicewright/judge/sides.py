@@ -20,9 +20,9 @@ from voicewright.judge.metrics import (
 )
 from voicewright.judge.result import Sound
 from voicewright.judge.spectrum import LongTerm, long_term, third_octaves
-from voicewright.judge.words import count_errors
 from voicewright.listen.artefacts import listen_for_artefacts
 from voicewright.listen.quality import Quality
+from voicewright.listen.words import count_errors
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.audio.melbank import slaney_filters
-from voicewright.config import SAMPLE_RATE
 from voicewright.judge.metrics import SILENCE_DB, Samples
+from voicewright.units import SAMPLE_RATE
 
 N_FFT = 4096
 """Long windows (171 ms, 5.9 Hz a bin): a constant tone stands out, gliding harmonics smear."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import HOP, SAMPLE_RATE
+from voicewright.units import HOP, SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 Array = NDArray[np.float64]

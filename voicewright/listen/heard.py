@@ -10,7 +10,7 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
-from voicewright.config import SAMPLE_RATE
+from voicewright.units import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 Progress = Callable[[int, int], None]

@@ -24,9 +24,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.listen.speaker import first_line
+from voicewright.units import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from voicewright.audio.melbank import slaney_filters
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
+from voicewright.units import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 

@@ -18,9 +18,9 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from typing import IO, BinaryIO
 
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.listen.heard import RECOGNISER_RATE, Heard, Progress, Samples, recogniser_input
+from voicewright.units import SAMPLE_RATE
 
 LIMIT = 0.55
 """Of confidence. It tells kinds of recordings apart, single clips hardly: of 16 clips of a clear reader 11

@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from voicewright.artifacts import PARTS, cache_folder, hub_cache
-from voicewright.config import SAMPLE_RATE
+from voicewright.catalogue.places import PARTS, cache_folder, hub_cache
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.listen.heard import Heard, Progress, Samples, recogniser_input
+from voicewright.units import SAMPLE_RATE
 
 WEIGHTS = "model.bin"
 INSTALL = "pip install 'voicewright[whisper]'"

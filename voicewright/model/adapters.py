@@ -17,12 +17,12 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
-from voicewright.adapted import Adapter
-from voicewright.artifacts import read_card
+from voicewright.catalogue.adapted import Adapter
+from voicewright.catalogue.places import read_card
+from voicewright.catalogue.published import SAME_KOKORO, digest
 from voicewright.errors import VoicewrightError
 from voicewright.model.layouts import NORM
 from voicewright.model.tts.model import TTSModel
-from voicewright.published import SAME_KOKORO, digest
 
 PARTS = ("decoder", "predictor")
 """The parts of the graph that adapters can be for."""

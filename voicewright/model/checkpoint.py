@@ -18,12 +18,12 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
-from voicewright.artifacts import CARD, CONFIG, WEIGHTS, layers_of, weights_file
-from voicewright.config import Extension, IstftNet, ModelConfig
+from voicewright.catalogue.places import CARD, CONFIG, WEIGHTS, layers_of, weights_file
 from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import check_base, merge
+from voicewright.model.config import Extension, IstftNet, ModelConfig
+from voicewright.model.half import narrow
 from voicewright.model.layouts import NORM, STYLES, TRUNK, State, Weights, canonical, compare, conform
-from voicewright.model.narrow import narrow
 from voicewright.model.reading import read_content
 from voicewright.model.recognise import configuration
 from voicewright.model.tts.model import TTSModel

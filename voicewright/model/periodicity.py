@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from voicewright.config import FRAME, HOP, SAMPLE_RATE
+from voicewright.units import FRAME, HOP, SAMPLE_RATE
 
 BANDS: tuple[tuple[float, float], ...] = ((300.0, 1500.0), (1500.0, 4000.0), (4000.0, 7000.0))
 """Hz."""

@@ -17,11 +17,12 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from voicewright.artifacts import CONFIG, published_file
-from voicewright.config import HOP, Extension, IstftNet, ModelConfig, PlBert, StyleEncoder
+from voicewright.catalogue.places import CONFIG, published_file
 from voicewright.errors import VoicewrightError
+from voicewright.model.config import Extension, IstftNet, ModelConfig, PlBert, StyleEncoder
 from voicewright.model.layouts import NORM, STYLES, Weights
 from voicewright.text.vocab import KOKORO, STYLETTS2_SPOKEN
+from voicewright.units import HOP
 
 YAML = ("config.yml", "config.yaml")
 BESIDE = f"put the {CONFIG} that belongs to these weights beside them"

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from voicewright.config import SAMPLE_RATE
+from voicewright.units import SAMPLE_RATE
 
 _WINDOW = 0.05
 _HOP = 0.0125

@@ -10,11 +10,15 @@ from types import MappingProxyType
 from typing import Protocol
 
 from voicewright.errors import UsageError
-from voicewright.text import bopomofo, espeak, japanese, mandarin, plain
-from voicewright.text.english import English
-from voicewright.text.ipa import Ipa
+from voicewright.text import japanese
+from voicewright.text.english.g2p import English
+from voicewright.text.english.normalise import normaliser
+from voicewright.text.espeak import library as espeak
+from voicewright.text.espeak import normalise as plain
+from voicewright.text.espeak.ipa import Ipa
 from voicewright.text.lexicon import Lexicon
-from voicewright.text.normalise import normaliser
+from voicewright.text.mandarin import bopomofo
+from voicewright.text.mandarin import g2p as mandarin
 from voicewright.text.pieces import Piece
 
 

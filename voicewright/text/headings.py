@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from voicewright.text import numbers
+from voicewright.text.english import numbers
 from voicewright.text.source import table
 
 AROUND = ' \t\u00a0*_#~=-–—.:·|[](){}<>«»§"“”'

@@ -15,7 +15,7 @@ from typing import Any
 
 from voicewright.errors import VoicewrightError
 from voicewright.text.clean import clean, cluster_end
-from voicewright.text.english import English
+from voicewright.text.english.g2p import English
 from voicewright.text.lexicon import Lexicon
 from voicewright.text.pieces import JOINED, Kind, Piece
 

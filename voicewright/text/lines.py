@@ -11,8 +11,8 @@ import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from voicewright.text import numbers
 from voicewright.text.broken import mended
+from voicewright.text.english import numbers
 from voicewright.text.headings import AROUND, LONGEST_TITLE, Headings, headings, title_case
 from voicewright.text.source import Edit, Source
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from voicewright.text.english import English
+from voicewright.text.english.g2p import English
 from voicewright.text.g2p import find_language
 from voicewright.text.pieces import Kind, Piece
 

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voicewright.audio.mel import PRESETS
-from voicewright.config import FRAME
 from voicewright.corpus.features import Features
 from voicewright.errors import VoicewrightError
+from voicewright.units import FRAME
 
 STYLE_FRAMES = 160
 """Mel frames (12.5 ms) of a style reference: 2 s."""

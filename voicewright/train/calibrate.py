@@ -14,11 +14,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from voicewright.config import HOP, SAMPLE_RATE, STYLE
 from voicewright.corpus.features import Features
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.prosody import clean_edges
+from voicewright.units import HOP, SAMPLE_RATE, STYLE
 from voicewright.voices.pack import Voicepack
 
 MOST = 1.4

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voicewright.artifacts import CONTENT
-from voicewright.config import STYLE, ModelConfig
+from voicewright.catalogue.places import CONTENT
 from voicewright.corpus.features import Features
 from voicewright.model.checkpoint import save_model
-from voicewright.model.conversion import Conversion, save_content
-from voicewright.model.vc.bottleneck import ContentConfig
+from voicewright.model.config import ModelConfig
+from voicewright.model.content.bottleneck import ContentConfig
+from voicewright.model.content.files import Conversion, save_content
 from voicewright.train.calibrate import match_spectrum, spread_pitch
 from voicewright.train.stages import Networks
+from voicewright.units import STYLE
 from voicewright.voices.encode import encode_voice
 
 Judge = Callable[[Path], Mapping[str, float]]

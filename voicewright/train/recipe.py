@@ -8,19 +8,11 @@ from typing import Any, Literal
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from voicewright.config import ModelConfig, Strict
+from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
-from voicewright.model.vc.bottleneck import ContentConfig
-
-
-class Split(Strict):
-    """Which utterances are held out. Patterns are regular expressions searched in the utterance id."""
-
-    test: str | None = None
-    """Never trained on, never chosen by."""
-    validation: str | None = None
-    """Never trained on; checkpoints are chosen by it. Without a pattern: one utterance in `every`."""
-    every: int = 20
+from voicewright.model.config import ModelConfig
+from voicewright.model.content.bottleneck import ContentConfig
+from voicewright.records import Strict
 
 
 class DiscriminatorSizes(Strict):

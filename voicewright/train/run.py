@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,22 +18,22 @@ from pydantic import BaseModel, ValidationError
 from torch import nn
 
 from voicewright import __version__
-from voicewright.artifacts import CONTENT
 from voicewright.audio.files import write, write_atomically
-from voicewright.config import FRAME, SAMPLE_RATE, ModelConfig
+from voicewright.catalogue.places import CONTENT
 from voicewright.corpus.features import Features, build_features
-from voicewright.corpus.manifest import Corpus, Utterance
+from voicewright.corpus.manifest import Corpus
 from voicewright.corpus.sources import safe_id
+from voicewright.corpus.split import Split, is_test, split
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
-from voicewright.model.conversion import load_content
+from voicewright.model.config import ModelConfig
+from voicewright.model.content.files import load_content
 from voicewright.train.export import Judge, judge_again, keep_best, voice_name, write_converter, write_model
 from voicewright.train.loop import Interrupted, Trainer
 from voicewright.train.options import FEATURES, RUN, Options, check_folder, check_room, remembered, resized
-from voicewright.train.recipe import Recipe, Split
+from voicewright.train.recipe import Recipe
 from voicewright.train.stages import Networks
-
-Item = TypeVar("Item", Features, Utterance)
+from voicewright.units import FRAME, SAMPLE_RATE
 
 SAMPLES = 3
 """Held-out sentences that are spoken at every judgement."""
@@ -51,22 +49,6 @@ class Result:
     steps: int
     finished: bool
     best: list[dict[str, float]]
-
-
-def is_test(name: str, rule: Split) -> bool:
-    """Whether the utterance of this id belongs to the test part."""
-    return bool(rule.test and re.search(rule.test, name))
-
-
-def split(features: Sequence[Item], rule: Split) -> tuple[list[Item], list[Item]]:
-    """Training and validation utterances; test ones are in neither."""
-    usable = [f for f in features if not is_test(f.id, rule)]
-    if rule.validation:
-        held = [f for f in usable if re.search(rule.validation, f.id)]
-    else:
-        held = [f for i, f in enumerate(usable) if i % rule.every == rule.every - 1]
-    names = {f.id for f in held}
-    return [f for f in usable if f.id not in names], held
 
 
 def fingerprint(recipe: Recipe, features: Sequence[Features]) -> str:

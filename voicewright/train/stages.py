@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from voicewright.audio.disguise import Disguise
-from voicewright.config import FRAME, STYLE, ModelConfig
+from voicewright.audio.augment import Disguise
 from voicewright.errors import VoicewrightError
+from voicewright.model.config import ModelConfig
+from voicewright.model.content.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
 from voicewright.model.losses import (
     SpectralLoss,
     curve_loss,
@@ -29,9 +30,9 @@ from voicewright.model.periodicity import periodicity_loss
 from voicewright.model.tones import tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
-from voicewright.model.vc.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
 from voicewright.train.batches import Batch
 from voicewright.train.recipe import StageRecipe
+from voicewright.units import FRAME, STYLE
 
 F0_SCALE = 50.0
 """Hz: the bend of the smooth L1 on F0, about a fifth of a speaking range."""

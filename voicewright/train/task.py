@@ -9,12 +9,12 @@ from typing import Any, Protocol
 import torch
 from torch import nn
 
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.model.discriminators import ContourDiscriminator, Discriminators
 from voicewright.model.losses import SpectralLoss
 from voicewright.train.batches import Sampler
 from voicewright.train.recipe import Optimizer
 from voicewright.train.stages import STAGES, Output, Stage, check_losses
+from voicewright.units import FRAME, SAMPLE_RATE
 
 
 class Source(Protocol):

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import SAMPLE_RATE
+from voicewright.units import SAMPLE_RATE
 
 
 class Telemetry:

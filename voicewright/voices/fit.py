@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from voicewright.audio.mel import LogMel, MelPreset
-from voicewright.config import FRAME, SAMPLE_RATE, STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
+from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.prosody import fit_prosody, row_of
 from voicewright.voices.references import Reference

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import STYLE
 from voicewright.errors import VoicewrightError
+from voicewright.units import STYLE
 from voicewright.voices.rows import ROWS, SHORT
 
 KNOTS = (0, 1, 2, 3, 5, 7, 10, 14, 19, 30, 50, 75, 100, 150, 200, 300, 400, 508)

@@ -12,11 +12,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from voicewright.adapted import is_adapter, read_adapter
-from voicewright.artifacts import VOICES, adapted, cache_folder, model_in
+from voicewright.catalogue.adapted import is_adapter, read_adapter
 from voicewright.catalogue.packaged import PACKAGED, installed, joined, packaged_path
+from voicewright.catalogue.places import VOICES, adapted, cache_folder, model_in
+from voicewright.catalogue.shipped import shipped_adapter
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.shipped import shipped_adapter
 from voicewright.voices.files import check_name, read_arrays, write_arrays
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.sources import pack_files

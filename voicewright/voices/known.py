@@ -18,10 +18,10 @@ from numpy.typing import NDArray
 from scipy.optimize import nnls
 
 from voicewright.audio.pitch import f0
-from voicewright.config import STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.listen.speaker import Encoder, Samples
 from voicewright.storage import write_atomically
+from voicewright.units import STYLE
 from voicewright.voices.pack import Voicepack
 
 VERSION = 1

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike
 
-from voicewright.config import STYLE
 from voicewright.errors import VoicewrightError
+from voicewright.units import STYLE
 from voicewright.voices.files import SUFFIXES, pick, read_arrays, write_arrays
 from voicewright.voices.rows import OLD_ROWS, ROWS, WIDTH, Array, row, without_row_zero
 

@@ -13,9 +13,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from voicewright.config import STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import TTSModel
+from voicewright.units import STYLE
 from voicewright.voices.references import Reference
 
 LONGEST = 20.0

@@ -13,10 +13,10 @@ from torch import Tensor
 
 from voicewright.audio.loudness import lufs
 from voicewright.audio.mel import LogMel, energy
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.corpus.acoustic import Acoustic, measure
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import Utterance
+from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.warp import SHAPES, Samples, boundaries, settled, shapes, warp
 

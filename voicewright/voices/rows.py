@@ -30,7 +30,7 @@ from typing import Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import STYLE
+from voicewright.units import STYLE
 
 ROWS = 510
 """Rows of a voicepack: the longest text has 510 tokens."""

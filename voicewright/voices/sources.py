@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from voicewright.artifacts import CONFIG, VOICES, read_card, resolve_model, voice_files
+from voicewright.catalogue.places import CONFIG, VOICES, read_card, resolve_model, voice_files
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.voices.blend import Shelf
 from voicewright.voices.files import SUFFIXES, pick, read_arrays

@@ -14,8 +14,8 @@ import torch
 from numpy.typing import NDArray
 
 from voicewright.audio.mel import LogMel, MelPreset
-from voicewright.config import SAMPLE_RATE
 from voicewright.errors import VoicewrightError
+from voicewright.units import SAMPLE_RATE
 
 Samples = NDArray[np.float32]
 Floats = NDArray[np.float32]

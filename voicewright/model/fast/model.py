@@ -9,7 +9,6 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.errors import VoicewrightError
 from voicewright.model.fast.convolution import Backend
 from voicewright.model.fast.front import FastCurves, FastFront
@@ -22,6 +21,7 @@ from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.model import TTSModel, Utterance
 from voicewright.model.tts.prosody import clean_edges
 from voicewright.model.tts.source import Rng
+from voicewright.units import FRAME, SAMPLE_RATE
 
 _SOUND = 0.15
 """Seconds of the first sound that a first window holds at least."""

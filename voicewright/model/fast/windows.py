@@ -20,9 +20,9 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from voicewright.config import HOP, SAMPLE_RATE
 from voicewright.model.fast.generator import FastGenerator, Segment
 from voicewright.model.fast.statistics import Carried, Frozen, Kept, Pooled, Statistics
+from voicewright.units import HOP, SAMPLE_RATE
 
 _RATE = SAMPLE_RATE // HOP
 """Feature rows a second."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.config import FRAME, SAMPLE_RATE
 from voicewright.model.light.front import Curves, Front
 from voicewright.model.light.generator import Generator
 from voicewright.model.light.layers import Array, Lstm
@@ -17,6 +16,7 @@ from voicewright.model.light.source import Noise
 from voicewright.model.light.statistics import Carried, Frozen, Kept
 from voicewright.model.light.text import Albert, DurationEncoder, TextEncoder
 from voicewright.model.light.windows import FADE, RATE, Sketch, Windows, pieces
+from voicewright.units import FRAME, SAMPLE_RATE
 
 Whole = NDArray[np.int64]
 _SOUND = 0.15

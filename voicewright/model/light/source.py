@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from voicewright.config import HOP, SAMPLE_RATE
 from voicewright.model.light.packed import Node
 from voicewright.model.light.statistics import Array
+from voicewright.units import HOP, SAMPLE_RATE
 
 _AMPLITUDE = 0.1
 _NOISE_UNVOICED = _AMPLITUDE / 3

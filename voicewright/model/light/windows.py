@@ -15,9 +15,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from voicewright.config import HOP, SAMPLE_RATE
 from voicewright.model.light.generator import Generator, Segment
 from voicewright.model.light.statistics import Array, Carried, Frozen, Statistics
+from voicewright.units import HOP, SAMPLE_RATE
 
 RATE = SAMPLE_RATE // HOP
 """Feature rows a second."""

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from voicewright.config import ModelConfig
+from voicewright.model.config import ModelConfig
 from voicewright.model.layers import AdaINConvBlock
 from voicewright.model.tts.generator import Generator
 from voicewright.model.tts.hifigan import HifiGan

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.parametrizations import weight_norm
 
-from voicewright.config import HOP, SAMPLE_RATE, Extension, IstftNet
+from voicewright.model.config import Extension, IstftNet
 from voicewright.model.layers import AdaINSnakeBlock
 from voicewright.model.tts.source import VOICED_ABOVE, Rng, Source
+from voicewright.units import HOP, SAMPLE_RATE
 
 PHASE_FLOOR = 1e-4
 """Added to |z|² in the phase's gradient, which otherwise has no bound where the source is silent."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from voicewright.config import Extension, IstftNet
+from voicewright.model.config import Extension, IstftNet
 from voicewright.model.layers import AdaINSnakeBlock, snake
 from voicewright.model.tts.source import Rng, Source
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from voicewright.config import ModelConfig
 from voicewright.errors import VoicewrightError
+from voicewright.model.config import ModelConfig
 from voicewright.model.layers import fold
 from voicewright.model.tts.bert import Albert
 from voicewright.model.tts.decoder import Decoder

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voicewright.config import HOP, SAMPLE_RATE
+from voicewright.units import HOP, SAMPLE_RATE
 
 AMPLITUDE = 0.1
 NOISE_UNVOICED = AMPLITUDE / 3

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voicewright.config import STYLE, ModelConfig
-from voicewright.config import StyleEncoder as StyleConfig
 from voicewright.errors import VoicewrightError
+from voicewright.model.config import ModelConfig
+from voicewright.model.config import StyleEncoder as StyleConfig
 from voicewright.model.layers import spectral_norm
+from voicewright.units import STYLE
 
 MIN_FRAMES = 65
 """Mel frames: four halvings must leave the five columns that the last convolution covers."""

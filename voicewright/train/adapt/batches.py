@@ -14,9 +14,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voicewright.config import FRAME, STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import TTSModel
+from voicewright.units import FRAME, STYLE
 from voicewright.voices.fit import CROP
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.references import Reference

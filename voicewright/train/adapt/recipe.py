@@ -7,10 +7,11 @@ from typing import ClassVar, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
-from voicewright.config import Strict
+from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
+from voicewright.records import Strict
 from voicewright.train.gates import Gate
-from voicewright.train.recipe import Judgement, Optimizer, Split, read_yaml
+from voicewright.train.recipe import Judgement, Optimizer, read_yaml
 
 LOSSES = {"prosody": ("prosody", "replay"), "sound": ("mel", "identity", "tones", "lines", "replay")}
 

@@ -16,13 +16,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voicewright import __version__
-from voicewright.adapted import write_adapter
-from voicewright.artifacts import CARD, CONFIG, VOICES
 from voicewright.audio.files import write
-from voicewright.config import SAMPLE_RATE, STYLE, ModelConfig
+from voicewright.catalogue.adapted import write_adapter
+from voicewright.catalogue.places import CARD, CONFIG, VOICES
 from voicewright.corpus.sources import safe_id
 from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import PARTS, pairs
+from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import plain, write_atomically
 from voicewright.train.adapt.batches import Clip, own_clips, spoken_clips, spoken_crops
@@ -33,6 +33,7 @@ from voicewright.train.gates import lost
 from voicewright.train.loop import Trainer
 from voicewright.train.options import Options
 from voicewright.train.run import Result, carry_out, claim, hear_again
+from voicewright.units import SAMPLE_RATE, STYLE
 from voicewright.voices.fit import HeardMel, Steer
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.references import Reference

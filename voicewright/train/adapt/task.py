@@ -15,7 +15,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from voicewright.config import FRAME, SAMPLE_RATE, STYLE
 from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import PARTS, attach
 from voicewright.model.tones import line_loss, tone_loss
@@ -23,6 +22,7 @@ from voicewright.model.tts.model import TTSModel
 from voicewright.train.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
 from voicewright.train.stages import Output, Stage
 from voicewright.train.task import Source, adamw, rate
+from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.fit import CROP, HeardMel, Steer
 from voicewright.voices.prosody import LONGEST
 

@@ -1,0 +1,188 @@
+"""Beatrice 2 voices behind the converters' protocol: pieces of eight seconds, heard with their surroundings.
+
+The pulses' phase goes on across pieces and the noise is crossfaded, so that no join is heard.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from voicewright.audio.limit import CEILING, Limiter
+from voicewright.beatrice.files import open_beatrice
+from voicewright.beatrice.fold import open_trained
+from voicewright.beatrice.network.extractors import HOP
+from voicewright.beatrice.network.model import BeatriceModel, Heard
+from voicewright.beatrice.network.vocoder import HOP as OUT_HOP
+from voicewright.beatrice.network.vocoder import running_phase
+from voicewright.convert.flow import Resampler, as_long
+from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
+from voicewright.errors import UsageError, VoicewrightError
+from voicewright.rvc.convert.offline import Heard as Kept
+from voicewright.stopping import Cancel, stop_if
+
+_FRAMES = 800
+"""Frames of 10 ms in a piece."""
+_BEFORE, _AFTER = 300, 12
+"""Frames heard on either side of it; the networks look 5 frames ahead, back as far as there is anything."""
+_FADE = OUT_HOP
+_UNPITCHED = 0.5
+
+
+def open_beatrice_voice(path: Path) -> BeatriceConverter:
+    """A converter from a paraphernalia folder, its TOML, or a checkpoint of Beatrice's trainer."""
+    return BeatriceConverter(open_trained(path) if path.suffix == ".gz" else open_beatrice(path))
+
+
+class BeatriceConverter:
+    """A model's voices; `options.speaker` chooses one by number or name."""
+
+    sample_rate = BeatriceModel.sample_rate
+
+    def __init__(self, model: BeatriceModel) -> None:
+        self._model = model
+
+    @property
+    def name(self) -> str:
+        return self._model.name or self._model.voices[0].name
+
+    def convert(
+        self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None
+    ) -> Converted:
+        """See `Converter.convert`."""
+        if not np.isfinite(samples).all():
+            raise VoicewrightError("The recording holds samples that are not numbers; decode it again.")
+        if not len(samples):
+            raise VoicewrightError("The recording is empty: there is nothing to convert.")
+        kept = Kept()
+        pieces = list(self.stream([np.asarray(samples, np.float32)], rate, options, cancel, kept))
+        return kept.converted(np.concatenate(pieces), options.sample_rate or self.sample_rate)
+
+    def stream(
+        self,
+        blocks: Iterable[Samples],
+        rate: int,
+        options: ConvertOptions,
+        cancel: Cancel | None = None,
+        note: Note | None = None,
+    ) -> Iterator[Samples]:
+        """See `Converter.stream`."""
+        if options.exact:
+            raise UsageError("`exact` is about RVC voices; this one is Beatrice's.")
+        if abs(options.formant) > 2:
+            raise UsageError(f"Beatrice shifts formants by 2 semitones at most, not {options.formant:g}.")
+        run = _Run(self._model, self._speaker(options.speaker), options, note)
+        out_rate = options.sample_rate or self.sample_rate
+        limiter, counted = Limiter(out_rate, CEILING), _Counted(blocks)
+        heard = Resampler(rate, CONTENT_RATE).all(counted)
+        made = Resampler(self.sample_rate, out_rate).all(run.pieces(heard, cancel))
+        limited = (limiter.feed(piece, last) for piece, last in _with_end(made))
+        yield from as_long(limited, lambda: round(counted.samples * out_rate / rate))
+
+    def _speaker(self, wanted: int | str) -> int:
+        names = [voice.name for voice in self._model.voices]
+        if isinstance(wanted, str) and wanted in names:
+            return names.index(wanted)
+        if isinstance(wanted, int) and 0 <= wanted < len(names):
+            return wanted
+        shown = ", ".join(f"{number} {name}" for number, name in enumerate(names[:8]))
+        raise UsageError(f"{self.name} has no voice {wanted!r}; choose one of {shown}.")
+
+
+class _Run:
+    """One recording on its way: what has been heard, and the phase at which the pulses go on."""
+
+    def __init__(self, model: BeatriceModel, voice: int, options: ConvertOptions, note: Note | None) -> None:
+        self._model, self._options, self._note = model, options, note
+        self._voice = torch.tensor([voice])
+        self._target = options.target_pitch or 440.0 * 2 ** ((model.voices[voice].average_pitch - 69) / 12)
+        self._generator = torch.Generator().manual_seed(options.seed)
+        self._shift: float | None = None if options.pitch == "auto" else float(options.pitch)
+        self._phase: torch.Tensor | None = None
+        self._tail: Samples | None = None
+
+    def pieces(self, blocks: Iterable[Samples], cancel: Cancel | None) -> Iterator[Samples]:
+        """Samples at 24 kHz for blocks at 16 kHz."""
+        held, past = np.zeros(0, np.float32), 0
+        for block, last in _with_end(blocks):
+            held = np.concatenate([held, block])
+            if last:
+                held = np.pad(held, (0, -len(held) % HOP))
+            while (whole := len(held) // HOP) > past:
+                ready = whole - past
+                if not last and ready < _FRAMES + _AFTER:
+                    break
+                stop_if(cancel)
+                count = min(_FRAMES, ready)
+                seen = held[: (past + count + _AFTER) * HOP]
+                yield self._piece(np.pad(seen, (0, (past + count + _AFTER) * HOP - len(seen))), past, count)
+                drop = max(0, past + count - _BEFORE)
+                held, past = held[drop * HOP :], past + count - drop
+
+    @torch.inference_mode()
+    def _piece(self, seen: Samples, past: int, count: int) -> Samples:
+        samples = torch.from_numpy(np.ascontiguousarray(seen))[None]
+        heard = self._hear(samples)
+        if self._phase is None:
+            phase = torch.zeros(1)
+        else:
+            # The phase at the first frame from which the one where the last piece ended follows.
+            moved = running_phase(heard.pitch[:, : past + 1], torch.zeros(1))[:, past * OUT_HOP]
+            phase = (self._phase - moved) % 1.0
+        at = running_phase(heard.pitch, phase)
+        self._phase = at[:, (past + count) * OUT_HOP]
+        made = self._model.say(heard, self._voice, phase, self._generator)[0].numpy()
+        piece = made[past * OUT_HOP : (past + count) * OUT_HOP].copy()
+        if self._tail is not None:
+            rise = np.linspace(0, 1, _FADE, dtype=np.float32)[: len(piece)]
+            piece[: len(rise)] = rise * piece[: len(rise)] + (1 - rise) * self._tail[: len(rise)]
+        self._tail = made[(past + count) * OUT_HOP :][:_FADE].copy()
+        self._tell(heard, past, count)
+        return piece
+
+    def _hear(self, samples: torch.Tensor) -> Heard:
+        options = self._options
+        if self._shift is None:
+            self._shift = 0.0
+            first = self._model.hear(samples, self._voice)
+            voiced = first.source[first.unpitched < _UNPITCHED]
+            if len(voiced) >= 10:
+                self._shift = float(round(12 * math.log2(self._target / float(voiced.median()))))
+            elif self._note is not None:
+                self._note.warn("No pitch was found in the first seconds: nothing is transposed.")
+        if self._phase is None and self._note is not None:
+            self._note.transposed(self._shift)
+        return self._model.hear(samples, self._voice, pitch_shift=self._shift, formant_shift=options.formant)
+
+    def _tell(self, heard: Heard, past: int, count: int) -> None:
+        if self._note is None:
+            return
+        pitched = (heard.unpitched < _UNPITCHED).float()
+        source, target = (heard.source * pitched)[0], (heard.pitch * pitched)[0]
+        self._note.pitch(source[past : past + count].numpy(), target[past : past + count].numpy())
+
+
+class _Counted:
+    """Blocks passed on, their samples counted."""
+
+    def __init__(self, blocks: Iterable[Samples]) -> None:
+        self._blocks, self.samples = blocks, 0
+
+    def __iter__(self) -> Iterator[Samples]:
+        for block in self._blocks:
+            self.samples += len(block)
+            yield np.nan_to_num(np.asarray(block, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _with_end(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, bool]]:
+    """Each block with whether it is the last; one empty block where there is none."""
+    waiting = np.zeros(0, np.float32)
+    for number, block in enumerate(blocks):
+        if number:
+            yield waiting, False
+        waiting = block
+    yield waiting, True

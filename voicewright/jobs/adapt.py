@@ -1,0 +1,381 @@
+"""`train adapt`: a prepared corpus in, adapters with a voicepack for a model whose own weights stay."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import write_atomically
+
+if TYPE_CHECKING:
+    import torch
+
+    from voicewright.corpus.manifest import Corpus, Utterance
+    from voicewright.train.adapt.recipe import AdaptRecipe
+    from voicewright.train.adapt.run import Material
+    from voicewright.train.options import Options
+    from voicewright.train.run import Result
+    from voicewright.voices.pack import Voicepack
+    from voicewright.voices.references import Reference
+    from voicewright.voices.studio import Studio
+
+START = "start.safetensors"
+"""Of a run's folder: the voicepack that it begins with."""
+LEAST = 20.0
+"""Seconds of speech below which a voicepack is all that can be learnt."""
+_MOST = 1200.0
+"""Seconds that are looked at; of more, evenly chosen clips."""
+_TEXTS = 24
+_ALIGNERS = 3
+_JUDGED = 3
+"""The base's own voices that every judgement hears."""
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What the command line changes of the recipe's start; None: as it has it."""
+
+    model: str | None = None
+    voice: str | None = None
+    voices: Path | None = None
+
+    @property
+    def any(self) -> bool:
+        return (self.model, self.voice, self.voices) != (None, None, None)
+
+
+def train_adapters(
+    recipe: Path,
+    corpus: Path,
+    out: Path,
+    *,
+    wishes: Wishes,
+    options: Options,
+    resume: bool = False,
+    device: str = "auto",
+    judged: bool = True,
+    recogniser: str = "auto",
+    line: Callable[..., None],
+) -> Result:
+    """Train adapters by a recipe (`kind: adapt`). What is wrong is said before anything is computed.
+
+    Raises UsageError, VoicewrightError.
+    """
+    from voicewright.catalogue.places import layers_of, resolve_model
+    from voicewright.corpus.manifest import Corpus
+    from voicewright.train.options import check_folder
+    from voicewright.train.run import pick_device
+    from voicewright.voices.importing import make_ready
+    from voicewright.voices.studio import Studio
+
+    check_folder(out, resume)
+    place = pick_device(device)
+    plan = _plan(recipe, out, resume, wishes, options)
+    prepared = Corpus.read(corpus)
+    training, held = parts(prepared, plan, corpus)
+    make_ready(plan.model, line)
+    if layers_of(resolve_model(plan.model))[1]:
+        raise UsageError(f"{plan.model} has adapters already; name its base with --model.")
+    start = _start(plan, prepared, training, out, resume, recogniser, line)
+    studio = Studio(plan.model, Path(plan.voices) if plan.voices else None, line)
+    if plan.precision == "auto":
+        import torch
+
+        half = studio.precision == torch.bfloat16 or place.type == "cuda"
+        plan = plan.model_copy(update={"precision": "bf16" if half else "fp32"})
+    return _Run(studio, plan, prepared, training, held, start, line).go(
+        out, place, resume, options, judged, recogniser
+    )
+
+
+def _plan(recipe: Path, out: Path, resume: bool, wishes: Wishes, options: Options) -> AdaptRecipe:
+    """The recipe with what the command line changes; on resuming, as the run was begun."""
+    from pydantic import ValidationError
+
+    from voicewright.train.adapt.recipe import AdaptRecipe
+    from voicewright.train.options import RUN, resized
+
+    if resume and (out / RUN).is_file():
+        try:
+            return AdaptRecipe.model_validate(json.loads((out / RUN).read_text("utf-8"))["recipe"])
+        except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+            raise VoicewrightError(
+                f"{out / RUN} holds no recipe of adapters ({error}); begin again elsewhere."
+            ) from error
+    plan = resized(AdaptRecipe.read(recipe), options)
+    changes: dict[str, Any] = {}
+    if wishes.model is not None:
+        changes["model"] = wishes.model
+    if wishes.voice is not None:
+        changes["voice"] = wishes.voice
+    if wishes.voices is not None:
+        changes["voices"] = str(wishes.voices)
+    for words in (changes.get("voice"), changes.get("voices")):
+        if words is not None and not Path(words).exists():
+            raise UsageError(f"there is no {words}; name a voicepack that `voicewright fit` has written.")
+    return plan.model_copy(update=changes)
+
+
+def parts(corpus: Corpus, plan: AdaptRecipe, folder: Path) -> tuple[list[Utterance], list[Utterance]]:
+    """Training and held-out utterances of the one speaker. Raises VoicewrightError."""
+    import numpy as np
+
+    from voicewright.corpus.split import split
+
+    if len(corpus.speakers) > 1:
+        raise VoicewrightError(
+            f"{folder} holds {len(corpus.speakers)} speakers ({', '.join(corpus.speakers[:4])}); adapters "
+            "are for one: prepare one at a time."
+        )
+    training, held = split(corpus.utterances, plan.split)
+    seconds = sum(item.seconds for item in training)
+    if seconds < LEAST or not held:
+        raise VoicewrightError(
+            f"{folder} has {seconds:.0f} s to train on and {len(held)} clips held out; adapters need at "
+            f"least {LEAST:.0f} s and one clip to be judged by: record a minute or more, or fit a voice "
+            "(`voicewright fit`)."
+        )
+    if seconds > _MOST:
+        count = max(1, int(len(training) * _MOST / seconds))
+        training = [training[int(index)] for index in np.linspace(0, len(training) - 1, count)]
+    return training, held
+
+
+def _start(
+    plan: AdaptRecipe,
+    corpus: Corpus,
+    training: Sequence[Utterance],
+    out: Path,
+    resume: bool,
+    recogniser: str,
+    line: Callable[..., None],
+) -> Voicepack:
+    """The pack to begin with, kept in the run's folder: the one named, else one that is fitted now, or was
+    to the same clips before something stopped the run."""
+    import hashlib
+    import tempfile
+
+    from voicewright.jobs.fit import fit
+    from voicewright.voices.pack import Voicepack
+
+    kept, note = out / START, (out / START).with_suffix(".txt")
+    if resume:
+        return Voicepack.read(kept)
+    if plan.voice is not None:
+        pack = Voicepack.read(Path(plan.voice))
+        out.mkdir(parents=True, exist_ok=True)
+        pack.write(kept)
+        return pack
+    told = " ".join([plan.model, plan.voices or "", *(item.hash for item in training)])
+    mark = hashlib.sha256(told.encode()).hexdigest()
+    if kept.is_file() and note.is_file() and note.read_text("utf-8").strip() == mark:
+        line(f"{kept} was fitted to these clips before; it is begun with.")
+        return Voicepack.read(kept)
+    out.mkdir(parents=True, exist_ok=True)
+    line("No voice is named to begin with (--voice): one is fitted first.")
+    with tempfile.TemporaryDirectory(prefix="voicewright-adapt-") as folder:
+        part = part_of(corpus, training, Path(folder) / "corpus")
+        target = Path(folder) / "start.safetensors"
+        voices = Path(plan.voices) if plan.voices else None
+        fit(part, target, model=plan.model, voices=voices, recogniser=recogniser, progress=line)
+        pack = Voicepack.read(target)
+    pack.write(kept)
+    write_atomically(note, (mark + "\n").encode())
+    return pack
+
+
+def part_of(corpus: Corpus, chosen: Sequence[Utterance], target: Path) -> Path:
+    """A corpus in `target` of these clips alone, so that nothing else is learnt from; their sound stays where
+    it is. An older one there gives way."""
+    import yaml
+
+    from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
+
+    target.mkdir(exist_ok=True)
+    meta = corpus.meta.model_copy(update={"accepted": len(chosen)}).model_dump(mode="json")
+    (target / META).write_text(yaml.safe_dump(meta, allow_unicode=True), "utf-8")
+    (target / QUARANTINE).write_text("", "utf-8")
+    rows = [
+        item.model_copy(update={"audio": str(corpus.path(item).resolve())}).model_dump_json()
+        for item in chosen
+    ]
+    (target / MANIFEST).write_text("\n".join(rows) + "\n", "utf-8")
+    return target
+
+
+class _Run:
+    """One run, once everything is read in."""
+
+    def __init__(
+        self,
+        studio: Studio,
+        plan: AdaptRecipe,
+        corpus: Corpus,
+        training: Sequence[Utterance],
+        held: Sequence[Utterance],
+        start: Voicepack,
+        line: Callable[..., None],
+    ) -> None:
+        from voicewright.voices.fit_ears import open_encoders
+
+        self._studio, self._plan, self._corpus, self._line = studio, plan, corpus, line
+        self._training, self._held, self._pack = training, held, start
+        self._encoders = open_encoders(line)
+
+    def go(
+        self, out: Path, device: torch.device, resume: bool, options: Options, judged: bool, recogniser: str
+    ) -> Result:
+        from voicewright.model.adapters import source_of
+        from voicewright.train.adapt.ears import AdaptEars
+        from voicewright.train.adapt.run import Base, adapt
+        from voicewright.train.export import voice_name
+
+        studio = self._studio
+        name = voice_name(self._corpus.speakers[0])
+        name += "_adapted" * (name in studio.packs)
+        stock = self._judged_voices()
+        judge = None
+        if judged:
+            judge = AdaptEars(
+                studio, name, stock, [self._samples(one) for one in self._held[:12]],
+                [self._samples(one) for one in self._training[:40]], self._lines(), recogniser,
+                self._corpus.meta.language, self._encoders, self._line,
+            )  # fmt: skip
+        replayed = [key for key in studio.packs if key not in stock] or list(studio.packs)
+        material = self._material(self._spread(replayed, self._plan.replay.voices))
+        source = source_of(studio.folder, studio.sha256)
+        base = Base(studio.net, studio.config, self._words(), studio.sha256, source)
+        return adapt(
+            self._plan,
+            base,
+            material,
+            out,
+            card=self._card(name, sum(len(one.sound) for one in material.training) / 24_000),
+            judge=judge,
+            resume=resume,
+            device=device,
+            options=options,
+            line=self._line,
+        )
+
+    def _words(self) -> str:
+        """What the base will be found by: its name, or where it lies."""
+        path = Path(self._plan.model)
+        return str(path.resolve()) if path.exists() else self._plan.model
+
+    def _samples(self, item: Utterance) -> Any:
+        from voicewright.audio.files import read
+
+        return read(self._corpus.path(item))
+
+    def _lines(self) -> Any:
+        """What judgements render: known sentences in English, else the shorter of the held-out texts."""
+        from voicewright.voices.studio import SENTENCES
+
+        language, count = self._corpus.meta.language, self._plan.judge.sentences
+        if language.startswith("en"):
+            return self._studio.lines(SENTENCES[:count], "en-us" if language == "en" else language)
+        texts = sorted((item.text for item in self._held), key=len)
+        long = [text for text in texts if len(text) > 25] or texts
+        return self._studio.lines(long[:count], language)
+
+    def _spread(self, names: Sequence[str], count: int) -> dict[str, Voicepack]:
+        from voicewright.corpus.split import spread
+
+        return {name: self._studio.packs[name] for name in spread(list(names), count)}
+
+    def _judged_voices(self) -> dict[str, Voicepack]:
+        """The base's default voice, and others from all over the known ones of the corpus's language."""
+        from voicewright.text.g2p import LANGUAGES
+
+        packs = self._studio.packs
+        default = self._studio.card.get("voice")
+        wanted = [str(default)] if default in packs else ["af_heart"] if "af_heart" in packs else []
+        letters = {one.kokoro for code, one in LANGUAGES.items() if code == self._corpus.meta.language}
+        rest = [name for name in packs if name not in wanted]
+        rest = [name for name in rest if name[:1] in letters and name[2:3] == "_"] or rest
+        return {name: packs[name] for name in wanted} | self._spread(rest, max(0, _JUDGED - len(wanted)))
+
+    def _material(self, stock: Mapping[str, Voicepack]) -> Material:
+        import torch
+
+        from voicewright.train.adapt.run import Material
+        from voicewright.voices.fit_ears import steers
+
+        training, held = self._references()
+        own = [self._samples(item) for item in self._training[:60]]
+        towards = steers(self._encoders, own)
+        band = min(item.measurements.bandwidth_hz for item in self._training)
+        ids = [torch.from_numpy(self._studio.ids(item.phonemes))[None] for item in self._training]
+        texts = sorted((one for one in ids if 40 <= one.shape[1] <= 120), key=lambda one: one.shape[1])
+        top = min(0.97 * band, 12_000.0)
+        return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, towards)
+
+    def _references(self) -> tuple[list[Reference], list[Reference]]:
+        """Training clips and a few held-out ones with times in the base's own convention: taken from what
+        the base renders in the voice to begin with and in the two nearest known ones."""
+        from voicewright.audio.mel import LogMel
+        from voicewright.voices.references import Take, aligned, calibrate
+
+        studio = self._studio
+        own = [self._samples(item) for item in self._training[:20]]
+        names = self._nearest(own)
+        lines = self._lines()[:2]
+        spoken = [studio.render(line.tokens, studio.packs[name]) for name in names for line in lines]
+        scale = calibrate(spoken, LogMel("styletts2"))
+        voices = {"start": self._pack, **{name: studio.packs[name] for name in names}}
+        found = []
+        for items in (self._training, self._held[:6]):
+            takes = [Take(item.id, self._samples(item), studio.ids(item.phonemes)) for item in items]
+            references, refused = aligned(takes, studio.render, voices, scale, self._line)
+            for sentence in refused[:5]:
+                self._line(sentence)
+            found.append(references)
+        if not found[0]:
+            raise VoicewrightError(
+                "no clip is long enough to train on; record sentences of two seconds and more."
+            )
+        return found[0], found[1]
+
+    def _nearest(self, own: Sequence[Any]) -> list[str]:
+        """Known voices that are nearest to the recordings in timbre and pitch."""
+        from voicewright.voices.known import nearest, portrait, portraits
+        from voicewright.voices.studio import SENTENCES
+
+        studio = self._studio
+        lines = studio.lines(SENTENCES[:3], "en-us")
+        symbols = [line.tokens.shape[1] - 2 for line in lines]
+        known = portraits(
+            studio.packs,
+            lambda pack: (studio.clips(pack, lines), symbols),
+            self._encoders.surest,
+            studio.portraits,
+            studio.sha256,
+            self._line,
+        )
+        counts = [len(studio.ids(item.phonemes)) - 2 for item in self._training[: len(own)]]
+        return nearest(portrait(own, counts, self._encoders.surest), known, _ALIGNERS - 1)
+
+    def _card(self, name: str, seconds: float) -> dict[str, Any]:
+        meta = self._corpus.meta
+        return {
+            "name": f"{self._studio.name} as {name}",
+            "kind": "adapter",
+            "made": "voicewright train adapt",
+            "voice": name,
+            "language": meta.language,
+            "licence": f"recordings {meta.licence}, base {self._studio.card.get('licence') or 'not stated'}",
+            "consent": meta.consent,
+            "base": {"name": self._words(), "sha256": self._studio.sha256},
+            "data": {
+                "speakers": list(self._corpus.speakers),
+                "utterances": len(self._training),
+                "minutes": round(seconds / 60, 1),
+                "source": meta.source,
+            },
+            "held_out": [item.id for item in self._held],
+        }

@@ -1,0 +1,83 @@
+"""`fit --adapt`: a voicepack, and adapters that begin with it, from the same clips of the same recordings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicewright.errors import UsageError
+
+if TYPE_CHECKING:
+    from voicewright.jobs.fit import Result as Fitted
+    from voicewright.train.run import Result as Adapted
+    from voicewright.voices.fit import Settings
+
+CORPUS, LEARNT = "corpus", "learnt"
+"""Of the run's folder: what the recordings were prepared to, and the clips of it that teach."""
+RECIPE = "adapt"
+
+
+def fit_and_adapt(
+    source: Path,
+    out: Path,
+    folder: Path,
+    *,
+    model: str = "kokoro",
+    voices: Path | None = None,
+    language: str | None = None,
+    consent: str | None = None,
+    licence: str | None = None,
+    statement: Path | None = None,
+    recogniser: str = "auto",
+    settings: Settings | None = None,
+    steps: int | None = None,
+    progress: Callable[..., None],
+    cancelled: Callable[[], bool] | None = None,
+) -> tuple[Fitted, Adapted | None]:
+    """Fit a voicepack to recordings and train adapters in `folder` that begin with it.
+
+    The clips by which adapters are judged teach neither. steps: of the adapters' run; None: as the recipe has
+    them. Stopped while it fits, it ends with the pack (and
+    None); while it trains, with a run that `train adapt --resume` goes on with.
+    Raises UsageError and VoicewrightError as `fit` and `train_adapters` do, what is wrong with the recordings
+    before anything is fitted.
+    """
+    from voicewright.corpus.manifest import META, Corpus
+    from voicewright.corpus.prepare import prepare
+    from voicewright.jobs.adapt import Wishes, part_of, parts, train_adapters
+    from voicewright.jobs.fit import check, fit, stoppable
+    from voicewright.train.adapt.recipe import AdaptRecipe
+    from voicewright.train.options import Options, check_folder, find_recipe
+
+    check(source, out, voices, language, statement)
+    if folder.exists() and not folder.is_dir():
+        raise UsageError(f"{folder} is a file; --adapt names the folder that adapters are trained in.")
+    check_folder(folder, resume=False)
+    recipe = find_recipe(RECIPE)
+    given = source
+    if not (source / META).is_file():
+        given = folder / CORPUS
+        prepare(
+            source, given, language=language, consent=consent, licence=licence, recogniser=recogniser,
+            progress=stoppable(progress, cancelled, f"Stopped; the same again goes on with {given}."),
+        )  # fmt: skip
+    corpus = Corpus.read(given)
+    training, _ = parts(corpus, AdaptRecipe.read(recipe), given)
+    folder.mkdir(parents=True, exist_ok=True)
+    fitted = fit(
+        part_of(corpus, training, folder / LEARNT), out, model=model, voices=voices, consent=consent,
+        licence=licence, statement=statement, recogniser=recogniser, settings=settings, progress=progress,
+        cancelled=cancelled,
+    )  # fmt: skip
+    if cancelled is not None and cancelled():
+        return fitted, None
+    progress(f"{out} is fitted; adapters begin with it.")
+    adapted = train_adapters(
+        recipe, given, folder, wishes=Wishes(model, str(out), voices), options=Options(steps),
+        recogniser=recogniser,
+        line=stoppable(progress, cancelled, f"Stopped before there were adapters; {out} is fitted."),
+    )  # fmt: skip
+    if not adapted.finished:
+        progress(f"To go on: voicewright train {RECIPE} --corpus {given} --out {folder} --resume")
+    return fitted, adapted

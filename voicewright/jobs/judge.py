@@ -1,0 +1,129 @@
+"""What the commands need of several rooms: progress, texts and results, judging on held-out speech."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from voicewright.corpus.split import held_out, spread
+from voicewright.errors import UsageError
+from voicewright.progress import Progress
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from voicewright.corpus.features import Features
+    from voicewright.corpus.manifest import Corpus
+    from voicewright.engines.protocol import Voice
+    from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.judge.result import Item, Judgement
+
+
+def read_items(corpus: Corpus, ids: Sequence[str]) -> list[Item]:
+    """Recordings and texts of these utterances."""
+    from voicewright.audio.files import read
+    from voicewright.judge.result import Item
+
+    by_id = {utterance.id: utterance for utterance in corpus.utterances}
+    return [Item(name, by_id[name].text, read(corpus.path(by_id[name]))) for name in ids]
+
+
+def run_judgement(
+    model: str | None,
+    corpus_folder: Path,
+    out: Path,
+    *,
+    voice: str | Path | None = None,
+    ids: str | None = None,
+    most: int | None = None,
+    seed: int = 0,
+    recogniser: str = "auto",
+    copies: bool | None = None,
+    implementation: str = "auto",
+    progress: Progress | None = None,
+) -> Judgement:
+    """Judge a model, or an ONNX file, on a corpus's held-out utterances and write the report.
+
+    Held out: ids matching `ids`; else what the model's card says it never saw; else the whole corpus.
+    voice: words of a command line (names, files, mixes), or a file. copies: also copy-synthesis; None: where
+    the engine takes timing from outside. implementation: as `open_engine` has it.
+    """
+    from voicewright.cli.voice import words_to_mix
+    from voicewright.corpus.manifest import Corpus
+    from voicewright.engines.onnx_engine import OnnxEngine, open_engine
+    from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.judge.judge import InLanguage, judge_model
+    from voicewright.listen.recogniser import open_recogniser
+
+    corpus = Corpus.read(corpus_folder)
+    engine = open_engine(model, implementation=implementation)
+    run_by = implementation
+    if isinstance(engine, OnnxEngine):
+        run_by = f"onnxruntime, {engine.metadata.get('precision', 'as the file is')}"
+        if copies:
+            raise UsageError(
+                f"{engine.model_path} takes no timing or pitch from outside, so that there is no "
+                "copy-synthesis to judge; leave --copy out."
+            )
+        copies = False
+    chosen, rule = held_out(corpus, engine.card, ids, progress)
+    pack_name: Voice | None = voice
+    if isinstance(voice, str):
+        pack_name = words_to_mix(voice, engine.model_path, engine.name)
+    elif voice is None:
+        speaker = Counter(u.speaker for u in chosen).most_common(1)[0][0]
+        pack_name = speaker if speaker in engine.voices else engine.default_voice
+        chosen = [u for u in chosen if u.speaker == speaker]
+    names = spread([u.id for u in chosen], most)
+    if len(names) < 2:
+        raise UsageError(
+            f"judging needs at least two utterances of {corpus_folder}; {rule} gives {len(names)}."
+        )
+    items = read_items(corpus, names)
+    wanted = copies is None or copies
+    copy_of = None
+    if wanted and isinstance(engine, TorchEngine):
+        copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress)
+    return judge_model(
+        InLanguage(engine, corpus.meta.language),
+        items,
+        out,
+        recogniser=open_recogniser(recogniser, corpus.meta.language),
+        voice=pack_name,
+        copy_synthesis=copy_of,
+        language=corpus.meta.language,
+        seed=seed,
+        title=f"{engine.name} beside {corpus_folder.name}",
+        conditions={
+            "model": str(engine.model_path),
+            "voice": voice if isinstance(voice, str) else str(pack_name),
+            "implementation": run_by,
+            "corpus": str(corpus_folder),
+            "utterances": rule,
+        },
+        progress=progress,
+    )
+
+
+def _copy_synthesis(
+    engine: TorchEngine, corpus: Corpus, voice: Voice | None, seed: int, progress: Progress | None
+) -> Callable[[Item], NDArray[np.float32] | None]:
+    from voicewright.corpus.features import build_features
+    from voicewright.corpus.phones import PAD_FRAMES
+    from voicewright.units import FRAME
+
+    features = {item.id: item for item in build_features(corpus, progress=progress)}
+
+    def copy(item: Item) -> NDArray[np.float32] | None:
+        found: Features | None = features.get(item.id)
+        if found is None:
+            return None
+        made = engine.resynthesise(found.tokens, found.durations, found.f0, found.energy, voice, seed)
+        # Without the silence that features put at the ends, it runs in step with the recording.
+        edge = PAD_FRAMES * FRAME
+        return made[edge : edge + len(item.recording)]
+
+    return copy

@@ -1,0 +1,287 @@
+"""`convert --live`, `--live-from` and `--serve`: conversion while one speaks."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from voicewright.errors import UsageError, VoicewrightError
+
+if TYPE_CHECKING:
+    from voicewright.convert.block import LiveOptions
+    from voicewright.convert.devices import Bridge
+    from voicewright.convert.live import LiveConverter
+
+SERVERS = ("w-okada",)
+RATE = 48_000
+
+
+@dataclass(frozen=True)
+class LiveOrder:
+    """What was asked for; fields are the command's options. Exactly one of live, live_from, serve,
+    list_devices."""
+
+    to: str | None = None
+    index: Path | None = None
+    embedder: str | None = None
+    live: bool = False
+    live_from: Path | None = None
+    output: str | None = None
+    fast: bool = False
+    input_device: str | None = None
+    output_device: str | None = None
+    list_devices: bool = False
+    rate: int | None = None
+    serve: str | None = None
+    host: str = "127.0.0.1"
+    port: int = 18_888
+    origins: tuple[str, ...] = ()
+    page: Path | None = None
+    slots: Path | None = None
+
+    @property
+    def wanted(self) -> bool:
+        """Is this about converting live at all?"""
+        return bool(self.live or self.live_from or self.serve or self.list_devices)
+
+
+@dataclass
+class Streamed:
+    """What became of a stream; seconds."""
+
+    voice: str
+    seconds: float = 0.0
+    """Of sound."""
+    computed: float = 0.0
+    factor: float = 0.0
+    """Computing for a second of sound: under 1 is live."""
+    block: float = 0.0
+    worst_block: float = 0.0
+    late_blocks: int = 0
+    dropped: int = 0
+    delay: float = 0.0
+    """From mouth to ear, without the devices' own."""
+    output: str | None = None
+    warnings: list[str] = field(default_factory=list)
+
+    def lines(self) -> list[str]:
+        """For people."""
+        live = "live on this machine" if self.live else "too slow to be live on this machine"
+        said = [
+            f"{self.seconds:.1f} s of sound, {self.computed:.1f} s of computing: {live}",
+            f"blocks of {1000 * self.block:.0f} ms, the slowest {1000 * self.worst_block:.0f} ms, "
+            f"{self.late_blocks} late, {self.dropped} dropped; delay {1000 * self.delay:.0f} ms",
+        ]
+        return [*said, *self.warnings]
+
+    @property
+    def live(self) -> bool:
+        """Does every block but a few take less time than it lasts?"""
+        return self.factor < 0.9 and self.late_blocks * 20 <= max(self.seconds / max(self.block, 0.01), 20)
+
+
+def live_options(pitch: str, **values: Any) -> LiveOptions:
+    """Live options from the command's words. Raises UsageError."""
+    from voicewright.convert.block import LiveOptions
+
+    height: float | Literal["auto"] = "auto"
+    if pitch.strip().lower() != "auto":
+        try:
+            height = float(pitch)
+        except ValueError:
+            raise UsageError(f"the pitch is {pitch!r}; give `auto` or semitones such as +4.") from None
+    return LiveOptions(pitch=height, **values)
+
+
+def stream(order: LiveOrder, options: LiveOptions, as_json: bool = False) -> int:
+    """Carry out an order; the exit code. Raises UsageError, VoicewrightError."""
+    chosen = [order.live, order.live_from is not None, order.serve is not None, order.list_devices]
+    if sum(chosen) != 1:
+        raise UsageError("give one of --live, --live-from, --serve and --list-devices.")
+    if order.list_devices:
+        return _list(as_json)
+    if order.serve is not None:
+        return _serve(order, options)
+    if order.to is None:
+        order = replace(order, to="tiny")
+    if order.live_from is not None:
+        _check_output(order.live_from, order.output)
+    done = _from_file(order, options) if order.live_from else _devices(order, options)
+    if as_json:
+        print(json.dumps({**asdict(done), "live": done.live}, ensure_ascii=False))
+    else:
+        for line in done.lines():
+            print(line, file=sys.stderr)
+    return 0
+
+
+def _check_output(source: Path, output: str | None) -> None:
+    """Raises UsageError for what cannot be written, and for the recording itself, before anything opens."""
+    from voicewright.jobs.convert import check_file
+
+    if output is None or output == "-":
+        raise UsageError("say where the result goes: -o out.wav.")
+    check_file(output, source)
+
+
+def _list(as_json: bool) -> int:
+    from voicewright.convert import devices
+
+    found = devices.devices(devices.sounddevice())
+    if as_json:
+        print(json.dumps({"devices": [asdict(device) for device in found]}, ensure_ascii=False))
+        return 0
+    for device in found:
+        what = " and ".join(
+            word for word, count in (("input", device.inputs), ("output", device.outputs)) if count
+        )
+        print(f"{device.number:3d}  {device.name}  ({what}, {device.rate} Hz)")
+    if not found:
+        print("no devices", file=sys.stderr)
+    return 0
+
+
+def _converter(order: LiveOrder, options: LiveOptions, rate: int) -> LiveConverter:
+    from voicewright.convert.live import LiveConverter
+    from voicewright.convert.open_live import open_live
+
+    assert order.to is not None
+    voice = open_live(order.to, order.index, embedder=order.embedder)
+    converter = LiveConverter(voice, options, rate=rate)
+    print("warming up", file=sys.stderr, flush=True)
+    last = converter.warm_up()
+    if last > options.block:
+        print(
+            f"a block of {1000 * options.block:.0f} ms takes {1000 * last:.0f} ms here: choose a longer "
+            "--block, a shorter --context or --method dio.",
+            file=sys.stderr,
+        )
+    return converter
+
+
+def _streamed(order: LiveOrder, converter: LiveConverter) -> Streamed:
+    stats = converter.stats
+    return Streamed(
+        str(order.to),
+        stats.sound,
+        stats.seconds,
+        stats.factor,
+        converter.options.block,
+        stats.worst,
+        stats.late,
+        stats.dropped,
+        converter.latency,
+        order.output,
+    )
+
+
+def _from_file(order: LiveOrder, options: LiveOptions) -> Streamed:
+    """A recording in place of a microphone, a file in place of speakers."""
+    from voicewright.audio.files import probe
+    from voicewright.audio.writer import AudioWriter
+    from voicewright.convert import devices
+    from voicewright.stopping import interruptible
+
+    assert order.live_from is not None and order.output is not None
+    rate = order.rate or probe(order.live_from).rate
+    converter = _converter(order, options, rate)
+    with interruptible() as stop:
+        writer = AudioWriter(Path(order.output), rate)
+        try:
+            for piece in devices.from_file(converter, order.live_from, stop, paced=not order.fast):
+                writer.write(piece)
+            writer.commit()
+        finally:
+            writer.discard()
+    return _streamed(order, converter)
+
+
+def _devices(order: LiveOrder, options: LiveOptions) -> Streamed:
+    from voicewright.convert import devices
+    from voicewright.stopping import interruptible
+
+    module = devices.sounddevice()
+    known = devices.devices(module)
+    hears = devices.find(known, order.input_device, False, module)
+    speaks = devices.find(known, order.output_device, True, module)
+    converter = _converter(order, options, order.rate or RATE)
+    print(f"{hears.name} → {order.to} → {speaks.name}; Ctrl-C ends", file=sys.stderr, flush=True)
+
+    def tell(converter: LiveConverter, bridge: Bridge) -> None:
+        stats = converter.stats
+        print(
+            f"\r{1000 * stats.last:.0f} ms a block, {stats.late} late, {stats.dropped} dropped, "
+            f"{bridge.underruns} gaps, delay {1000 * converter.latency:.0f} ms",
+            end="" if sys.stderr.isatty() else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    with interruptible() as stop:
+        bridge = devices.run(converter, hears, speaks, stop, module, tell)
+    done = _streamed(order, converter)
+    if bridge.underruns:
+        done.warnings.append(f"{bridge.underruns} gaps were heard: choose a longer --block.")
+    return done
+
+
+def _first_settings(options: LiveOptions) -> dict[str, str]:
+    """The command's options as w-okada's settings; what was not said stays as its clients expect it."""
+    from voicewright.convert import pitch
+
+    method = pitch.resolve(options.method)
+    # Harvest alone takes 0.4 of the time there is.
+    method = "dio" if options.method == "auto" and method == "harvest" else method
+    settings = {"f0Detector": method, "indexRatio": str(options.index_rate), "dstId": str(options.speaker)}
+    if options.pitch != "auto":
+        settings["tran"] = str(options.pitch)
+    if options.silence is not None:
+        settings["silentThreshold"] = str(10 ** (options.silence / 20))
+    return settings
+
+
+def _serve(order: LiveOrder, options: LiveOptions) -> int:
+    if order.serve not in SERVERS:
+        raise UsageError(f"--serve speaks {', '.join(SERVERS)}, not {order.serve}.")
+    try:
+        from voicewright.wokada.server import Server, run
+    except ImportError as error:
+        raise VoicewrightError(f"serving needs {error.name}: `pip install voicewright[serve]`.") from error
+    from voicewright.catalogue.places import cache_folder
+    from voicewright.convert.open_live import open_live
+    from voicewright.rvc.convert.live import RvcOpener
+    from voicewright.serve.guard import check_origin, is_loopback
+    from voicewright.wokada.session import Given, Session
+    from voicewright.wokada.slots import Slots, Uploads
+
+    if not 0 <= order.port <= 65_535:
+        raise UsageError(f"there is no port {order.port}; give --port 1 to 65535, or 0 for a free one.")
+    if order.page is not None and not order.page.is_dir():
+        raise UsageError(f"there is no folder {order.page}; --page names the one with w-okada's index.html.")
+    origins = tuple(check_origin(origin) for origin in order.origins)
+    given = None
+    if order.to is not None:
+        voice = open_live(order.to, order.index, embedder=order.embedder)
+        given = Given(Path(order.to).stem or order.to, voice)
+    folder = order.slots or cache_folder() / "w-okada"
+    start = _first_settings(options)
+    session = Session(Slots(folder), Uploads(folder / ".uploads"), RvcOpener(order.embedder), given, start)
+    server = Server(session, hosts=(order.host,), origins=origins, page=order.page)
+    if not is_loopback(order.host):
+        print(
+            f"anyone who reaches {order.host} can use this server and load voices into it.", file=sys.stderr
+        )
+
+    def ready(port: int) -> None:
+        shown = f"[{order.host}]" if ":" in order.host else order.host
+        print(
+            f"w-okada's clients can connect to http://{shown}:{port}; Ctrl-C ends",
+            file=sys.stderr,
+            flush=True,
+        )
+
+    run(server, order.host, order.port, ready)
+    return 0

@@ -1,0 +1,77 @@
+"""What `voicewright models` says: what is here, and what can be fetched."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from voicewright.catalogue.places import ModelEntry
+
+
+class ListsByDefault(TyperGroup):
+    """`models`, `models FOLDER` and `models --json` mean `models list …`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        help_wanted = bool(args) and args[0] in ctx.help_option_names
+        if not help_wanted and (not args or args[0] not in self.commands):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
+
+
+def listing(folders: Iterable[Path] | None) -> list[ModelEntry]:
+    """Models in `folders` (runs and models of the working directory when not given) and in the caches."""
+    from voicewright.catalogue import places as artifacts
+
+    return artifacts.list_models(folders or [Path(name) for name in artifacts.LOCAL])
+
+
+def record(entry: ModelEntry) -> dict[str, object]:
+    return {
+        "name": entry.name,
+        "folder": str(entry.folder),
+        "voices": list(entry.voices),
+        "licence": entry.card.get("licence"),
+        "bytes": entry.bytes,
+    }
+
+
+def fetchable(found: Iterable[ModelEntry]) -> list[dict[str, object]]:
+    """Published models that are not among those found."""
+    from voicewright.catalogue.places import megabytes, part_files
+    from voicewright.catalogue.published import PUBLISHED
+
+    here = {entry.name for entry in found} | {entry.folder.name for entry in found}
+    return [
+        {
+            "name": item.name,
+            "megabytes": megabytes(item),
+            "about": item.about,
+            "licence": item.licence,
+            "pinned": item.pinned,
+        }
+        for item in PUBLISHED.values()
+        if item.name not in here and not (item.kind == "part" and part_files(item.name))
+    ]
+
+
+def fetchable_lines(items: Iterable[Mapping[str, object]]) -> list[str]:
+    """The same for a person: one line for a model, one for all that are alike but for a version or a rate."""
+    groups: dict[str, list[Mapping[str, object]]] = {}
+    for item in items:
+        family = re.sub(r"^(rvc)-.*", r"\1", str(item["name"]))
+        groups.setdefault(family, []).append(item)
+    lines = ["`voicewright models pull NAME` fetches:"] if groups else []
+    for group in groups.values():
+        first = group[0]
+        size = f"{first['megabytes']:>5} MB"
+        if len(group) == 1:
+            lines.append(f"  {first['name']:<22} {size}  {first['about']}")
+        else:
+            names = ", ".join(str(item["name"]) for item in group)
+            lines.append(f"  {f'{len(group)} to train from':<22} {size}  for RVC voices: {names}")
+    return lines
