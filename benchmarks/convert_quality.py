@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 
 from voicewright.audio.files import read, resample, write
 from voicewright.audio.pitch import f0
-from voicewright.convert.own import EmbeddedConverter
+from voicewright.convert.own import OwnConverter
 from voicewright.convert.pitch import estimate as estimate_pitch
 from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions
 from voicewright.judge.statistics import Bootstrap, estimate
@@ -116,7 +116,7 @@ def disguised(samples: NDArray[np.float32], pitch: float, formants: float) -> ND
     return np.pad(made, (0, max(0, len(samples) - len(made))))[: len(samples)].astype(np.float32)
 
 
-def measure(name: str, speech: Path, converter: EmbeddedConverter, args: argparse.Namespace) -> list[Clip]:
+def measure(name: str, speech: Path, converter: OwnConverter, args: argparse.Namespace) -> list[Clip]:
     clips = []
     for clip_id, text, speaker, path in recordings(speech / name, HELD_OUT.get(name, ""), args.limit):
         samples = read(path, SAMPLE_RATE)
@@ -260,7 +260,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     args = parser.parse_args()
     speech = Path(os.environ["VOICEWRIGHT_SPEECH"])
-    converter = EmbeddedConverter(args.to)
+    converter = OwnConverter(args.to)
     results = {}
     for name in args.sets.split(","):
         clips = measure(name, speech, converter, args)

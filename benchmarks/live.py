@@ -104,9 +104,9 @@ def times(arguments: argparse.Namespace) -> None:
         rvc = RvcOpener(arguments.content)(arguments.voice) if arguments.voice else full_size()
         voices.append(("RVC", rvc, arguments.methods))
     if arguments.embedded:
-        from voicewright.convert.own_live import EmbeddedBlockVoice
+        from voicewright.convert.own_live import OwnBlockVoice
 
-        voices.append(("embedded", EmbeddedBlockVoice(arguments.embedded), ["auto"]))
+        voices.append(("embedded", OwnBlockVoice(arguments.embedded), ["auto"]))
     if arguments.beatrice or arguments.only_beatrice:
         voices.append(("Beatrice", beatrice(arguments.beatrice), ["auto"]))
     print(
@@ -183,11 +183,11 @@ def compared(arguments: argparse.Namespace) -> list[tuple[str, BlockVoice, Block
     if not arguments.only_embedded and not arguments.only_beatrice:
         chosen.append(("RVC", full_size(0), full_size(1), arguments.methods))
     if arguments.embedded:
-        from voicewright.convert.own import EmbeddedConverter
-        from voicewright.convert.own_live import EmbeddedBlockVoice
+        from voicewright.convert.own import OwnConverter
+        from voicewright.convert.own_live import OwnBlockVoice
 
-        parts = EmbeddedConverter(arguments.embedded)
-        chosen.append(("embedded", EmbeddedBlockVoice(parts), EmbeddedBlockVoice(parts, 1), ["auto"]))
+        parts = OwnConverter(arguments.embedded)
+        chosen.append(("embedded", OwnBlockVoice(parts), OwnBlockVoice(parts, 1), ["auto"]))
     if arguments.beatrice or arguments.only_beatrice:
         path = arguments.beatrice
         chosen.append(("Beatrice", beatrice(path), beatrice(path, 1), ["auto"]))

@@ -17,7 +17,6 @@ from safetensors.torch import save_file
 from test_convert_pipeline import local_pitch
 
 from voicewright.cli import main
-from voicewright.convert.open import rvc_file
 from voicewright.convert.protocol import ConvertOptions
 from voicewright.engines.speak_as import CHUNKS, ThroughEngine
 from voicewright.engines.torch_engine import TorchEngine
@@ -26,6 +25,7 @@ from voicewright.jobs.convert import ConvertOrder, convert_file, pitch_of, plan
 from voicewright.rvc.content.hubert import ContentConfig, expected_shapes
 from voicewright.rvc.convert.index_build import build_index
 from voicewright.rvc.convert.offline import RvcConverter
+from voicewright.rvc.converter import find as rvc_file
 from voicewright.rvc.files.checkpoint import open_voice, save_voice
 from voicewright.rvc.network.config import SynthesizerConfig
 from voicewright.rvc.network.synthesizer import Synthesizer

@@ -16,7 +16,7 @@ from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0
 from voicewright.catalogue.places import CONTENT, embedded_model
 from voicewright.convert.flow import Cutter, Resampler, as_long, joined
-from voicewright.convert.own import EmbeddedConverter, voiced_pitch
+from voicewright.convert.own import OwnConverter, voiced_pitch
 from voicewright.convert.protocol import Chunks, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import save_model
@@ -240,12 +240,12 @@ def test_resampling_in_blocks_has_no_seam() -> None:
 
 
 @pytest.fixture(scope="module")
-def converter(folder: Path) -> EmbeddedConverter:
-    return EmbeddedConverter(folder)
+def converter(folder: Path) -> OwnConverter:
+    return OwnConverter(folder)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100])
-def test_a_conversion_is_as_long_as_its_source(converter: EmbeddedConverter, rate: int) -> None:
+def test_a_conversion_is_as_long_as_its_source(converter: OwnConverter, rate: int) -> None:
     wave = voice(2.3, rate=rate)
     made = converter.convert(wave, rate, ConvertOptions(sample_rate=rate))
     assert len(made.samples) == len(wave) and made.sample_rate == rate
@@ -271,7 +271,7 @@ def test_a_stream_is_as_long_as_its_source() -> None:
         assert sum(map(len, made)) == due and all(map(len, made))
 
 
-def test_pitch_is_moved_to_the_target_or_by_what_is_asked(converter: EmbeddedConverter) -> None:
+def test_pitch_is_moved_to_the_target_or_by_what_is_asked(converter: OwnConverter) -> None:
     wave = voice(3.0, 120.0)
     made = converter.convert(wave, SAMPLE_RATE, ConvertOptions())
     assert made.transpose == pytest.approx(12 * np.log2(180 / 120), abs=1)
@@ -280,7 +280,7 @@ def test_pitch_is_moved_to_the_target_or_by_what_is_asked(converter: EmbeddedCon
     assert converter.convert(wave, SAMPLE_RATE, measured).transpose == pytest.approx(12)
 
 
-def test_a_long_stream_is_whole_and_in_pieces(converter: EmbeddedConverter) -> None:
+def test_a_long_stream_is_whole_and_in_pieces(converter: OwnConverter) -> None:
     wave = voice(13.0)
     options = ConvertOptions(chunks=Chunks(pad=0.5, query=1.0, center=4.0, longest=5.0))
     blocks = (wave[i : i + 5000] for i in range(0, len(wave), 5000))
@@ -289,7 +289,7 @@ def test_a_long_stream_is_whole_and_in_pieces(converter: EmbeddedConverter) -> N
     assert len(converter.convert(wave, SAMPLE_RATE, options).samples) == len(wave)
 
 
-def test_silence_stays_silence_and_noise_is_survived(converter: EmbeddedConverter) -> None:
+def test_silence_stays_silence_and_noise_is_survived(converter: OwnConverter) -> None:
     silent = converter.convert(np.zeros(SAMPLE_RATE, np.float32), SAMPLE_RATE, ConvertOptions())
     assert not silent.samples.any() and "silence" in silent.warnings[0]
     noise = np.random.default_rng(0).normal(0, 0.1, SAMPLE_RATE).astype(np.float32)
@@ -297,7 +297,7 @@ def test_silence_stays_silence_and_noise_is_survived(converter: EmbeddedConverte
     assert len(converter.convert(noise[:50], SAMPLE_RATE, ConvertOptions()).samples) == 50
 
 
-def test_what_cannot_be_done_is_said(converter: EmbeddedConverter) -> None:
+def test_what_cannot_be_done_is_said(converter: OwnConverter) -> None:
     wave = voice(1.0)
     for options in (ConvertOptions(formant=2.0), ConvertOptions(speaker=1), ConvertOptions(exact=True)):
         with pytest.raises(UsageError):
@@ -325,7 +325,7 @@ def test_kathleen_says_what_another_voice_said() -> None:
 
     spoken = TorchEngine().speak("The ferry left at seven in the morning.").samples
     low = resample(spoken, round(0.8 * SAMPLE_RATE), SAMPLE_RATE)
-    converter = EmbeddedConverter("kathleen")
+    converter = OwnConverter("kathleen")
     made = converter.convert(low, SAMPLE_RATE, ConvertOptions())
     assert made.transpose == pytest.approx(12 * np.log2(1 / 0.8), abs=1.5)
     source, target = f0(low), f0(made.samples)
@@ -344,7 +344,7 @@ def test_a_real_man_becomes_kathleen() -> None:
 
     speech = Path(os.environ["VOICEWRIGHT_SPEECH"])
     source = read(sorted((speech / "libri10").rglob("*.flac"))[0])
-    converter, encoder = EmbeddedConverter("kathleen"), SpeakerEncoder()
+    converter, encoder = OwnConverter("kathleen"), SpeakerEncoder()
     made = converter.convert(source, SAMPLE_RATE, ConvertOptions()).samples
     hers = [read(path) for path in sorted((speech / "kathleen").rglob("*7.*"))[:12] if path.suffix != ".csv"]
     target = mean_voice(encoder.embed_many(hers))

@@ -30,7 +30,7 @@ from voicewright.convert import devices
 from voicewright.convert.block import AutoTranspose, LiveOptions, whole
 from voicewright.convert.devices import Bridge, Device, find
 from voicewright.convert.live import LiveConverter
-from voicewright.convert.own_live import EmbeddedBlockVoice
+from voicewright.convert.own_live import OwnBlockVoice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.jobs.live import Streamed
 
@@ -281,11 +281,11 @@ def test_serving_a_voice_of_the_command_line(files: Path, tmp_path: Path) -> Non
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedBlockVoice:
-    return EmbeddedBlockVoice(folder_of(tmp_path_factory.mktemp("model")))
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> OwnBlockVoice:
+    return OwnBlockVoice(folder_of(tmp_path_factory.mktemp("model")))
 
 
-def test_the_embedded_voice_in_blocks(embedded: EmbeddedBlockVoice) -> None:
+def test_the_embedded_voice_in_blocks(embedded: OwnBlockVoice) -> None:
     made = LiveConverter(embedded, LiveOptions(block=0.25, context=1.0), rate=24_000)
     sound = vowel(3.0)
     out = np.concatenate([made.process(sound[i : i + 6_000]) for i in range(0, len(sound), 6_000)])
@@ -297,7 +297,7 @@ def test_the_embedded_voice_in_blocks(embedded: EmbeddedBlockVoice) -> None:
     assert not silent.process(np.zeros(12_000, np.float32)).any()
 
 
-def test_the_embedded_voice_says_what_it_has_not(embedded: EmbeddedBlockVoice) -> None:
+def test_the_embedded_voice_says_what_it_has_not(embedded: OwnBlockVoice) -> None:
     for changed in ({"formant": 1.0}, {"unvoiced": "interpolate"}, {"speaker": 1}):
         with pytest.raises(UsageError, match="one speaker"):
             embedded.convert(np.zeros(16_000, np.float32), 25, 60, 30, LiveOptions(**changed))

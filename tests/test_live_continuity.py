@@ -20,8 +20,8 @@ from voicewright.beatrice.network.model import BeatriceVoice
 from voicewright.convert.block import AutoTranspose, BlockVoice, LiveOptions, Samples
 from voicewright.convert.continuity import Noise, Phase
 from voicewright.convert.live import LiveConverter
-from voicewright.convert.open_live import open_live
-from voicewright.convert.own_live import EmbeddedBlockVoice
+from voicewright.convert.open import open_live
+from voicewright.convert.own_live import OwnBlockVoice
 from voicewright.convert.sola import best_offset
 from voicewright.errors import UsageError
 from voicewright.model.fast.statistics import Carried, Frozen, Pooled
@@ -35,8 +35,8 @@ def beatrice() -> BeatriceBlockVoice:
 
 
 @pytest.fixture(scope="module")
-def embedded(tmp_path_factory: pytest.TempPathFactory) -> EmbeddedBlockVoice:
-    return EmbeddedBlockVoice(folder_of(tmp_path_factory.mktemp("model")))
+def embedded(tmp_path_factory: pytest.TempPathFactory) -> OwnBlockVoice:
+    return OwnBlockVoice(folder_of(tmp_path_factory.mktemp("model")))
 
 
 def live(
@@ -108,7 +108,7 @@ def test_beatrice_goes_on_where_blocks_overlap(beatrice: BeatriceBlockVoice) -> 
     assert overlap(False) > overlap(True) + 4
 
 
-def test_the_embedded_source_goes_on(embedded: EmbeddedBlockVoice, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_embedded_source_goes_on(embedded: OwnBlockVoice, monkeypatch: pytest.MonkeyPatch) -> None:
     model, drawn = embedded._parts._model, []
     plain = model.sound
 
@@ -149,7 +149,7 @@ def test_blocks_are_reproducible_and_random_state_is_left_alone(
 
 
 def test_the_embedded_voice_decodes_what_is_heard_alone(
-    embedded: EmbeddedBlockVoice, monkeypatch: pytest.MonkeyPatch
+    embedded: OwnBlockVoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model, rows = embedded._parts._model, []
     plain = model.sound
@@ -173,7 +173,7 @@ def test_beatrice_says_what_it_has_not(beatrice: BeatriceBlockVoice) -> None:
 def test_a_paraphernalia_folder_goes_live(tmp_path: Path) -> None:
     voice = open_live(save_beatrice(fold(*trained(), VOICES, "two"), tmp_path / "folder").parent)
     assert isinstance(voice, BeatriceBlockVoice)
-    assert voice.facts["speakers"] == {"0": "Ann", "1": "Bo"}
+    assert voice.speakers == {"0": "Ann", "1": "Bo"}
     made = voice.convert(np.zeros(480, np.float32), 1, 0, 3, LiveOptions(context=0.0))  # next to no window
     assert made.shape == (720,) and np.isfinite(made).all()
 

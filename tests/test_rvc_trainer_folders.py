@@ -17,9 +17,9 @@ from safetensors.torch import save_file
 
 from voicewright.catalogue.places import embedded_model
 from voicewright.cli import main
-from voicewright.convert.open import rvc_file
 from voicewright.errors import UsageError
 from voicewright.model.checkpoint import Unfilled
+from voicewright.rvc.converter import find as rvc_file
 from voicewright.rvc.files.checkpoint import open_voice, save_voice
 from voicewright.rvc.files.peek import find_voice, rvc_content
 from voicewright.rvc.network.config import RVC_PRESETS

@@ -32,7 +32,7 @@ CHUNK = 24_576
 class Voice(Echo):
     def __init__(self, **values: Any) -> None:
         super().__init__(48_000, **values)
-        self.facts = {"samplingRate": 48_000, "f0": True, "version": "v2", "modelType": "pyTorchRVCv2"}
+        self.speakers = {"0": "0"}
 
 
 class Opened:

@@ -20,7 +20,7 @@ from voicewright.beatrice.network.extractors import PhoneExtractor, PitchEstimat
 from voicewright.beatrice.network.layers import Stack
 from voicewright.beatrice.network.model import BeatriceModel, BeatriceVoice, Speakers, WaveformGenerator
 from voicewright.errors import VoicewrightError
-from voicewright.rvc.files.recognise import printable, shown
+from voicewright.model.reading import printable, shown
 
 VERSION = "2.0.0-rc.0"
 MAX_VOICES = 256

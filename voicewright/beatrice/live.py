@@ -37,11 +37,7 @@ class BeatriceBlockVoice:
         self.sample_rate = SAMPLE_RATE
         self.grid = 1
         self.continues = True
-        names = {str(number): voice.name[:80] for number, voice in enumerate(model.voices)}
-        self.facts: dict[str, Any] = {
-            **{"samplingRate": SAMPLE_RATE, "f0": True, "version": "v2", "modelType": "pyTorchRVCv2"},
-            **{"embChannels": 768, "speakers": names, "modelFile": "", "indexFile": ""},
-        }
+        self.speakers = {str(number): voice.name[:80] for number, voice in enumerate(model.voices)}
         self.times: dict[str, float] = {}
         self._model = model
         self._noise = Noise(HOP, seed, uniform=True)

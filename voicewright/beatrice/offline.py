@@ -20,9 +20,9 @@ from voicewright.beatrice.network.model import BeatriceModel, Heard
 from voicewright.beatrice.network.vocoder import HOP as OUT_HOP
 from voicewright.beatrice.network.vocoder import running_phase
 from voicewright.convert.flow import Resampler, as_long
-from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
+from voicewright.convert.heard import Heard as Kept
+from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Meter, Note, Samples
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.rvc.convert.offline import Heard as Kept
 from voicewright.stopping import Cancel, stop_if
 
 _FRAMES = 800
@@ -49,6 +49,12 @@ class BeatriceConverter:
     @property
     def name(self) -> str:
         return self._model.name or self._model.voices[0].name
+
+    language = ""
+
+    def pitch_meter(self, options: ConvertOptions) -> Meter | None:
+        """See `Converter.pitch_meter`: the first seconds decide."""
+        return None
 
     def convert(
         self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None

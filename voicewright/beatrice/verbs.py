@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 def is_beatrice(words: str | Path) -> bool:
     """Whether a word of the command line is a Beatrice model, or a checkpoint of its trainer."""
-    from voicewright.convert.open import beatrice_path
+    from voicewright.beatrice.converter import find
 
-    return beatrice_path(words) is not None
+    return find(words) is not None
 
 
 def inspect(path: Path) -> dict[str, Any]:
     """What a model is, as a record. Raises VoicewrightError for whatever is none."""
-    from voicewright.rvc.files.recognise import printable
+    from voicewright.model.reading import printable
 
     model = _opened(path)
     voices = {

@@ -245,8 +245,8 @@ def train(
 ) -> None:
     """Train a voice by a recipe on a prepared corpus: one that speaks, adapters upon a model that stays
     (`adapt`), or an RVC voice (`kind: rvc`)."""
-    from voicewright.jobs.adapt import Wishes
     from voicewright.jobs.train import train as run
+    from voicewright.train.order import Wishes
 
     _finish_training(
         run(

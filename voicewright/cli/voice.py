@@ -17,7 +17,6 @@ from voicewright.cli.console import table as _table
 from voicewright.errors import UsageError, VoicewrightError
 
 if TYPE_CHECKING:
-    from voicewright.voices.blend import Mix
     from voicewright.voices.files import Format
     from voicewright.voices.geometry import Geometry
     from voicewright.voices.lint import Finding
@@ -44,19 +43,6 @@ FormatOption = Annotated[
 RowsOption = Annotated[
     int, typer.Option("--rows", help="510; 511 for tools that count rows from n (docs/voices.md).")
 ]
-
-
-def words_to_mix(words: str, model: str | Path | None, owner: str | None = None) -> Mix:
-    """What `--voice` means on a command line: names of the model, files, members of files, mixes of these."""
-    from voicewright.voices.blend import parse
-
-    if model is not None and Path(model).suffix == ".onnx":
-        from voicewright.engines.onnx_engine import shelf_beside
-
-        return parse(words, shelf_beside(Path(model), owner))
-    from voicewright.voices.sources import shelf_of
-
-    return parse(words, shelf_of(model, None, owner))
 
 
 @app.command()

@@ -9,6 +9,7 @@ of the crossfade are faded over, 10 ms are searched). `live.py` makes a stream o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -96,6 +97,10 @@ class BlockVoice(Protocol):
     """A multiple of 100."""
     grid: int
     """Windows begin at frames of the stream that are multiples of this."""
+
+    @property
+    def speakers(self) -> Mapping[str, str]:
+        """Numbers that `LiveOptions.speaker` may be, and their names."""
 
     def convert(self, window: Samples, fresh: int, head: int, frames: int, options: LiveOptions) -> Samples:
         """`window` [n · 160] at 16 kHz, of which the last `fresh` frames are new since the last call → the

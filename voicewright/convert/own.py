@@ -24,7 +24,8 @@ from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0 as track
 from voicewright.catalogue.places import embedded_model, read_card, resolve_model, voice_files
 from voicewright.convert.flow import Cutter, Piece, Resampler, as_long, joined
-from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
+from voicewright.convert.heard import Heard
+from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Meter, Note, Samples
 from voicewright.convert.source import check_recording
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
@@ -32,7 +33,6 @@ from voicewright.model.content.bottleneck import FLOOR, LOUD, MEL, normalised
 from voicewright.model.content.files import load_content
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.model import FastModel
-from voicewright.rvc.convert.offline import Heard
 from voicewright.stopping import Cancel, stop_if
 from voicewright.units import FRAME, HOP, SAMPLE_RATE
 
@@ -61,7 +61,7 @@ class _Source:
     """Log power of the mean spectrum of the first piece."""
 
 
-class EmbeddedConverter:
+class OwnConverter:
     """Converts into the voice of a model folder that has a content network.
 
     to: a model's name or folder, or the name of the embedded model's voice. implementation: of the graph, as
@@ -126,6 +126,10 @@ class EmbeddedConverter:
             if len(ready := limiter.feed(part, last=False)):
                 yield ready
         yield limiter.feed(np.zeros(0, np.float32), last=True)
+
+    def pitch_meter(self, options: ConvertOptions) -> Meter | None:
+        """See `Converter.pitch_meter`."""
+        return lambda samples: self.estimate(samples, options)
 
     def estimate(self, samples: Samples, options: ConvertOptions) -> NDArray[np.float32]:
         """F0 as the options want it: [n] at 16 kHz → Hz, every 12.5 ms."""

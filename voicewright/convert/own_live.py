@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
@@ -25,7 +24,7 @@ from voicewright.convert.own import (
     CEILING_HZ,
     FLOOR_HZ,
     SILENT,
-    EmbeddedConverter,
+    OwnConverter,
     voiced_pitch,
 )
 from voicewright.convert.own import _remember as remember
@@ -45,19 +44,16 @@ _FIRST, _FOLLOW = 100, 500
 """Frames of speech after which the loudness is its mean, and over how many the mean is."""
 
 
-class EmbeddedBlockVoice:
-    """`BlockVoice` for a model folder or the embedded voice; errors as `EmbeddedConverter`'s."""
+class OwnBlockVoice:
+    """`BlockVoice` for a model folder or the embedded voice; errors as `OwnConverter`'s."""
 
-    def __init__(self, to: str | Path | EmbeddedConverter = "tiny", seed: int = 0) -> None:
-        converter = to if isinstance(to, EmbeddedConverter) else EmbeddedConverter(to)
+    def __init__(self, to: str | Path | OwnConverter = "tiny", seed: int = 0) -> None:
+        converter = to if isinstance(to, OwnConverter) else OwnConverter(to)
         self.sample_rate = SAMPLE_RATE
         self.grid = 5
         """50 ms, where the window's frames of 10 ms and the model's of 25 ms both begin."""
         self.continues = True
-        self.facts: dict[str, Any] = {
-            **{"samplingRate": SAMPLE_RATE, "f0": True, "version": "v2", "modelType": "pyTorchRVCv2"},
-            **{"embChannels": 768, "speakers": {"0": converter.name}, "modelFile": "", "indexFile": ""},
-        }
+        self.speakers = {"0": converter.name}
         self.times: dict[str, float] = {}
         self._parts = converter
         source = converter._model.generator.source

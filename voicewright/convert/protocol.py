@@ -6,9 +6,10 @@ clock: what the result says at a second, the source says at that second.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal, Protocol, TypeAlias
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,12 @@ from numpy.typing import NDArray
 from voicewright.errors import UsageError
 from voicewright.stopping import Cancel
 
+if TYPE_CHECKING:
+    from voicewright.convert.block import BlockVoice
+
 Samples: TypeAlias = NDArray[np.float32]
+Meter: TypeAlias = Callable[[Samples], Samples]
+"""Samples [n] at 16 kHz → F0 in Hz."""
 
 CONTENT_RATE = 16_000
 """Samples a second of what content encoders and pitch estimators hear."""
@@ -46,6 +52,8 @@ class Chunks:
             raise UsageError(f"a longest chunk of {self.longest:g} s must be {self.center:g} to 150 s.")
 
 
+MOST_EXACT = 1800.0
+"""Seconds of a recording that is converted in one go (`exact`): everything is held in memory."""
 UPSTREAM_CHUNKS = Chunks(1.0, 6.0, 38.0, 41.0)
 """What RVC-WebUI's classic line uses in fp32."""
 
@@ -154,6 +162,16 @@ class Converter(Protocol):
         """Of what it gives, unless the options ask for another."""
         ...
 
+    @property
+    def language(self) -> str:
+        """The one language that it was taught on; empty: any."""
+        ...
+
+    def pitch_meter(self, options: ConvertOptions) -> Meter | None:
+        """What measures F0 where the transposition wants all of a long recording heard first; None: nothing
+        does."""
+        ...
+
     def convert(
         self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None
     ) -> Converted:
@@ -177,6 +195,41 @@ class Converter(Protocol):
         blocks: of any lengths, at `rate`. note: told each warning once, and "transpose" when it is settled.
         Raises as `convert`.
         """
+        ...
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a voice is opened. index: RVC's retrieval index. embedder: the content model in place of the
+    voice's own. device: where networks run. exact: in the precision that upstream has."""
+
+    index: Path | None = None
+    embedder: str | Path | None = None
+    device: str = "cpu"
+    exact: bool = False
+
+
+class ConverterFormat(Protocol):
+    """A kind of voice files that `convert --to` opens: what a plug-in of `voicewright.converters` is, be it a
+    module."""
+
+    TITLE: str
+    """As in "--index belongs to TITLE"."""
+    TAKES: frozenset[str]
+    """Which of `index`, `embedder` and `device` it follows."""
+
+    def find(self, to: str | Path) -> Path | None:
+        """The file or folder that is meant; None where it is none of this kind.
+
+        Raises UsageError for what belongs to this kind and is no voice of it."""
+        ...
+
+    def open(self, path: Path, how: Opening) -> Converter:
+        """Raises UsageError for what does not belong together, VoicewrightError for damaged files."""
+        ...
+
+    def open_live(self, path: Path, how: Opening) -> BlockVoice:
+        """The same voice in live blocks. Raises as `open`."""
         ...
 
 

@@ -46,7 +46,7 @@ def held_out(
     corpus: Corpus,
     card: Mapping[str, object],
     ids: str | None = None,
-    progress: Callable[..., object] | None = None,
+    progress: Callable[[str, float], None] | None = None,
 ) -> tuple[list[Utterance], str]:
     """The utterances to judge on, and in words why these."""
     utterances = corpus.utterances

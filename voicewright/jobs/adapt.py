@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.storage import write_atomically
+from voicewright.train.order import Wishes
 
 if TYPE_CHECKING:
     import torch
 
     from voicewright.corpus.manifest import Corpus, Utterance
+    from voicewright.progress import Progress
     from voicewright.train.adapt.recipe import AdaptRecipe
     from voicewright.train.adapt.run import Material
     from voicewright.train.options import Options
+    from voicewright.train.order import TrainOrder
     from voicewright.train.run import Result
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.references import Reference
@@ -35,17 +37,20 @@ _JUDGED = 3
 """The base's own voices that every judgement hears."""
 
 
-@dataclass(frozen=True)
-class Wishes:
-    """What the command line changes of the recipe's start; None: as it has it."""
-
-    model: str | None = None
-    voice: str | None = None
-    voices: Path | None = None
-
-    @property
-    def any(self) -> bool:
-        return (self.model, self.voice, self.voices) != (None, None, None)
+def task(order: TrainOrder, progress: Progress) -> Result:
+    """Recipes of `kind: adapt`. Raises UsageError, VoicewrightError."""
+    return train_adapters(
+        order.recipe,
+        order.corpus,
+        order.out,
+        wishes=order.wishes or Wishes(),
+        options=order.options,
+        resume=order.resume,
+        device=order.device,
+        judged=order.judged,
+        recogniser=order.recogniser,
+        line=progress,
+    )
 
 
 def train_adapters(

@@ -172,8 +172,9 @@ def convert_all(
         order.to, order.index, embedder=order.embedder, device=order.device, exact=options.exact
     )
     progress = Progress()
-    if language := getattr(converter, "language", ""):
-        progress(f"note: {converter.name} was taught on {language} alone; words of other languages are lost.")
+    if converter.language:
+        told = f"{converter.name} was taught on {converter.language} alone"
+        progress(f"note: {told}; words of other languages are lost.")
     done: list[Done] = []
     failed: list[dict[str, str]] = []
     with interruptible() as stop:
@@ -265,21 +266,16 @@ def _surveyed(
 ) -> ConvertOptions:
     """For a long recording the transposition comes from all of it, not from its first chunk."""
     from voicewright.audio.files import blocks
-    from voicewright.convert.own import EmbeddedConverter
     from voicewright.convert.source import survey
-    from voicewright.rvc.convert.offline import RvcConverter
-    from voicewright.rvc.convert.voice import known_pitch
 
     long = seconds is None or seconds > options.chunks.longest
     if not (long and options.pitch == "auto" and not options.exact):
         return options
-    if isinstance(converter, RvcConverter):
-        if not converter.voice.config.f0 or (options.target_pitch or known_pitch(converter.voice)) is None:
-            return options
-    elif not isinstance(converter, EmbeddedConverter):
+    meter = converter.pitch_meter(options)
+    if meter is None:
         return options
     heard = blocks(source, rate, MOST_SECONDS)
-    seen = survey(heard, rate, lambda part: converter.estimate(part, options), cancel)
+    seen = survey(heard, rate, meter, cancel)
     return options.measured(seen.pitch)
 
 
@@ -296,7 +292,7 @@ def _pieces(
     if not options.exact:
         yield from converter.stream(blocks(source, rate, MOST_SECONDS), rate, options, cancel, note)
         return
-    from voicewright.rvc.convert.exact import MOST_SECONDS as MOST_EXACT
+    from voicewright.convert.protocol import MOST_EXACT
 
     made = converter.convert(read(source, rate, MOST_EXACT + 1), rate, options, cancel)
     note.transposed(made.transpose)

@@ -45,10 +45,11 @@ def fit_and_adapt(
     """
     from voicewright.corpus.manifest import META, Corpus
     from voicewright.corpus.prepare import prepare
-    from voicewright.jobs.adapt import Wishes, part_of, parts, train_adapters
+    from voicewright.jobs.adapt import part_of, parts, train_adapters
     from voicewright.jobs.fit import check, fit, stoppable
     from voicewright.train.adapt.recipe import AdaptRecipe
     from voicewright.train.options import Options, check_folder, find_recipe
+    from voicewright.train.order import Wishes
 
     check(source, out, voices, language, statement)
     if folder.exists() and not folder.is_dir():

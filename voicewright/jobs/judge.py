@@ -51,8 +51,8 @@ def run_judgement(
     voice: words of a command line (names, files, mixes), or a file. copies: also copy-synthesis; None: where
     the engine takes timing from outside. implementation: as `open_engine` has it.
     """
-    from voicewright.cli.voice import words_to_mix
     from voicewright.corpus.manifest import Corpus
+    from voicewright.engines.mixing import words_to_mix
     from voicewright.engines.onnx_engine import OnnxEngine, open_engine
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.judge import InLanguage, judge_model

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from voicewright.errors import UsageError, VoicewrightError
+from voicewright import registry
+from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
     from voicewright.convert.block import LiveOptions
     from voicewright.convert.devices import Bridge
     from voicewright.convert.live import LiveConverter
 
-SERVERS = ("w-okada",)
 RATE = 48_000
+Serve: TypeAlias = Callable[["LiveOrder", "LiveOptions"], int]
+"""What a plug-in of `voicewright.servers` is: serves an order until Ctrl-C; the exit code."""
 
 
 @dataclass(frozen=True)
@@ -104,7 +107,8 @@ def stream(order: LiveOrder, options: LiveOptions, as_json: bool = False) -> int
     if order.list_devices:
         return _list(as_json)
     if order.serve is not None:
-        return _serve(order, options)
+        serve: Serve = registry.named("servers", order.serve, "protocol to --serve").load()
+        return serve(order, options)
     if order.to is None:
         order = replace(order, to="tiny")
     if order.live_from is not None:
@@ -146,7 +150,7 @@ def _list(as_json: bool) -> int:
 
 def _converter(order: LiveOrder, options: LiveOptions, rate: int) -> LiveConverter:
     from voicewright.convert.live import LiveConverter
-    from voicewright.convert.open_live import open_live
+    from voicewright.convert.open import open_live
 
     assert order.to is not None
     voice = open_live(order.to, order.index, embedder=order.embedder)
@@ -226,62 +230,3 @@ def _devices(order: LiveOrder, options: LiveOptions) -> Streamed:
     if bridge.underruns:
         done.warnings.append(f"{bridge.underruns} gaps were heard: choose a longer --block.")
     return done
-
-
-def _first_settings(options: LiveOptions) -> dict[str, str]:
-    """The command's options as w-okada's settings; what was not said stays as its clients expect it."""
-    from voicewright.convert import pitch
-
-    method = pitch.resolve(options.method)
-    # Harvest alone takes 0.4 of the time there is.
-    method = "dio" if options.method == "auto" and method == "harvest" else method
-    settings = {"f0Detector": method, "indexRatio": str(options.index_rate), "dstId": str(options.speaker)}
-    if options.pitch != "auto":
-        settings["tran"] = str(options.pitch)
-    if options.silence is not None:
-        settings["silentThreshold"] = str(10 ** (options.silence / 20))
-    return settings
-
-
-def _serve(order: LiveOrder, options: LiveOptions) -> int:
-    if order.serve not in SERVERS:
-        raise UsageError(f"--serve speaks {', '.join(SERVERS)}, not {order.serve}.")
-    try:
-        from voicewright.wokada.server import Server, run
-    except ImportError as error:
-        raise VoicewrightError(f"serving needs {error.name}: `pip install voicewright[serve]`.") from error
-    from voicewright.catalogue.places import cache_folder
-    from voicewright.convert.open_live import open_live
-    from voicewright.rvc.convert.live import RvcOpener
-    from voicewright.serve.guard import check_origin, is_loopback
-    from voicewright.wokada.session import Given, Session
-    from voicewright.wokada.slots import Slots, Uploads
-
-    if not 0 <= order.port <= 65_535:
-        raise UsageError(f"there is no port {order.port}; give --port 1 to 65535, or 0 for a free one.")
-    if order.page is not None and not order.page.is_dir():
-        raise UsageError(f"there is no folder {order.page}; --page names the one with w-okada's index.html.")
-    origins = tuple(check_origin(origin) for origin in order.origins)
-    given = None
-    if order.to is not None:
-        voice = open_live(order.to, order.index, embedder=order.embedder)
-        given = Given(Path(order.to).stem or order.to, voice)
-    folder = order.slots or cache_folder() / "w-okada"
-    start = _first_settings(options)
-    session = Session(Slots(folder), Uploads(folder / ".uploads"), RvcOpener(order.embedder), given, start)
-    server = Server(session, hosts=(order.host,), origins=origins, page=order.page)
-    if not is_loopback(order.host):
-        print(
-            f"anyone who reaches {order.host} can use this server and load voices into it.", file=sys.stderr
-        )
-
-    def ready(port: int) -> None:
-        shown = f"[{order.host}]" if ":" in order.host else order.host
-        print(
-            f"w-okada's clients can connect to http://{shown}:{port}; Ctrl-C ends",
-            file=sys.stderr,
-            flush=True,
-        )
-
-    run(server, order.host, order.port, ready)
-    return 0

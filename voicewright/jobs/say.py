@@ -110,7 +110,7 @@ def say(order: Order, chunks: IO[str] | None = None) -> Said:
     if not SLOWEST <= order.speed <= FASTEST:
         raise UsageError(f"the speed is {order.speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
     check_outputs(order.output, order.timestamps)
-    from voicewright.cli.voice import words_to_mix
+    from voicewright.engines.mixing import words_to_mix
 
     engine = _through(_engine(order), order)
     voice = None if order.voice is None else words_to_mix(order.voice, engine.model_path, engine.name)

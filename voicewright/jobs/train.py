@@ -9,25 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from voicewright import registry
 from voicewright.corpus.split import spread
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.jobs.judge import read_items
 from voicewright.progress import Progress
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus
-    from voicewright.jobs.adapt import Wishes
     from voicewright.judge.ears import MoreEars
     from voicewright.judge.quick import QuickJudge
     from voicewright.listen.recogniser import Choice
     from voicewright.listen.speaker import SpeakerEncoder
-    from voicewright.rvc.train.features import Extractors
-    from voicewright.rvc.train.recipe import VoiceRecipe
-    from voicewright.train.options import Options
+    from voicewright.train.order import Task, TrainOrder, Wishes
     from voicewright.train.recipe import Recipe
     from voicewright.train.run import Result
 
@@ -47,77 +42,53 @@ def train(
 ) -> Result:
     """Train a voice by a recipe (a file or a shipped one's name), with progress on standard error.
 
-    wishes: of a recipe of adapters.
+    The recipe's `kind` names the task; without one it is a voice that speaks. wishes: of a recipe of
+    adapters.
 
     Raises UsageError and VoicewrightError before anything is computed for what is missing or wrong.
     """
-    from voicewright.catalogue.places import embedded_model
-    from voicewright.corpus.manifest import Corpus
     from voicewright.train.options import Options, find_recipe
-    from voicewright.train.recipe import Recipe, read_yaml
-    from voicewright.train.run import train as run
+    from voicewright.train.order import TrainOrder
+    from voicewright.train.recipe import read_yaml
 
-    path, options = find_recipe(recipe), Options(steps, batch)
+    path = find_recipe(recipe)
     kind = read_yaml(path).get("kind")
-    if kind == "adapt":
-        return _train_adapters(path, corpus, out, wishes, options, resume, device, judged, recogniser)
-    if wishes is not None and wishes.any:
+    if kind != "adapt" and wishes is not None and wishes.any:
         raise UsageError(
             f"--model, --voice and --voices are for adapters; {path} names its start itself (`start`)."
         )
-    if kind == "rvc":
-        return train_conversion(path, corpus, out, resume=resume, device=device, options=options)
-    plan = Recipe.read(path)
+    task: Task = registry.named("tasks", "voice" if kind is None else str(kind), "kind of recipe").load()
+    order = TrainOrder(path, corpus, out, Options(steps, batch), resume, device, judged, recogniser, wishes)
     progress = Progress()
     try:
-        judge = None
-        if judged and any(stage.stage != "content" for stage in plan.stages):
-            ears = find_ears(Corpus.read(corpus).meta.language, recogniser, progress)
-            judge = judging(plan, ears)
-        return run(
-            path,
-            corpus,
-            out,
-            resume=resume,
-            device=device,
-            judge=judge,
-            embedded=embedded_model() if plan.start == "embedded" else None,
-            options=options,
-            line=progress,
-        )
+        return task(order, progress)
     finally:
         progress.close()
 
 
-def _train_adapters(
-    recipe: Path,
-    corpus: Path,
-    out: Path,
-    wishes: Wishes | None,
-    options: Options,
-    resume: bool,
-    device: str,
-    judged: bool,
-    recogniser: str,
-) -> Result:
-    from voicewright.jobs.adapt import Wishes, train_adapters
+def task(order: TrainOrder, progress: Progress) -> Result:
+    """Train a voice that speaks, or its content network: recipes without a `kind`."""
+    from voicewright.catalogue.places import embedded_model
+    from voicewright.corpus.manifest import Corpus
+    from voicewright.train.recipe import Recipe
+    from voicewright.train.run import train as run
 
-    progress = Progress()
-    try:
-        return train_adapters(
-            recipe,
-            corpus,
-            out,
-            wishes=wishes or Wishes(),
-            options=options,
-            resume=resume,
-            device=device,
-            judged=judged,
-            recogniser=recogniser,
-            line=progress,
-        )
-    finally:
-        progress.close()
+    plan = Recipe.read(order.recipe)
+    judge = None
+    if order.judged and any(stage.stage != "content" for stage in plan.stages):
+        ears = find_ears(Corpus.read(order.corpus).meta.language, order.recogniser, progress)
+        judge = judging(plan, ears)
+    return run(
+        order.recipe,
+        order.corpus,
+        order.out,
+        resume=order.resume,
+        device=order.device,
+        judge=judge,
+        embedded=embedded_model() if plan.start == "embedded" else None,
+        options=order.options,
+        line=progress,
+    )
 
 
 @dataclass(frozen=True)
@@ -207,70 +178,3 @@ def judging(plan: Recipe, ears: Ears) -> Callable[[Corpus, Sequence[Features]], 
         return CheckpointJudge(quick, voice_name(speaker), time.monotonic() - began)
 
     return make
-
-
-def train_conversion(
-    recipe: Path, corpus: Path, out: Path, *, resume: bool, device: str, options: Options
-) -> Result:
-    """Train an RVC voice, with progress on standard error. Raises VoicewrightError."""
-    from voicewright.rvc.convert.index_build import build_index
-    from voicewright.rvc.train.run import train_voice
-
-    progress = Progress()
-
-    def index(rows: NDArray[np.float32], folder: Path, name: str, version: str) -> Path:
-        return build_index(rows, folder, name, version, progress=progress)
-
-    try:
-        return train_voice(
-            recipe,
-            corpus,
-            out,
-            lambda plan: voice_extractors(plan, device),
-            resume=resume,
-            device=device,
-            build_index=index,
-            options=options,
-            line=progress,
-        )
-    finally:
-        progress.close()
-
-
-def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
-    """The content encoder and pitch method that a recipe names. Raises UsageError for what is missing."""
-    import hashlib
-
-    import numpy as np
-    import torch
-
-    from voicewright.convert import pitch
-    from voicewright.rvc.content.encoder import open_listener, said_name, weights_of
-    from voicewright.rvc.train.features import Extractors
-    from voicewright.train.run import pick_device
-
-    encoder = open_listener(recipe.content).to(pick_device(device))
-    name = recipe.content
-    # Another file under the same name must not be taken for it in caches.
-    with weights_of(name).open("rb") as file:
-        name += " " + hashlib.file_digest(file, "blake2b").hexdigest()[:16]
-    method = pitch.resolve(recipe.pitch) if recipe.f0 else "none"
-
-    def content(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        wave = torch.from_numpy(np.ascontiguousarray(samples))[None].to(pick_device(device))
-        return encoder.encode(wave, recipe.version)[0].float().cpu().numpy()
-
-    def f0(samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not recipe.f0:
-            return np.zeros(len(samples) // pitch.HOP + 1, np.float32)
-        found = pitch.estimate(samples, method)
-        return pitch.interpolate_unvoiced(found) if recipe.unvoiced == "interpolate" else found
-
-    return Extractors(
-        content,
-        said_name(recipe.content),
-        f"{name} {recipe.version}",
-        f0,
-        f"{method} {recipe.unvoiced}",
-        pitch.coarse,
-    )

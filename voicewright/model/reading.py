@@ -297,3 +297,18 @@ def _check_tensors(path: Path, content: Any, size: int) -> None:
         total += wide
     if total > 2 * size:
         raise VoicewrightError(f"{path} describes far more tensors than it holds; refused.")
+
+
+def printable(text: str) -> str:
+    """A stranger's text without control characters, which could steer a terminal."""
+    return "".join(mark if mark.isprintable() else " " for mark in text).strip()
+
+
+def shown(value: Any, most: int = 40) -> str:
+    """A stranger's value in a sentence. Of what is no text or number its kind alone: written out, a few
+    nested lists that hold each other twice fill all memory."""
+    if isinstance(value, str):
+        return printable(value[:most])
+    if isinstance(value, int) and abs(value) >= 1 << 63:
+        return "a number of many digits"
+    return str(value)[:most] if isinstance(value, int | float) else f"a {type(value).__name__}"

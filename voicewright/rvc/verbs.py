@@ -21,7 +21,7 @@ def rvc_path(words: str | Path) -> Path | None:
     `convert --to` is of the same opinion. None where it is none. Raises UsageError where several are meant,
     or a file that only training needs.
     """
-    from voicewright.convert.open import rvc_file
+    from voicewright.rvc.converter import find as rvc_file
     from voicewright.rvc.files.peek import rvc_content
 
     path = Path(words)

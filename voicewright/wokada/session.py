@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from voicewright.convert.block import BlockVoice
 from voicewright.convert.live import LiveConverter
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.wokada.facts import facts
 from voicewright.wokada.settings import Settings
 from voicewright.wokada.slots import INDEXES, LARGEST_SLOT, MODELS, Slots, Uploads, slot_number
 
@@ -45,18 +46,11 @@ class Behind(VoicewrightError):
     """Converting lags behind what comes in; the piece was dropped."""
 
 
-class SlotVoice(BlockVoice, Protocol):
-    """A live voice with what clients want to know of it."""
-
-    facts: dict[str, Any]
-    """Of w-okada's slot entry: samplingRate, f0, version, modelType, embChannels, speakers …"""
-
-
 class Opener(Protocol):
     """Opens a voice of a slot safely: model, index or None → the voice, ready to convert. Raises
     VoicewrightError."""
 
-    def __call__(self, model: Path, index: Path | None, /) -> SlotVoice: ...
+    def __call__(self, model: Path, index: Path | None, /) -> BlockVoice: ...
 
 
 @dataclass(frozen=True)
@@ -64,7 +58,7 @@ class Given:
     """The voice named on the command line; it has a slot of its own that is in no folder."""
 
     name: str
-    voice: SlotVoice
+    voice: BlockVoice
     number: int = LARGEST_SLOT
 
 
@@ -93,7 +87,7 @@ class Session:
         self._fresh = False
         self._owner: tuple[str, float] | None = None
         self._converter: LiveConverter | None = None
-        self._voice: SlotVoice | None = None
+        self._voice: BlockVoice | None = None
         if given:
             self.set("modelSlotIndex", str(given.number))
         for key, text in (start or {}).items():
@@ -222,7 +216,7 @@ class Session:
         index = self.uploads.take(kinds["rvcIndex"], INDEXES) if kinds.get("rvcIndex") else None
         voice = self._open(model, index)
         with self._lock:
-            self.slots.fill(number, model, index, voice.facts)
+            self.slots.fill(number, model, index, facts(voice))
             if self.settings["modelSlotIndex"] == number:
                 self._select(number)
 
@@ -240,7 +234,7 @@ class Session:
             slots.append(
                 {
                     **{"description": "", "credit": "", "termsOfUseUrl": "", "iconFile": ""},
-                    **self._given.voice.facts,
+                    **facts(self._given.voice),
                     **{"voiceChangerType": "RVC", "name": self._given.name},
                     "slotIndex": self._given.number,
                 }

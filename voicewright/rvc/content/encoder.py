@@ -22,9 +22,9 @@ from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import MEL, ContentNet, mean_spectrum, normalised
 from voicewright.model.content.files import load_content
 from voicewright.model.precision import Precision
+from voicewright.model.reading import printable
 from voicewright.rvc.content.files import ALIASES, EMBEDDERS, open_content, resolve
 from voicewright.rvc.content.hubert import ContentEncoder
-from voicewright.rvc.files.recognise import printable
 from voicewright.units import FRAME, SAMPLE_RATE
 
 EMBEDDED = "embedded"

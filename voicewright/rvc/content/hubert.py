@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.precision import project
-from voicewright.rvc.files.recognise import shown
+from voicewright.model.reading import shown
 
 RATE = 16_000
 BLOCK = 64

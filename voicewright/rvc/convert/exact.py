@@ -10,8 +10,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from voicewright.convert.heard import Heard
 from voicewright.convert.protocol import (
     CONTENT_RATE,
+    MOST_EXACT,
     PITCH_HOP,
     UPSTREAM_CHUNKS,
     Chunks,
@@ -21,11 +23,9 @@ from voicewright.convert.protocol import (
 )
 from voicewright.convert.signal import high_pass, loudness_around
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.rvc.convert.voice import Heard, Parts, protect, settle, speaker_row
+from voicewright.rvc.convert.voice import Parts, protect, settle, speaker_row
 from voicewright.stopping import Cancel, stop_if
 
-MOST_SECONDS = 1800.0
-"""Everything is held in memory, as upstream holds it."""
 _LOUDEST = 0.95
 _PEAK = 0.99
 _QUIETEST = 1e-6
@@ -42,9 +42,9 @@ def convert_exactly(
     from voicewright.convert.source import check_recording
 
     values = check_recording(samples, rate)
-    if len(values) > MOST_SECONDS * rate:
+    if len(values) > MOST_EXACT * rate:
         raise UsageError(
-            f"exact conversion holds everything in memory: give at most {MOST_SECONDS / 60:g} minutes, or "
+            f"exact conversion holds everything in memory: give at most {MOST_EXACT / 60:g} minutes, or "
             "leave --exact out."
         )
     if options.formant or options.unvoiced != "zero":

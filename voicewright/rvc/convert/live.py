@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -68,7 +69,7 @@ class RvcBlockVoice:
         self.voice, self.content, self.index, self.name = voice, content, index, name
         self.sample_rate = int(voice.config.sample_rate)
         self.grid = 2
-        self.facts = facts(voice, name)
+        self.speakers = _speakers(voice)
         self.times: dict[str, float] = {}
         """Seconds of the last block's parts: content, index, pitch, synthesizer."""
         self._estimate = estimate
@@ -257,27 +258,11 @@ def doubled(features: Floats, frames: int) -> Floats:
     return np.pad(twice, ((0, frames - len(twice)), (0, 0)), "edge") if len(twice) < frames else twice
 
 
-def facts(voice: Voice, name: str) -> dict[str, Any]:
-    """What w-okada's slots say of an RVC voice, under its names."""
-    config = voice.config
-    first = config.version == "v1"
+def _speakers(voice: Voice) -> dict[str, str]:
+    """Rows of the speaker table, by the names that the file gives them."""
     said = voice.info.get("speaker_info") if hasattr(voice.info, "get") else None
     names = {str(row): str(label)[:80] for row, label in said.items()} if isinstance(said, dict) else {}
-    kind = "pyTorchRVC" + ("" if first else "v2") + ("" if config.f0 else "Nono")
-    return {
-        "name": name,
-        "modelType": kind,
-        "samplingRate": int(config.sample_rate),
-        "f0": bool(config.f0),
-        "version": config.version,
-        "embChannels": int(config.phone_width),
-        "embOutputLayer": 9 if first else 12,
-        "useFinalProj": first,
-        "embedder": "hubert_base",
-        "speakers": {
-            str(row): names.get(str(row), str(row)) for row in range(min(int(config.speakers), 128))
-        },
-    }
+    return {str(row): names.get(str(row), str(row)) for row in range(min(int(voice.config.speakers), 128))}
 
 
 class RvcOpener:
@@ -289,7 +274,7 @@ class RvcOpener:
         self._named = content
         self._open: dict[str, Content] = {}
 
-    def __call__(self, model: Any, index: Any = None) -> RvcBlockVoice:
+    def __call__(self, model: Path, index: Path | None = None) -> RvcBlockVoice:
         """Model and index files → the voice. Raises VoicewrightError for files that are none, UsageError
         for a content model that is not here."""
         from voicewright.rvc.convert.index import Index

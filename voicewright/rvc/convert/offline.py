@@ -20,11 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.convert.finish import Finish
+from voicewright.convert.heard import Heard
 from voicewright.convert.protocol import (
     CONTENT_RATE,
     PITCH_HOP,
     Converted,
     ConvertOptions,
+    Meter,
     Note,
     Samples,
 )
@@ -34,7 +36,6 @@ from voicewright.rvc.convert.voice import (
     Content,
     Estimate,
     Floats,
-    Heard,
     Voice,
     expected_pitch,
     protect,
@@ -92,6 +93,16 @@ class RvcConverter:
     @property
     def sample_rate(self) -> int:
         return int(self.voice.config.sample_rate)
+
+    @property
+    def language(self) -> str:
+        return ""
+
+    def pitch_meter(self, options: ConvertOptions) -> Meter | None:
+        """See `Converter.pitch_meter`."""
+        if not self.voice.config.f0 or (options.target_pitch or known_pitch(self.voice)) is None:
+            return None
+        return lambda samples: self.estimate(samples, options)
 
     def estimate(self, samples: Floats, options: ConvertOptions) -> Floats:
         """F0 as the options want it: [n] at 16 kHz → Hz, [n // 160 + 1]."""

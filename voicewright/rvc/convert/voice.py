@@ -4,13 +4,12 @@ heard."""
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.protocol import Converted, ConvertOptions, Samples
+from voicewright.convert.protocol import ConvertOptions, Samples
 from voicewright.errors import UsageError
 from voicewright.stopping import Cancel
 
@@ -74,37 +73,6 @@ class Parts(Protocol):
         generator: torch.Generator,
         cancel: Cancel | None,
     ) -> Samples: ...
-
-
-@dataclass
-class Heard:
-    """A Note that keeps everything."""
-
-    warnings: dict[str, None] = field(default_factory=dict)
-    semitones: float = 0.0
-    source: list[Floats] = field(default_factory=list)
-    target: list[Floats] = field(default_factory=list)
-
-    def warn(self, message: str) -> None:
-        self.warnings[message] = None
-
-    def transposed(self, semitones: float) -> None:
-        self.semitones = semitones
-
-    def pitch(self, f0_source: Floats, f0_target: Floats) -> None:
-        self.source.append(f0_source)
-        self.target.append(f0_target)
-
-    def converted(self, samples: Samples, rate: int) -> Converted:
-        nothing = [np.zeros(0, np.float32)]
-        return Converted(
-            samples,
-            rate,
-            np.concatenate(self.source or nothing),
-            np.concatenate(self.target or nothing),
-            self.semitones,
-            tuple(self.warnings),
-        )
 
 
 def settle(options: ConvertOptions, name: str, voice: Voice, voiced: Floats) -> tuple[float, str | None]:

@@ -21,8 +21,8 @@ from torch import Tensor
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import Unfilled, write_atomically
-from voicewright.model.reading import read_content
-from voicewright.rvc.files.recognise import METADATA, Found, Info, plain_info, recognised, shown
+from voicewright.model.reading import read_content, shown
+from voicewright.rvc.files.recognise import METADATA, Found, Info, plain_info, recognised
 from voicewright.rvc.network.config import SynthesizerConfig
 from voicewright.rvc.network.synthesizer import Synthesizer
 

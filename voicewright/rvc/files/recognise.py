@@ -16,6 +16,7 @@ from typing import Any, cast
 from torch import Tensor
 
 from voicewright.errors import VoicewrightError
+from voicewright.model.reading import printable, shown
 from voicewright.rvc.network.config import RVC_PRESETS, SynthesizerConfig, Version
 
 METADATA = "rvc"
@@ -240,21 +241,6 @@ def _speakers(state: Mapping[str, Tensor]) -> int:
 def _last(state: Mapping[str, Tensor], name: str) -> int:
     shape = _shape(state, name)
     return shape[-1] if shape else 0
-
-
-def printable(text: str) -> str:
-    """A stranger's text without control characters, which could steer a terminal."""
-    return "".join(mark if mark.isprintable() else " " for mark in text).strip()
-
-
-def shown(value: Any, most: int = 40) -> str:
-    """A stranger's value in a sentence. Of what is no text or number its kind alone: written out, a few
-    nested lists that hold each other twice fill all memory."""
-    if isinstance(value, str):
-        return printable(value[:most])
-    if isinstance(value, int) and abs(value) >= 1 << 63:
-        return "a number of many digits"
-    return str(value)[:most] if isinstance(value, int | float) else f"a {type(value).__name__}"
 
 
 def plain_info(facts: Mapping[Any, Any]) -> Info:
