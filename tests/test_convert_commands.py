@@ -17,11 +17,12 @@ from safetensors.torch import save_file
 from test_convert_pipeline import local_pitch
 
 from voicewright.cli import main
+from voicewright.cli.options import pitch_of
 from voicewright.convert.protocol import ConvertOptions
 from voicewright.engines.speak_as import CHUNKS, ThroughEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
-from voicewright.jobs.convert import ConvertOrder, convert_file, pitch_of, plan
+from voicewright.jobs.convert import ConvertOrder, convert_file, plan
 from voicewright.rvc.content.hubert import ContentConfig, expected_shapes
 from voicewright.rvc.convert.index_build import build_index
 from voicewright.rvc.convert.offline import RvcConverter

@@ -7,7 +7,7 @@ from itertools import pairwise
 import pytest
 
 from voicewright.errors import VoicewrightError
-from voicewright.text.espeak.library import locales
+from voicewright.text.espeak import locales
 from voicewright.text.espeak.locales import locale_of
 from voicewright.text.espeak.numerals import value_of
 from voicewright.text.frontend import Frontend

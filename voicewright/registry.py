@@ -38,7 +38,20 @@ OURS: Mapping[str, Mapping[str, str]] = {
     "servers": {
         "w-okada": "voicewright.wokada.serve:serve",
     },
-    "commands": {},
+    "commands": {
+        "say": "voicewright.cli.say:say",
+        "convert": "voicewright.cli.convert:convert",
+        "prepare": "voicewright.cli.prepare:prepare",
+        "train": "voicewright.cli.train:train",
+        "fit": "voicewright.cli.fit:fit",
+        "align": "voicewright.cli.align:align",
+        "judge": "voicewright.cli.judge:judge",
+        "demo": "voicewright.cli.demo:demo",
+        "export": "voicewright.cli.export:export",
+        "doctor": "voicewright.cli.doctor:doctor",
+        "voice": "voicewright.cli.voice:app",
+        "models": "voicewright.cli.models:app",
+    },
 }
 """Group → name → `module` or `module:attribute`."""
 

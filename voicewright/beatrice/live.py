@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,7 @@ from voicewright.beatrice.files import open_beatrice
 from voicewright.beatrice.fold import open_trained
 from voicewright.beatrice.network.model import BeatriceModel, Heard
 from voicewright.beatrice.network.vocoder import HOP, SAMPLE_RATE
+from voicewright.beatrice.offline import IGNORED
 from voicewright.convert.block import FRAME, AutoTranspose, LiveOptions, Samples
 from voicewright.convert.continuity import Noise, Phase
 from voicewright.errors import UsageError, VoicewrightError
@@ -32,6 +34,10 @@ def open_beatrice_block(path: Path, seed: int = 0) -> BeatriceBlockVoice:
 
 class BeatriceBlockVoice:
     """`BlockVoice` for Beatrice 2; `options.speaker` chooses the voice."""
+
+    ignores = MappingProxyType(
+        {name: why for name, why in IGNORED.items() if name not in ("rms_mix", "unvoiced")}
+    )
 
     def __init__(self, model: BeatriceModel, seed: int = 0) -> None:
         self.sample_rate = SAMPLE_RATE

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -31,6 +32,15 @@ _BEFORE, _AFTER = 300, 12
 """Frames heard on either side of it; the networks look 5 frames ahead, back as far as there is anything."""
 _FADE = OUT_HOP
 _UNPITCHED = 0.5
+IGNORED = MappingProxyType(
+    {
+        "index_rate": "Beatrice has no index",
+        "protect": "Beatrice has no index",
+        "rms_mix": "Beatrice follows the recording's loudness",
+        "method": "Beatrice finds pitch itself",
+        "unvoiced": "Beatrice finds voicing itself",
+    }
+)
 
 
 def open_beatrice_voice(path: Path) -> BeatriceConverter:
@@ -51,6 +61,7 @@ class BeatriceConverter:
         return self._model.name or self._model.voices[0].name
 
     language = ""
+    ignores = IGNORED
 
     def pitch_meter(self, options: ConvertOptions) -> Meter | None:
         """See `Converter.pitch_meter`: the first seconds decide."""

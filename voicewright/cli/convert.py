@@ -1,17 +1,53 @@
-"""The options of `voicewright convert`; the work is in `convert_commands.py` and `live_commands.py`."""
+"""`convert`: recordings, or what is being said, in another voice; in one of five modes."""
 
 from __future__ import annotations
 
+import json
+import sys
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from voicewright.cli.options import Embedder, Json, Pitch, RvcIndex, Speaker, TargetPitch, Unvoiced
+from voicewright.cli.console import emit, note
+from voicewright.cli.options import (
+    Embedder,
+    Json,
+    Pitch,
+    RvcIndex,
+    Speaker,
+    TargetPitch,
+    Unvoiced,
+    given_options,
+    pitch_of,
+)
 from voicewright.errors import UsageError
+
+if TYPE_CHECKING:
+    from voicewright.convert.block import LiveOptions
+    from voicewright.jobs.live import LiveOrder
+
+_VOICE = {"to", "index", "embedder"}
+_SOUND = {
+    "pitch", "target_pitch", "method", "speaker", "index_rate", "protect", "unvoiced", "rms_mix", "formant",
+}  # fmt: skip
+_BLOCKS = {"block", "crossfade", "past", "silence"}
+MODES: dict[str, set[str]] = {
+    "recordings": {*_VOICE, *_SOUND, "recordings", "output", "rate", "exact", "seed", "format", "device"},
+    "--live": {*_VOICE, *_SOUND, *_BLOCKS, "live", "input_device", "output_device", "rate"},
+    "--live-from": {*_VOICE, *_SOUND, *_BLOCKS, "live_from", "fast", "output", "rate"},
+    "--serve": {
+        *_VOICE, "serve", "host", "port", "origin", "page", "slots",
+        "pitch", "method", "speaker", "index_rate", "silence",
+    },
+    "--list-devices": {"list_devices"},
+}  # fmt: skip
+"""Mode → the options that belong to it; --json belongs to all but --serve."""
 
 
 def convert(
+    given: typer.Context,
     recordings: Annotated[
         list[Path] | None, typer.Argument(help="Recordings, or folders of them; none for --live.")
     ] = None,
@@ -50,7 +86,9 @@ def convert(
         bool, typer.Option("--exact", help="As RVC-WebUI does it, to compare: butt joints and all.")
     ] = False,
     seed: Annotated[int, typer.Option("--seed", help="Same seed, same samples.")] = 0,
-    format: Annotated[str, typer.Option("--format", help="Of files in a folder: wav, flac, mp3, …")] = "wav",
+    format: Annotated[
+        str | None, typer.Option("--format", help="Of files in a folder: wav (if not given), flac, mp3, …")
+    ] = None,
     device: Annotated[str, typer.Option("--device", help="cpu or cuda.")] = "cpu",
     live: Annotated[bool, typer.Option("--live", help="From microphone to speakers, until Ctrl-C.")] = False,
     live_from: Annotated[
@@ -62,7 +100,7 @@ def convert(
     ] = None,
     block: Annotated[float, typer.Option("--block", help="Live: seconds converted at a time.")] = 0.25,
     crossfade: Annotated[float, typer.Option("--crossfade", help="Live: seconds of a join.")] = 0.05,
-    context: Annotated[float, typer.Option("--context", help="Live: seconds of the past heard.")] = 2.5,
+    past: Annotated[float, typer.Option("--context", help="Live: seconds of the past heard.")] = 2.5,
     silence: Annotated[
         float | None, typer.Option("--silence", help="Live: dB below which nothing is converted.")
     ] = None,
@@ -89,33 +127,32 @@ def convert(
     as_json: Json = False,
 ) -> None:
     """Convert recordings, or what is being said: the same words, in another voice."""
-    from voicewright.jobs.live import LiveOrder
+    asked = given_options(given)
+    _check_mode(asked)
+    if live or live_from is not None or serve is not None or list_devices:
+        from voicewright.jobs.live import LiveOrder, live_options
 
-    streaming = LiveOrder(
-        to, index, embedder, live, live_from, output, fast, input_device, output_device, list_devices,
-        rate, serve, host, port, tuple(origin or ()), page, slots,
-    )  # fmt: skip
-    if streaming.wanted:
-        from voicewright.jobs.live import live_options, stream
-
-        sound = live_options(
-            pitch, block=block, crossfade=crossfade, context=context, silence=silence, speaker=speaker,
-            target_pitch=target_pitch, method=method, index_rate=index_rate, protect=protect,
-            unvoiced=unvoiced, rms_mix=rms_mix, formant=formant,
+        order = LiveOrder(
+            to, index, embedder, live, live_from, output, fast, input_device, output_device, list_devices,
+            rate, serve, host, port, tuple(origin or ()), page, slots, frozenset(asked),
         )  # fmt: skip
-        if recordings:
-            raise UsageError("--live, --live-from and --serve take no recordings; leave them out.")
-        if device != "cpu":
-            raise UsageError("--live, --live-from and --serve compute on the cpu; leave --device out.")
-        if code := stream(streaming, sound, as_json):
-            raise typer.Exit(code)
+        sound = live_options(
+            pitch_of(pitch, target_pitch), block=block, crossfade=crossfade, context=past, silence=silence,
+            speaker=speaker, target_pitch=target_pitch, method=method, index_rate=index_rate,
+            protect=protect, unvoiced=unvoiced, rms_mix=rms_mix, formant=formant,
+        )  # fmt: skip
+        _live(order, sound, as_json)
         return
     from voicewright.convert.protocol import ConvertOptions
-    from voicewright.jobs.convert import ConvertOrder, command, pitch_of
+    from voicewright.jobs.convert import ConvertOrder, convert_all, plan
 
-    order = ConvertOrder(tuple(recordings or ()), to or "tiny", output, index, embedder, device, format)
+    if output == "-" and as_json:
+        raise UsageError("--json and -o - both want standard output; write the audio to a file.")
+    files = ConvertOrder(
+        tuple(recordings or ()), to or "tiny", output, index, embedder, device, format, frozenset(asked)
+    )
     options = ConvertOptions(
-        pitch_of(pitch),
+        pitch_of(pitch, target_pitch),
         target_pitch,
         method=method,
         speaker=speaker,
@@ -128,5 +165,67 @@ def convert(
         exact=exact,
         sample_rate=rate,
     )
-    if code := command(order, options, as_json):
-        raise typer.Exit(code)
+    work, folders = plan(files)
+    done, failed, name = convert_all(files, options, work, folders)
+    if as_json:
+        emit({"voice": name, "files": [asdict(one) for one in done], "failed": failed})
+    elif output != "-":
+        for one in done:
+            print(one.output)
+    if failed and len(work) > 1:
+        note(f"{len(failed)} of {len(work)} recordings could not be converted.")
+    if failed:
+        raise typer.Exit(1)
+
+
+def _check_mode(asked: dict[str, str]) -> None:
+    """Raises UsageError for two modes at once, and for an option that belongs to another mode."""
+    flags = {
+        "live": "--live",
+        "live_from": "--live-from",
+        "serve": "--serve",
+        "list_devices": "--list-devices",
+    }
+    chosen = [flag for name, flag in flags.items() if name in asked]
+    if len(chosen) > 1:
+        raise UsageError("give one of --live, --live-from, --serve and --list-devices.")
+    mode = chosen[0] if chosen else "recordings"
+    if chosen and "recordings" in asked:
+        raise UsageError("--live, --live-from and --serve take no recordings; leave them out.")
+    for name, flag in asked.items():
+        if name not in MODES[mode] and name != "as_json":
+            owners = [other for other, names in MODES.items() if name in names]
+            shown = " and ".join(filter(None, (", ".join(owners[:-1]), owners[-1])))
+            raise UsageError(f"{flag} belongs to {shown}; leave {flag} out.")
+    if mode == "--serve" and "as_json" in asked:
+        raise UsageError("--serve prints nothing to be read; leave --json out.")
+
+
+def _live(order: LiveOrder, options: LiveOptions, as_json: bool) -> None:
+    from voicewright import registry
+    from voicewright.jobs.live import Serve, convert_live, sound_devices
+
+    if order.list_devices:
+        found = sound_devices()
+        if as_json:
+            emit({"devices": [asdict(device) for device in found]})
+            return
+        for device in found:
+            counts = (("input", device.inputs), ("output", device.outputs))
+            what = " and ".join(word for word, count in counts if count)
+            print(f"{device.number:3d}  {device.name}  ({what}, {device.rate} Hz)")
+        if not found:
+            note("no devices")
+        return
+    if order.serve is not None:
+        if order.serve not in (known := registry.plugins("servers")):
+            raise UsageError(f"--serve speaks {', '.join(sorted(known))}, not {order.serve}.")
+        serve: Serve = known[order.serve].load()
+        if code := serve(order, options):
+            raise typer.Exit(code)
+        return
+    done = convert_live(order, options)
+    if as_json:
+        print(json.dumps({**asdict(done), "live": done.live}, ensure_ascii=False))
+    else:
+        print("\n".join(done.lines()), file=sys.stderr)

@@ -7,6 +7,8 @@ from typing import Annotated, Literal
 
 import typer
 
+from voicewright.errors import UsageError
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object on standard output.")]
 Language = Annotated[
     str | None,
@@ -60,3 +62,28 @@ Recogniser = Annotated[
     ),
 ]
 Transcribe = Literal["auto", "always", "never"]
+
+
+def given_options(context: typer.Context) -> dict[str, str]:
+    """What a command line says: parameter → the option as it is written; not what has its default."""
+    found = {}
+    for parameter in context.command.params:
+        name = str(parameter.name)
+        source = context.get_parameter_source(name)
+        if source is not None and source.name not in ("DEFAULT", "DEFAULT_MAP"):
+            options = [word for word in parameter.opts if word.startswith("--")]
+            found[name] = options[0] if options else name
+    return found
+
+
+def pitch_of(words: str, target: float | None = None) -> float | Literal["auto"]:
+    """`auto`, or semitones such as +4, -3.5, 0. target: the voice's median in Hz. Raises UsageError."""
+    if words.strip().lower() == "auto":
+        return "auto"
+    try:
+        semitones = float(words)
+    except ValueError:
+        raise UsageError(f"the pitch is {words!r}; give `auto` or semitones such as +4.") from None
+    if target is not None:
+        raise UsageError(f"--target-pitch is what `auto` aims at, and --pitch is {words}; leave one out.")
+    return semitones

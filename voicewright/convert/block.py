@@ -102,6 +102,10 @@ class BlockVoice(Protocol):
     def speakers(self) -> Mapping[str, str]:
         """Numbers that `LiveOptions.speaker` may be, and their names."""
 
+    @property
+    def ignores(self) -> Mapping[str, str]:
+        """As `Converter.ignores`."""
+
     def convert(self, window: Samples, fresh: int, head: int, frames: int, options: LiveOptions) -> Samples:
         """`window` [n · 160] at 16 kHz, of which the last `fresh` frames are new since the last call → the
         sound of `frames` frames from frame `head` on [frames · sample_rate / 100]."""

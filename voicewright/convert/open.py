@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
@@ -90,3 +91,11 @@ def _first(formats: list[ConverterFormat], to: str | Path) -> tuple[ConverterFor
         if (path := one.find(to)) is not None:
             return one, path
     return None
+
+
+def refuse_ignored(converter: Converter | BlockVoice, given: Iterable[str]) -> None:
+    """Raises UsageError for an option that was given and that this voice has no use for."""
+    for name in given:
+        if (why := converter.ignores.get(name)) is not None:
+            option = "--" + name.replace("_", "-")
+            raise UsageError(f"{option} changes nothing here: {why}; leave it out.")

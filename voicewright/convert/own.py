@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
@@ -70,6 +71,13 @@ class OwnConverter:
     """
 
     sample_rate = SAMPLE_RATE
+    ignores = MappingProxyType(
+        {
+            "index_rate": "a model's own voice has no index",
+            "protect": "a model's own voice has no index",
+            "rms_mix": "a model's own voice follows the recording's loudness",
+        }
+    )
 
     def __init__(self, to: Path | str = "tiny", implementation: str = "auto") -> None:
         folder = model_for(to)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import soxr
@@ -46,6 +47,8 @@ _FIRST, _FOLLOW = 100, 500
 
 class OwnBlockVoice:
     """`BlockVoice` for a model folder or the embedded voice; errors as `OwnConverter`'s."""
+
+    ignores = MappingProxyType({name: OwnConverter.ignores[name] for name in ("index_rate", "protect")})
 
     def __init__(self, to: str | Path | OwnConverter = "tiny", seed: int = 0) -> None:
         converter = to if isinstance(to, OwnConverter) else OwnConverter(to)

@@ -6,7 +6,7 @@ clock: what the result says at a second, the source says at that second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
@@ -165,6 +165,11 @@ class Converter(Protocol):
     @property
     def language(self) -> str:
         """The one language that it was taught on; empty: any."""
+        ...
+
+    @property
+    def ignores(self) -> Mapping[str, str]:
+        """Options that change nothing with this voice → why, as a clause."""
         ...
 
     def pitch_meter(self, options: ConvertOptions) -> Meter | None:

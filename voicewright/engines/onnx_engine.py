@@ -101,6 +101,8 @@ def open_engine(
             f"{file} is an ONNX file, whose weights stay as they are; adapters go upon model folders, and "
             "`voicewright export` makes ONNX files of these."
         )
+    if weights != "full":
+        raise UsageError(f"{file} is an ONNX file, whose weights are as it stores them; leave --weights out.")
     if implementation != "auto":
         raise UsageError(
             f"{file} is run by onnxruntime alone; the implementation {implementation!r} is for model folders "

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 
@@ -35,7 +34,10 @@ class ConvertOrder:
     index: Path | None = None
     embedder: str | None = None
     device: str = "cpu"
-    format: str = "wav"
+    format: str | None = None
+    """Of files in a folder; None: wav."""
+    given: frozenset[str] = frozenset()
+    """Names of `ConvertOptions` that were said, not left to their defaults."""
 
 
 @dataclass
@@ -53,33 +55,6 @@ class Done:
     warnings: list[str] = field(default_factory=list)
 
 
-def pitch_of(words: str) -> Literal["auto"] | float:
-    """`auto`, or semitones such as +4, -3.5, 0. Raises UsageError."""
-    if words.strip().lower() == "auto":
-        return "auto"
-    try:
-        return float(words)
-    except ValueError:
-        raise UsageError(f"the pitch is {words!r}; give `auto` or semitones such as +4.") from None
-
-
-def command(order: ConvertOrder, options: ConvertOptions, as_json: bool) -> int:
-    """Carry out an order and say what became of it; the exit code: 1 when any recording failed."""
-    if order.output == "-" and as_json:
-        raise UsageError("--json and -o - both want standard output; write the audio to a file.")
-    work, folders = plan(order)
-    done, failed, name = convert_all(order, options, work, folders)
-    if as_json:
-        files = [asdict(one) for one in done]
-        print(json.dumps({"voice": name, "files": files, "failed": failed}, ensure_ascii=False))
-    elif order.output != "-":
-        for one in done:
-            print(one.output)
-    if failed and len(work) > 1:
-        print(f"{len(failed)} of {len(work)} recordings could not be converted.", file=sys.stderr)
-    return 1 if failed else 0
-
-
 def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
     """Recordings and the files that they become, and whether these lie in a folder that is made for them.
 
@@ -88,8 +63,9 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
     from voicewright.audio.kinds import is_recording
     from voicewright.audio.writer import WRITABLE
 
-    if order.format not in WRITABLE:
-        raise UsageError(f"audio is written as {', '.join(WRITABLE)}, not {order.format!r}.")
+    form = order.format or "wav"
+    if form not in WRITABLE:
+        raise UsageError(f"audio is written as {', '.join(WRITABLE)}, not {form!r}.")
     if not order.inputs:
         raise UsageError("there is nothing to convert: name recordings, or folders of them.")
     found: list[tuple[Path, Path]] = []
@@ -112,6 +88,8 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
     single = len(order.inputs) == 1 and not order.inputs[0].is_dir()
     output = order.output
     if single and output is not None and not Path(output).is_dir() and not output.endswith("/"):
+        if order.format is not None:
+            raise UsageError(f"--format is of files in a folder, and {output} is a file; leave it out.")
         check_file(output, found[0][0])
         return [(found[0][0], Path(output))], False
     if output == "-":
@@ -122,14 +100,14 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
         raise UsageError(f"{output} is a file, and several recordings need a folder; name one with -o.")
     folder = Path(output) if output is not None else Path()
     named = [
-        (source, folder / place.with_suffix(f".{order.format}"), folder / f"{place}.{order.format}")
+        (source, folder / place.with_suffix(f".{form}"), folder / f"{place}.{form}")
         for source, place in found
     ]
     taken = Counter(plain for _, plain, _ in named)
     work = [(source, plain if taken[plain] == 1 else longer) for source, plain, longer in named]
     if output is None:
         source = work[0][0]
-        work = [(source, Path(f"{source.stem}-{Path(order.to).stem}.{order.format}"))]
+        work = [(source, Path(f"{source.stem}-{Path(order.to).stem}.{form}"))]
     inputs = {source.resolve() for source, _ in work}
     made = Counter(target for _, target in work)
     for source, target in work:
@@ -164,13 +142,14 @@ def convert_all(
 
     Returns what was done, what failed ({"input", "error"}), and the voice's name.
     """
-    from voicewright.convert.open import open_converter
+    from voicewright.convert.open import open_converter, refuse_ignored
     from voicewright.progress import Progress
     from voicewright.stopping import interruptible
 
     converter = open_converter(
         order.to, order.index, embedder=order.embedder, device=order.device, exact=options.exact
     )
+    refuse_ignored(converter, order.given)
     progress = Progress()
     if converter.language:
         told = f"{converter.name} was taught on {converter.language} alone"

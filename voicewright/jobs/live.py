@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from voicewright import registry
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
     from voicewright.convert.block import LiveOptions
-    from voicewright.convert.devices import Bridge
+    from voicewright.convert.devices import Bridge, Device
     from voicewright.convert.live import LiveConverter
 
 RATE = 48_000
@@ -44,11 +42,8 @@ class LiveOrder:
     origins: tuple[str, ...] = ()
     page: Path | None = None
     slots: Path | None = None
-
-    @property
-    def wanted(self) -> bool:
-        """Is this about converting live at all?"""
-        return bool(self.live or self.live_from or self.serve or self.list_devices)
+    given: frozenset[str] = frozenset()
+    """Names of `LiveOptions` that were said, not left to their defaults."""
 
 
 @dataclass
@@ -86,40 +81,22 @@ class Streamed:
         return self.factor < 0.9 and self.late_blocks * 20 <= max(self.seconds / max(self.block, 0.01), 20)
 
 
-def live_options(pitch: str, **values: Any) -> LiveOptions:
-    """Live options from the command's words. Raises UsageError."""
+def live_options(pitch: float | Literal["auto"], **values: Any) -> LiveOptions:
+    """Live options as the command has them. Raises UsageError."""
     from voicewright.convert.block import LiveOptions
 
-    height: float | Literal["auto"] = "auto"
-    if pitch.strip().lower() != "auto":
-        try:
-            height = float(pitch)
-        except ValueError:
-            raise UsageError(f"the pitch is {pitch!r}; give `auto` or semitones such as +4.") from None
-    return LiveOptions(pitch=height, **values)
+    return LiveOptions(pitch=pitch, **values)
 
 
-def stream(order: LiveOrder, options: LiveOptions, as_json: bool = False) -> int:
-    """Carry out an order; the exit code. Raises UsageError, VoicewrightError."""
-    chosen = [order.live, order.live_from is not None, order.serve is not None, order.list_devices]
-    if sum(chosen) != 1:
-        raise UsageError("give one of --live, --live-from, --serve and --list-devices.")
-    if order.list_devices:
-        return _list(as_json)
-    if order.serve is not None:
-        serve: Serve = registry.named("servers", order.serve, "protocol to --serve").load()
-        return serve(order, options)
+def convert_live(order: LiveOrder, options: LiveOptions) -> Streamed:
+    """From a microphone, or a recording in its place, until it ends or Ctrl-C. Raises UsageError,
+    VoicewrightError."""
     if order.to is None:
         order = replace(order, to="tiny")
     if order.live_from is not None:
         _check_output(order.live_from, order.output)
-    done = _from_file(order, options) if order.live_from else _devices(order, options)
-    if as_json:
-        print(json.dumps({**asdict(done), "live": done.live}, ensure_ascii=False))
-    else:
-        for line in done.lines():
-            print(line, file=sys.stderr)
-    return 0
+        return _from_file(order, options)
+    return _devices(order, options)
 
 
 def _check_output(source: Path, output: str | None) -> None:
@@ -131,29 +108,20 @@ def _check_output(source: Path, output: str | None) -> None:
     check_file(output, source)
 
 
-def _list(as_json: bool) -> int:
+def sound_devices() -> list[Device]:
+    """Microphones and speakers. Raises VoicewrightError where nothing can say."""
     from voicewright.convert import devices
 
-    found = devices.devices(devices.sounddevice())
-    if as_json:
-        print(json.dumps({"devices": [asdict(device) for device in found]}, ensure_ascii=False))
-        return 0
-    for device in found:
-        what = " and ".join(
-            word for word, count in (("input", device.inputs), ("output", device.outputs)) if count
-        )
-        print(f"{device.number:3d}  {device.name}  ({what}, {device.rate} Hz)")
-    if not found:
-        print("no devices", file=sys.stderr)
-    return 0
+    return devices.devices(devices.sounddevice())
 
 
 def _converter(order: LiveOrder, options: LiveOptions, rate: int) -> LiveConverter:
     from voicewright.convert.live import LiveConverter
-    from voicewright.convert.open import open_live
+    from voicewright.convert.open import open_live, refuse_ignored
 
     assert order.to is not None
     voice = open_live(order.to, order.index, embedder=order.embedder)
+    refuse_ignored(voice, order.given)
     converter = LiveConverter(voice, options, rate=rate)
     print("warming up", file=sys.stderr, flush=True)
     last = converter.warm_up()

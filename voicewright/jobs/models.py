@@ -1,26 +1,14 @@
-"""What `voicewright models` says: what is here, and what can be fetched."""
+"""Models on this machine, and those that can be fetched."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from typer.core import TyperGroup
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from voicewright.catalogue.places import ModelEntry
-
-
-class ListsByDefault(TyperGroup):
-    """`models`, `models FOLDER` and `models --json` mean `models list …`."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        help_wanted = bool(args) and args[0] in ctx.help_option_names
-        if not help_wanted and (not args or args[0] not in self.commands):
-            args = ["list", *args]
-        return super().parse_args(ctx, args)
 
 
 def listing(folders: Iterable[Path] | None) -> list[ModelEntry]:

@@ -6,7 +6,6 @@ import gc
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -29,7 +28,6 @@ if TYPE_CHECKING:
 
 _LONG = 3000
 """Characters of a text whose progress is worth a line."""
-_MOST_WARNINGS = 20
 
 
 @dataclass(frozen=True)
@@ -55,6 +53,8 @@ class Order:
     conversion: ConvertOptions | None = None
     adapters: tuple[str, ...] = ()
     """Folders of adapters upon the model."""
+    given: frozenset[str] = frozenset()
+    """Names of options that were said, not left to their defaults."""
 
 
 @dataclass
@@ -169,11 +169,12 @@ def _through(engine: Speaking, order: Order) -> Speaking | ThroughEngine:
     if order.through is None:
         return engine
     from voicewright.audio.writer import writable_rate
-    from voicewright.convert.open import open_converter
+    from voicewright.convert.open import open_converter, refuse_ignored
     from voicewright.convert.protocol import ConvertOptions
     from voicewright.engines.speak_as import CHUNKS, ThroughEngine
 
     converter = open_converter(order.through, order.index, embedder=order.embedder)
+    refuse_ignored(converter, order.given)
     rate = writable_rate(Path(order.output).suffix, converter.sample_rate)
     wanted = None if rate == converter.sample_rate else rate
     options = replace(order.conversion or ConvertOptions(), chunks=CHUNKS, sample_rate=wanted)
@@ -314,41 +315,3 @@ def _chunk_line(chunk: object) -> str:
     record = chunk_dict(chunk)
     kept = {key: record[key] for key in ("text", "phonemes", "tokens")}
     return json.dumps(kept, ensure_ascii=False) + "\n"
-
-
-def command(order: Order, as_json: bool) -> None:
-    """`say` as the command line has it: what became of it on standard output, warnings on standard error."""
-    if order.output == "-" and as_json:
-        raise UsageError("--json and -o - both want standard output; write the audio to a file.")
-    if not as_json:
-        said = say(order)
-        _warn(said)
-        if order.output != "-":
-            print(f"{said.audio_seconds:.2f} s of speech in {said.wall_seconds:.2f} s.", file=sys.stderr)
-            print(order.output)
-        return
-    # A book's chunks wait on the disk, not in memory.
-    with tempfile.TemporaryFile("w+", encoding="utf-8") as kept:
-        said = say(order, kept)
-        _warn(said)
-        kept.seek(0)
-        head = {"model": said.model, "voice": said.voice}
-        print(json.dumps(head, ensure_ascii=False)[:-1], end=', "chunks": [')
-        for number, line in enumerate(kept):
-            print(", " * (number > 0) + line.rstrip("\n"), end="")
-        tail = {
-            "sample_rate": said.sample_rate,
-            "audio_seconds": round(said.audio_seconds, 4),
-            "first_audio_seconds": round(said.first_audio_seconds, 4),
-            "wall_seconds": round(said.wall_seconds, 4),
-            "output": order.output,
-            "warnings": list(said.warnings),
-        }
-        print("], " + json.dumps(tail, ensure_ascii=False)[1:])
-
-
-def _warn(said: Said) -> None:
-    for warning in said.warnings[:_MOST_WARNINGS]:
-        print(f"warning: {warning}", file=sys.stderr, flush=True)
-    if len(said.warnings) > _MOST_WARNINGS:
-        print(f"warning: and {len(said.warnings) - _MOST_WARNINGS} more like these.", file=sys.stderr)

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from voicewright.convert.block import FRAME, AutoTranspose, LiveOptions, PitchCache, Samples
 from voicewright.convert.continuity import Noise
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.rvc.convert.offline import known_pitch, protect, speaker_row
+from voicewright.rvc.convert.voice import ignored, known_pitch, protect, speaker_row
 
 if TYPE_CHECKING:
     import torch
@@ -82,6 +82,10 @@ class RvcBlockVoice:
         """Turns of the excitation at the frames of the last block, from its second on."""
         self._behind = 0
         """How many frames before the newest that second frame was."""
+
+    @property
+    def ignores(self) -> dict[str, str]:
+        return ignored(self.voice, self.index is not None)
 
     def reset(self) -> None:
         self._pitch.clear()

@@ -38,6 +38,7 @@ from voicewright.rvc.convert.voice import (
     Floats,
     Voice,
     expected_pitch,
+    ignored,
     protect,
     settle,
     speaker_row,
@@ -93,6 +94,10 @@ class RvcConverter:
     @property
     def sample_rate(self) -> int:
         return int(self.voice.config.sample_rate)
+
+    @property
+    def ignores(self) -> dict[str, str]:
+        return ignored(self.voice, self.index is not None)
 
     @property
     def language(self) -> str:

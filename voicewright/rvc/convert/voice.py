@@ -117,3 +117,14 @@ def protect(features: Floats, plain: Floats, f0: Floats, share: float) -> Floats
         return features
     kept = np.where(f0 < 1, np.float32(share), np.float32(1))[:, None]
     return np.asarray(features * kept + plain * (1 - kept), np.float32)
+
+
+def ignored(voice: Voice, indexed: bool) -> dict[str, str]:
+    """Options that change nothing with an RVC voice → why."""
+    found: dict[str, str] = {}
+    if not indexed:
+        found |= dict.fromkeys(("index_rate", "protect"), "there is no --index")
+    if not voice.config.f0:
+        names = ("pitch", "target_pitch", "method", "unvoiced", "protect")
+        found |= dict.fromkeys(names, "the voice was trained without pitch")
+    return found
