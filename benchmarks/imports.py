@@ -65,12 +65,12 @@ def row(path: Path, pack: Voicepack | None, language: str, against: TTSModel | N
         tokens = torch.tensor([[0, *ids, 0]])
         style = torch.from_numpy(pack.style(len(ids)).copy())[None]
         ours = [model.speak(tokens, style, generator=torch.Generator().manual_seed(n)) for n in (0, 1)]
-        theirs = engine._model.speak(tokens, style, 1.0, torch.Generator().manual_seed(0))
-        same = ours[0].durations == theirs.durations
+        audio, durations = engine.network.speak(tokens.numpy(), style.numpy(), seed=0)
+        same = ours[0].durations == torch.from_numpy(durations)
         equal, total = equal + int(same.sum()), total + len(same)
         noises.append(spectral_distance(ours[0].audio.numpy(), ours[1].audio.numpy()))
         if bool(same.all()):
-            distances.append(spectral_distance(ours[0].audio.numpy(), np.asarray(theirs.audio)))
+            distances.append(spectral_distance(ours[0].audio.numpy(), audio))
     beside = f"{np.mean(distances):.2f} ({len(distances)})" if distances else "–"
     return front + f"| {equal / total:.1%} | {beside} | {np.mean(noises):.2f} |"
 

@@ -21,7 +21,8 @@ from voicewright.catalogue.published import KOKORO_10, KOKORO_INT8_SHA256, diges
 from voicewright.cli import main
 from voicewright.engines import light_engine
 from voicewright.engines.export import export
-from voicewright.engines.onnx_engine import OnnxEngine, open_engine
+from voicewright.engines.onnx_engine import OnnxEngine
+from voicewright.engines.open import open_engine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model import adapters

@@ -14,7 +14,7 @@ import torch
 
 from voicewright.catalogue.places import WEIGHTS
 from voicewright.engines import light_engine
-from voicewright.engines.onnx_engine import open_engine
+from voicewright.engines.open import open_engine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import save_model

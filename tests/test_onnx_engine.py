@@ -12,7 +12,8 @@ import soundfile
 from voice_samples import sample_pack
 
 from voicewright.cli import main
-from voicewright.engines.onnx_engine import ESTIMATED, OnnxEngine, estimate, open_engine
+from voicewright.engines.onnx_engine import ESTIMATED, OnnxEngine, estimate
+from voicewright.engines.open import open_engine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.text.vocab import KOKORO
@@ -225,8 +226,7 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, capsys: pytest.CaptureF
 
 def test_no_copy_synthesis(tmp_path: Path) -> None:
     engine = OnnxEngine(graph(tmp_path / "model.onnx", CONVENTIONS["kokoro-onnx"]))
-    with pytest.raises(UsageError, match="copy-synthesis"):
-        engine.resynthesise(np.zeros(3, np.int64), np.ones(3, np.int64), np.zeros(6), np.zeros(6))
+    assert not hasattr(engine, "resynthesise")  # `judge --copy` refuses it, test_judge_engines.py
 
 
 def test_other_models_still_go_to_torch() -> None:

@@ -17,10 +17,7 @@ from voicewright.errors import UsageError, VoicewrightError
 
 PREFIX = "voicewright."
 OURS: Mapping[str, Mapping[str, str]] = {
-    "engines": {
-        "onnx": "voicewright.engines.onnx_engine",
-        "torch": "voicewright.engines.torch_engine",
-    },
+    "engines": {"onnx": "voicewright.engines.onnx_engine", "torch": "voicewright.engines.torch_engine"},
     "converters": {
         "beatrice": "voicewright.beatrice.converter",
         "rvc": "voicewright.rvc.converter",

@@ -5,33 +5,29 @@ onnx-community, kokoro.js   input_ids int64, style, speed fp32 → waveform
 hexgrad's export script     input_ids int64, style, speed int32 → waveform, duration
 kokoro-onnx                 tokens int64, style, speed fp32 → audio; newer: duration and `kokoro_config`
 voicewright export          either naming, with duration, `kokoro_config` and a seed
-fp16 and int8 files keep or change the types of their ends; all is read from the file. Chunks, joins, voices
-and word times are TorchEngine's own: only the network is another.
+fp16 and int8 files keep or change the types of their ends; all is read from the file. torch is not needed.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from voicewright.catalogue.places import VOICES, read_card, voice_files
-from voicewright.engines import light_engine
 from voicewright.engines.onnx.durations import OUTPUT, with_durations
-from voicewright.engines.protocol import Speech
-from voicewright.engines.speaking import Speaking
-from voicewright.engines.torch_engine import TorchEngine
+from voicewright.engines.protocol import SpeakOptions, Speech, Voice
+from voicewright.engines.speaking import Heard, Speaking, seed_of
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.config import ModelConfig
-from voicewright.model.tts.model import Utterance
-from voicewright.text.vocab import KOKORO
+from voicewright.stopping import Cancel
+from voicewright.text.frontend import Tokens
+from voicewright.text.vocab import KOKORO, PAD
 from voicewright.units import FRAME
 from voicewright.voices.blend import Shelf
 from voicewright.voices.files import pick, read_arrays
@@ -52,7 +48,7 @@ _QUIET_DB = -38.0
 _WINDOW = 240
 
 
-def find_onnx(model: Path | str | None) -> Path | None:
+def find(model: Path | str | None) -> Path | None:
     """The ONNX file that a user's words name: a file, or a folder with one and no other weights; else
     None."""
     if model is None:
@@ -69,46 +65,6 @@ def find_onnx(model: Path | str | None) -> Path | None:
             raise UsageError(f"{path} holds several models ({names}); name one of them.")
         return found[0] if found else None
     return None
-
-
-def open_engine(
-    model: Path | str | None,
-    lexicon: Path | None = None,
-    implementation: str = "auto",
-    weights: str = "full",
-    adapters: Sequence[Path | str] = (),
-) -> Speaking:
-    """The engine for a model: OnnxEngine for an ONNX file or a folder of an export, else TorchEngine.
-
-    implementation, weights, adapters: as TorchEngine's, or "light" for LightEngine; ONNX files have only
-    "auto", and their own weights. Raises UsageError for another implementation.
-    """
-    file = find_onnx(model)
-    if file is None and implementation == "light":
-        light = light_engine.opened(model, lexicon, weights, adapters)
-        if light is None:
-            raise UsageError(
-                f"{model or 'the embedded model'} cannot be spoken without torch: that takes the compiled "
-                "kernels, and a folder of Kokoro's own graph; leave the implementation to be chosen."
-            )
-        return light
-    if file is None:
-        return TorchEngine(
-            model, lexicon=lexicon, implementation=implementation, weights=weights, adapters=adapters
-        )
-    if adapters:
-        raise UsageError(
-            f"{file} is an ONNX file, whose weights stay as they are; adapters go upon model folders, and "
-            "`voicewright export` makes ONNX files of these."
-        )
-    if weights != "full":
-        raise UsageError(f"{file} is an ONNX file, whose weights are as it stores them; leave --weights out.")
-    if implementation != "auto":
-        raise UsageError(
-            f"{file} is run by onnxruntime alone; the implementation {implementation!r} is for model folders "
-            "and weights files."
-        )
-    return OnnxEngine(file, lexicon=lexicon)
 
 
 @dataclass(frozen=True)
@@ -154,7 +110,7 @@ def read_ends(session: Any, path: Path) -> Ends:
     return Ends(tokens.name, types[0], style.name, types[1], speed.name, types[2], audio.name, name)
 
 
-class OnnxEngine(TorchEngine):
+class OnnxEngine(Speaking):
     """An ONNX file with the voices beside it (`voices/`, `../voices/`, or a `voices*.bin` or `.npz` bundle).
 
     The vocabulary is the one inside the file, else a `config.json` or `tokenizer.json` beside it or above it,
@@ -170,18 +126,13 @@ class OnnxEngine(TorchEngine):
             session = open_session(path, threads, more)
             ends = read_ends(session, path)
         metadata: Mapping[str, str] = session.get_modelmeta().custom_metadata_map
+        super().__init__(path, lexicon, [])
         self.ends = ends
-        self.model_path = path
         self.metadata = metadata
         self.card = _card(path, metadata)
         self.config = _config(path, metadata)
         self._files, self._bundled = _voices(path)
-        self._device = torch.device("cpu")
-        self._model: Any = OnnxModel(session, self.ends, path, self.config.vocab, "seed" in metadata)
-        self._lexicon = lexicon
-        self._frontends = {}
-        self._packs = {}
-        self._notes = []
+        self.network = OnnxNetwork(session, ends, path, self.config.vocab, "seed" in metadata)
 
     @property
     def name(self) -> str:
@@ -191,16 +142,26 @@ class OnnxEngine(TorchEngine):
     def _timed_by_ear(self) -> bool:  # type: ignore[override]
         return self.ends.durations is None
 
-    def stream(self, *given: Any, **named: Any) -> Iterator[Speech]:
-        """As TorchEngine's; the first part says so when word times are estimates."""
-        parts = super().stream(*given, **named)
+    def parts(self, text: str, options: SpeakOptions, cancel: Cancel | None = None) -> Iterator[Speech]:
+        """See `Engine.parts`; the first part says so when word times are estimates."""
+        parts = super().parts(text, options, cancel)
         return parts if self.ends.durations is not None else _told(parts)
 
-    def resynthesise(self, *given: Any, **named: Any) -> NDArray[np.float32]:
-        raise UsageError(
-            f"{self.model_path} takes no timing or pitch from outside, so it cannot do copy-synthesis; "
-            "use the model folder that it was exported from."
-        )
+    def warm(self, voice: Voice | None = None, language: str | None = None) -> None:
+        """Read a front end in, and the voice. Raises as `parts`."""
+        name, _ = self._voice(voice)
+        self.frontend(language or self._language(name)).tokens("One.")
+
+    def _known(self, pack: Voicepack, heard: Heard) -> None:
+        return None  # a graph gives an utterance in one piece
+
+    def _synthesise(
+        self, tokens: Tokens, pack: Voicepack, speed: float, seed: int, carried: object
+    ) -> tuple[NDArray[np.int64], Iterable[NDArray[np.float32]]]:
+        ids = np.array([[PAD, *tokens.ids, PAD]], np.int64)
+        style = np.ascontiguousarray(pack.style(len(tokens.ids)), np.float32)[None]
+        audio, durations = self.network.speak(ids, style, speed, seed_of(seed, tokens.phonemes))
+        return durations, [audio]
 
     def _shelf(self) -> Shelf:
         return _shelf_of(self._files, self._bundled, False, self.name)
@@ -217,8 +178,8 @@ class OnnxEngine(TorchEngine):
         return pack
 
 
-class OnnxModel:
-    """A session as a network that speaks: what TorchEngine asks of TTSModel."""
+class OnnxNetwork:
+    """A session as a network that speaks."""
 
     def __init__(self, session: Any, ends: Ends, path: Path, vocab: Mapping[str, int], seeded: bool) -> None:
         self._session = session
@@ -228,22 +189,21 @@ class OnnxModel:
         self._seeded = seeded
 
     def speak(
-        self, tokens: Tensor, style: Tensor, speed: float, generator: torch.Generator | None = None
-    ) -> Utterance:
-        """tokens int64 [1,T] with pads, style [1,256] -> audio [600F], durations [T]; no pitch or energy."""
+        self, ids: NDArray[np.int64], style: NDArray[np.float32], speed: float = 1.0, seed: int | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """ids int64 [1,T] with pads, style [1,256] → audio [600F], durations [T] that sum to F."""
         ends = self._ends
         if issubclass(ends.speed_type, np.integer) and speed != int(speed):
             raise UsageError(
                 f"{self._path} was exported for whole speeds only, so {speed:g} cannot be spoken; use 1 or "
                 "2, or export the model again."
             )
-        ids = tokens.cpu().numpy().astype(np.int64)
         given = ids.copy()
-        if self._seeded and generator is not None:
-            given[0, 0] += SEED_UNIT * (generator.initial_seed() % 2**31)
+        if self._seeded and seed is not None:
+            given[0, 0] += SEED_UNIT * (seed % 2**31)
         feed: dict[str, NDArray[Any]] = {
             ends.tokens: given.astype(ends.tokens_type),
-            ends.style: style.cpu().numpy().astype(ends.style_type),
+            ends.style: style.astype(ends.style_type),
             ends.speed: np.array([speed], dtype=ends.speed_type),
         }
         wanted = [ends.audio] if ends.durations is None else [ends.audio, ends.durations]
@@ -265,8 +225,7 @@ class OnnxModel:
                 f"{self._path}: {len(audio)} samples and durations of {int(durations.sum())} frames do not "
                 "belong together; the file is of another kind."
             )
-        nothing = torch.zeros(0)
-        return Utterance(torch.from_numpy(audio), torch.from_numpy(durations), nothing, nothing)
+        return audio, durations
 
 
 def estimate(audio: NDArray[np.float32], symbols: list[str]) -> NDArray[np.int64]:

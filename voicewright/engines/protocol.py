@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -10,6 +11,9 @@ from typing import Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from voicewright.errors import UsageError
+from voicewright.stopping import Cancel
+from voicewright.text.markup import FASTEST, SLOWEST
 from voicewright.voices.blend import Mix
 from voicewright.voices.pack import Voicepack
 
@@ -69,23 +73,80 @@ class Speech:
         return len(self.samples) / self.sample_rate
 
 
+@dataclass(frozen=True)
+class SpeakOptions:
+    """How to speak.
+
+    voice: one of the model's when not given. speed: 0.25 to 4, 1 is natural. seed: same seed, same samples on
+    the same machine. language: the voice's own when not given. markup: follow inline tags (`text/markup.py`);
+    wrong ones become warnings. early: begin with a short chunk (a sentence or clause), and pass on windows of
+    a chunk where the model makes such, so that sound comes soon; without it every piece is a chunk.
+    """
+
+    voice: Voice | None = None
+    speed: float = 1.0
+    seed: int = 0
+    language: str | None = None
+    markup: bool = True
+    early: bool = False
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.speed, int | float) or not SLOWEST <= self.speed <= FASTEST:
+            raise UsageError(f"the speed is {self.speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
+
+
 class Engine(Protocol):
-    """Whatever turns text and a voice into speech."""
+    """Whatever turns text and a voice into speech: what a plug-in of `voicewright.engines` opens.
+
+    `Speaks` makes `speak` and `stream` of `parts`.
+    """
+
+    @property
+    def name(self) -> str:
+        """The model, in words."""
+        ...
+
+    @property
+    def sample_rate(self) -> int: ...
 
     @property
     def voices(self) -> tuple[str, ...]: ...
 
-    def stream(
-        self,
-        text: str,
-        voice: Voice | None = None,
-        speed: float = 1.0,
-        seed: int = 0,
-        language: str | None = None,
-    ) -> Iterator[Speech]:
-        """Speech piece by piece, the first one early. Concatenated, the parts are free of clicks; a chunk's
-        record comes with its last piece."""
+    @property
+    def default_voice(self) -> str:
+        """Raises UsageError when there is none."""
         ...
+
+    @property
+    def card(self) -> Mapping[str, object]:
+        """Licence, data and training, as far as they are known."""
+        ...
+
+    @property
+    def model_path(self) -> Path: ...
+
+    def parts(self, text: str, options: SpeakOptions, cancel: Cancel | None = None) -> Iterator[Speech]:
+        """Speech piece by piece, times on the clock of the whole; concatenated, the parts are free of clicks.
+
+        Words come with the piece that they begin in, the record of a chunk with its last piece. cancel: an
+        Event, or a function that says whether to stop, asked before every piece.
+
+        Raises UsageError for wrong arguments and empty text, VoicewrightError when the text holds nothing
+        that can be spoken, both before the first part; Cancelled when `cancel` says so.
+        """
+        ...
+
+
+class Speaks(ABC):
+    """The two ways to call an engine, once for all of them."""
+
+    @property
+    @abstractmethod
+    def sample_rate(self) -> int: ...
+
+    @abstractmethod
+    def parts(self, text: str, options: SpeakOptions, cancel: Cancel | None = None) -> Iterator[Speech]:
+        """See `Engine.parts`."""
 
     def speak(
         self,
@@ -94,9 +155,26 @@ class Engine(Protocol):
         speed: float = 1.0,
         seed: int = 0,
         language: str | None = None,
+        markup: bool = True,
+        cancel: Cancel | None = None,
     ) -> Speech:
-        """The whole text at once. The same arguments give the same samples on the same machine."""
-        ...
+        """The whole text at once; the same arguments give the same samples. As `parts`, which raises."""
+        options = SpeakOptions(voice, speed, seed, language, markup)
+        return join(list(self.parts(text, options, cancel)), self.sample_rate)
+
+    def stream(
+        self,
+        text: str,
+        voice: Voice | None = None,
+        speed: float = 1.0,
+        seed: int = 0,
+        language: str | None = None,
+        early: bool = True,
+        markup: bool = True,
+        cancel: Cancel | None = None,
+    ) -> Iterator[Speech]:
+        """Piece by piece, the first one early. As `parts`, which raises."""
+        return self.parts(text, SpeakOptions(voice, speed, seed, language, markup, early), cancel)
 
 
 def join(parts: list[Speech], sample_rate: int) -> Speech:

@@ -8,21 +8,18 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from voicewright.convert.protocol import Chunks, Converter, ConvertOptions
 from voicewright.engines.joins import fade
-from voicewright.engines.protocol import Speech, Voice, join
+from voicewright.engines.protocol import Engine, SpeakOptions, Speaks, Speech, join
 from voicewright.errors import VoicewrightError
 from voicewright.stopping import Cancel, stop_if
-
-if TYPE_CHECKING:
-    from voicewright.engines.speaking import Speaking
 
 AHEAD = 2
 """Chunks that may wait for their conversion."""
@@ -32,10 +29,10 @@ _ENOUGH = 50
 """Voiced frames by which the transposition is settled."""
 
 
-class ThroughEngine:
+class ThroughEngine(Speaks):
     """An engine whose speech goes through a converter. Everything else is the engine's own."""
 
-    def __init__(self, engine: Speaking, converter: Converter, options: ConvertOptions | None = None) -> None:
+    def __init__(self, engine: Engine, converter: Converter, options: ConvertOptions | None = None) -> None:
         self.engine, self.converter = engine, converter
         self.options = options or ConvertOptions(chunks=CHUNKS)
 
@@ -60,36 +57,11 @@ class ThroughEngine:
         return self.engine.model_path
 
     @property
-    def card(self) -> dict[str, object]:
+    def card(self) -> Mapping[str, object]:
         return self.engine.card
 
-    def speak(
-        self,
-        text: str,
-        voice: Voice | None = None,
-        speed: float = 1.0,
-        seed: int = 0,
-        language: str | None = None,
-        markup: bool = True,
-        cancel: Cancel | None = None,
-    ) -> Speech:
-        """The whole text at once; see `TorchEngine.speak`."""
-        parts = self.stream(text, voice, speed, seed, language, early=False, markup=markup, cancel=cancel)
-        return join(list(parts), self.sample_rate)
-
-    def stream(
-        self,
-        text: str,
-        voice: Voice | None = None,
-        speed: float = 1.0,
-        seed: int = 0,
-        language: str | None = None,
-        early: bool = True,
-        markup: bool = True,
-        cancel: Cancel | None = None,
-    ) -> Iterator[Speech]:
-        """Converted speech, one part per chunk of the engine's; arguments and errors as the engine's, and
-        what the converter raises."""
+    def parts(self, text: str, options: SpeakOptions, cancel: Cancel | None = None) -> Iterator[Speech]:
+        """Converted speech, one part per chunk of the engine's; raises as the engine and the converter do."""
         halt = threading.Event()
 
         def stopped() -> bool:
@@ -97,10 +69,7 @@ class ThroughEngine:
                 return halt.is_set()
             return cancel.is_set() if isinstance(cancel, threading.Event) else cancel()
 
-        parts = self.engine.stream(
-            text, voice, speed, seed, language, early=early, markup=markup, cancel=stopped
-        )
-        return self._stream(parts, seed, halt, stopped, cancel)
+        return self._stream(self.engine.parts(text, options, stopped), options.seed, halt, stopped, cancel)
 
     def _stream(
         self, parts: Iterator[Speech], seed: int, halt: threading.Event, stopped: Any, cancel: Cancel | None

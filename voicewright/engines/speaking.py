@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +18,7 @@ from voicewright.engines import plan
 from voicewright.engines.clock import Clock
 from voicewright.engines.clock import clock as clock_of
 from voicewright.engines.joins import LEAD, TAIL, Edges, pause_after
-from voicewright.engines.protocol import Chunk, Speech, TokenTime, Voice, WordTime, join
+from voicewright.engines.protocol import Chunk, SpeakOptions, Speaks, Speech, TokenTime, Voice, WordTime
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.config import ModelConfig
 from voicewright.stopping import Cancel, stop_if
@@ -40,10 +40,11 @@ Heard = dict[int, tuple[Voicepack, Any]]
 gets its number."""
 
 
-class Speaking(ABC):
+class Speaking(Speaks):
     """Text and a voicepack through a network, which `_synthesise` stands for."""
 
     config: ModelConfig
+    sample_rate = SAMPLE_RATE
 
     def __init__(self, model_path: Path, lexicon: Path | None, notes: list[str]) -> None:
         """model_path: a folder or weights file that exists. notes: said with the first speech."""
@@ -106,72 +107,29 @@ class Speaking(ABC):
             self._frontends[language] = Frontend(language, self._lexicon, self.config.vocab)
         return self._frontends[language]
 
-    def speak(
-        self,
-        text: str,
-        voice: Voice | None = None,
-        speed: float = 1.0,
-        seed: int = 0,
-        language: str | None = None,
-        markup: bool = True,
-        cancel: Cancel | None = None,
-    ) -> Speech:
-        """The whole text at once; the same arguments give the same samples. Raises as `stream`."""
-        parts = self.stream(text, voice, speed, seed, language, early=False, markup=markup, cancel=cancel)
-        return join(list(parts), SAMPLE_RATE)
-
-    def stream(
-        self,
-        text: str,
-        voice: Voice | None = None,
-        speed: float = 1.0,
-        seed: int = 0,
-        language: str | None = None,
-        early: bool = True,
-        markup: bool = True,
-        cancel: Cancel | None = None,
-    ) -> Iterator[Speech]:
-        """Speech piece by piece, times on the clock of the whole; the parts may be concatenated as they are.
-
-        Words come with the piece that they begin in, the record of a chunk with its last piece.
-
-        early: begin with a short chunk (a sentence or clause), and pass on windows of a chunk where the model
-        makes such, so that sound comes soon; without it every piece is a chunk, and all of them are `speak`.
-        markup: follow inline tags (`text/markup.py`); wrong ones become warnings.
-        cancel: an Event, or a function that says whether to stop, asked before every piece.
-
-        Raises UsageError for wrong arguments and empty text, VoicewrightError when the text holds nothing
-        that can be spoken, both before the first part; Cancelled when `cancel` says so.
-        """
-        if not isinstance(speed, int | float) or not SLOWEST <= speed <= FASTEST:
-            raise UsageError(f"the speed is {speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
+    def parts(self, text: str, options: SpeakOptions, cancel: Cancel | None = None) -> Iterator[Speech]:
+        """See `Engine.parts`; early pieces are windows of a chunk where the model makes such."""
         if not text.strip():
             raise UsageError("there is no text to speak; give some words.")
-        chosen = self._voice(voice)
+        chosen = self._voice(options.voice)
         # A language that nobody reads is told of at once, not in the midst of the text.
-        self.frontend(language or self._language(chosen[0]))
-        return self._stream(text, chosen, language, float(speed), seed, early, markup, cancel)
+        self.frontend(options.language or self._language(chosen[0]))
+        return self._stream(text, chosen, options, cancel)
 
     def _stream(
-        self,
-        text: str,
-        chosen: tuple[str, Voicepack],
-        language: str | None,
-        speed: float,
-        seed: int,
-        early: bool,
-        markup: bool,
-        cancel: Cancel | None,
+        self, text: str, chosen: tuple[str, Voicepack], options: SpeakOptions, cancel: Cancel | None
     ) -> Iterator[Speech]:
+        speed = float(options.speed)
+
         def frontend(code: str | None, voice: str | None) -> Frontend:
-            return self.frontend(code or language or self._language(voice or chosen[0]))
+            return self.frontend(code or options.language or self._language(voice or chosen[0]))
 
         done = 0
         heard: Heard = {}
         """What voices have sounded like in this stream, so that the same call gives the same samples."""
         pending, self._notes = self._notes, []
         stop_if(cancel)
-        for part in plan.parts(text, frontend, self._voice, early, markup):
+        for part in plan.parts(text, frontend, self._voice, options.early, options.markup):
             stop_if(cancel)
             pending += part.warnings
             if isinstance(part, plan.Rest):
@@ -184,8 +142,8 @@ class Speaking(ABC):
                 pace = min(max(speed * part.rate, SLOWEST), FASTEST)
                 if pace != speed * part.rate:
                     pending.append(f"A rate of {part.rate:g} at speed {speed:g} is held at {pace:g}.")
-                carried = self._known(pack, heard) if early else None
-                for speech in self._spoken(part, name, pack, pace, seed, done, carried, cancel):
+                carried = self._known(pack, heard) if options.early else None
+                for speech in self._spoken(part, name, pack, pace, options.seed, done, carried, cancel):
                     done += len(speech.samples)
                     yield replace(speech, warnings=tuple(pending))
                     pending = []

@@ -53,7 +53,8 @@ def run_judgement(
     """
     from voicewright.corpus.manifest import Corpus
     from voicewright.engines.mixing import words_to_mix
-    from voicewright.engines.onnx_engine import OnnxEngine, open_engine
+    from voicewright.engines.onnx_engine import OnnxEngine
+    from voicewright.engines.open import open_engine
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judge.judge import InLanguage, judge_model
     from voicewright.listen.recogniser import open_recogniser

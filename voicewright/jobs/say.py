@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voicewright.convert.protocol import ConvertOptions
-    from voicewright.engines.protocol import Speech
-    from voicewright.engines.speak_as import ThroughEngine
-    from voicewright.engines.speaking import Speaking
+    from voicewright.engines.protocol import Engine, Speech
 
 _LONG = 3000
 """Characters of a text whose progress is worth a line."""
@@ -111,28 +109,28 @@ def say(order: Order, chunks: IO[str] | None = None) -> Said:
         raise UsageError(f"the speed is {order.speed}; it must lie between {SLOWEST} and {FASTEST:g}.")
     check_outputs(order.output, order.timestamps)
     from voicewright.engines.mixing import words_to_mix
+    from voicewright.engines.protocol import SpeakOptions
 
     engine = _through(_engine(order), order)
     voice = None if order.voice is None else words_to_mix(order.voice, engine.model_path, engine.name)
     said = Said(engine.name)
     with interruptible() as stop:
-        parts = engine.stream(
-            order.text,
+        options = SpeakOptions(
             voice,
             order.speed,
             order.seed,
             order.language,
+            order.markup,
             # Down a pipe somebody may be listening already.
             early=order.output == "-",
-            markup=order.markup,
-            cancel=stop,
         )
+        parts = engine.parts(order.text, options, stop)
         _write(parts, order, said, chunks, began)
     said.wall_seconds = time.perf_counter() - began
     return said
 
 
-def _engine(order: Order) -> Speaking:
+def _engine(order: Order) -> Engine:
     """The engine that sounds soonest, with Python's collector at rest meanwhile.
 
     It would look at torch's objects again and again while none of them can go, and once more at the end: a
@@ -155,7 +153,7 @@ def _engine(order: Order) -> Speaking:
     if order.weights == "half":
         return_at_once()
     try:
-        from voicewright.engines.onnx_engine import open_engine
+        from voicewright.engines.open import open_engine
 
         return open_engine(order.model, order.lexicon, weights=order.weights, adapters=order.adapters)
     finally:
@@ -164,7 +162,7 @@ def _engine(order: Order) -> Speaking:
             gc.freeze()
 
 
-def _through(engine: Speaking, order: Order) -> Speaking | ThroughEngine:
+def _through(engine: Engine, order: Order) -> Engine:
     """The engine, with a converter behind it where one is wanted."""
     if order.through is None:
         return engine

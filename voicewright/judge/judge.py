@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import soxr
 
-from voicewright.engines.protocol import Engine, Speech, Voice
+from voicewright.engines.protocol import Engine, SpeakOptions, Speech, Voice, join
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge.ears import MoreEars, embed, likeness, open_more_ears, strangers_name
 from voicewright.judge.lines import set_lines, summary, tone_rows
@@ -34,7 +34,7 @@ Progress = Callable[[str, int, int], None]
 """Called with what is being done, how many are done, and of how many."""
 
 
-class Speaks(Protocol):
+class Talker(Protocol):
     """The part of an engine that judging needs."""
 
     def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech: ...
@@ -48,7 +48,9 @@ class InLanguage:
     language: str
 
     def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech:
-        return self.engine.speak(text, voice, speed, seed, self.language)
+        """The whole text at once."""
+        options = SpeakOptions(voice, speed, seed, self.language)
+        return join(list(self.engine.parts(text, options)), self.engine.sample_rate)
 
 
 def judge(
@@ -143,7 +145,7 @@ def judge(
 
 
 def judge_model(
-    engine: Speaks,
+    engine: Talker,
     items: Sequence[Item],
     out: Path,
     *,
@@ -204,7 +206,7 @@ def judge_model(
     return result
 
 
-def speak_24k(engine: Speaks, text: str, voice: Voice | None, seed: int) -> Samples:
+def speak_24k(engine: Talker, text: str, voice: Voice | None, seed: int) -> Samples:
     """What the engine says, as float32 mono samples at 24 kHz."""
     spoken = engine.speak(text, voice=voice, seed=seed)
     samples = np.asarray(spoken.samples, np.float32).reshape(-1)

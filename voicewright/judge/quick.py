@@ -12,7 +12,7 @@ from voicewright.engines.protocol import Voice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judge.ears import MoreEars, Vectors, embed, likeness
 from voicewright.judge.heard import HeardClip, hear, pool, word_errors
-from voicewright.judge.judge import Speaks, speak_24k
+from voicewright.judge.judge import Talker, speak_24k
 from voicewright.judge.metrics import Samples
 from voicewright.judge.result import Item, clean
 from voicewright.judge.score import VERSION, Figures, costs
@@ -109,11 +109,11 @@ class QuickJudge:
             for index, clip in enumerate(clips)
         ]
 
-    def __call__(self, engine: Speaks, voice: Voice | None = None) -> QuickScore:
+    def __call__(self, engine: Talker, voice: Voice | None = None) -> QuickScore:
         """Score an engine; deterministic for a deterministic engine."""
         return self.score(self.speak(engine, voice))
 
-    def speak(self, engine: Speaks, voice: Voice | None = None) -> list[Samples]:
+    def speak(self, engine: Talker, voice: Voice | None = None) -> list[Samples]:
         """The items' texts spoken (24 kHz); a second of silence where the engine refuses one."""
         clips = []
         for number, item in enumerate(self.items):
