@@ -33,8 +33,8 @@ TEXT = (
 
 def measure(chain: str, method: str, folder: Path, model: str) -> dict[str, float]:
     """One row, in this process."""
-    from voicewright.convert.open import open_converter
-    from voicewright.convert.protocol import ConvertOptions
+    from voicewright.conversion.open import open_converter
+    from voicewright.conversion.protocol import ConvertOptions
     from voicewright.engines.speak_as import CHUNKS, ThroughEngine
     from voicewright.engines.torch_engine import TorchEngine
 

@@ -173,7 +173,7 @@ def respoken(samples: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def accuracy(options: argparse.Namespace) -> dict[str, dict[str, float]]:
     from voicewright.audio.files import read
-    from voicewright.convert import pitch
+    from voicewright.conversion import pitch
     from voicewright.model.pitch.fcpe import UPSTREAM_THRESHOLD
 
     torch.set_num_threads(options.threads)

@@ -30,10 +30,10 @@ from numpy.typing import NDArray
 
 from voicewright.audio.files import read, resample, write
 from voicewright.audio.pitch import f0
-from voicewright.convert.own import OwnConverter
-from voicewright.convert.pitch import estimate as estimate_pitch
-from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions
-from voicewright.judge.statistics import Bootstrap, estimate
+from voicewright.conversion.own import OwnConverter
+from voicewright.conversion.pitch import estimate as estimate_pitch
+from voicewright.conversion.protocol import CONTENT_RATE, Converted, ConvertOptions
+from voicewright.judging.statistics import Bootstrap, estimate
 from voicewright.listen.recogniser import Recogniser, open_recogniser
 from voicewright.listen.speaker import SpeakerEncoder, mean_voice, similarity_among
 from voicewright.listen.words import Errors, count_errors

@@ -54,7 +54,7 @@ def reference(model, pack, frontend, texts):  # type: ignore[no-untyped-def]
 def distances(path: Path, wanted, names=("tokens", "audio")):  # type: ignore[no-untyped-def]
     """How far a file is from torch, its seconds to open, and its real-time factor."""
     from voicewright.engines.onnx_engine import open_session
-    from voicewright.judge.spectrum import spectral_distance
+    from voicewright.judging.spectrum import spectral_distance
 
     began = time.perf_counter()
     session = open_session(path)

@@ -19,7 +19,7 @@ import torch
 
 from voicewright.engines.onnx_engine import OnnxEngine
 from voicewright.errors import VoicewrightError
-from voicewright.judge.spectrum import spectral_distance
+from voicewright.judging.spectrum import spectral_distance
 from voicewright.model.checkpoint import load_model
 from voicewright.model.tts.model import TTSModel
 from voicewright.text.frontend import Frontend

@@ -28,8 +28,8 @@ import numpy as np
 import torch
 
 from voicewright.audio.files import read
-from voicewright.convert.block import BlockVoice, LiveOptions, whole
-from voicewright.convert.live import LiveConverter
+from voicewright.conversion.block import BlockVoice, LiveOptions, whole
+from voicewright.conversion.live import LiveConverter
 from voicewright.errors import VoicewrightError
 from voicewright.rvc.content.hubert import ContentConfig, ContentEncoder, expected_shapes
 from voicewright.rvc.convert.live import RvcBlockVoice, RvcOpener
@@ -104,7 +104,7 @@ def times(arguments: argparse.Namespace) -> None:
         rvc = RvcOpener(arguments.content)(arguments.voice) if arguments.voice else full_size()
         voices.append(("RVC", rvc, arguments.methods))
     if arguments.embedded:
-        from voicewright.convert.own_live import OwnBlockVoice
+        from voicewright.conversion.own_live import OwnBlockVoice
 
         voices.append(("embedded", OwnBlockVoice(arguments.embedded), ["auto"]))
     if arguments.beatrice or arguments.only_beatrice:
@@ -183,8 +183,8 @@ def compared(arguments: argparse.Namespace) -> list[tuple[str, BlockVoice, Block
     if not arguments.only_embedded and not arguments.only_beatrice:
         chosen.append(("RVC", full_size(0), full_size(1), arguments.methods))
     if arguments.embedded:
-        from voicewright.convert.own import OwnConverter
-        from voicewright.convert.own_live import OwnBlockVoice
+        from voicewright.conversion.own import OwnConverter
+        from voicewright.conversion.own_live import OwnBlockVoice
 
         parts = OwnConverter(arguments.embedded)
         chosen.append(("embedded", OwnBlockVoice(parts), OwnBlockVoice(parts, 1), ["auto"]))

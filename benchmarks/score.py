@@ -1,4 +1,4 @@
-"""What the weights of `judge/score.py` rest on: how much each figure varies by chance, and what it takes.
+"""What the weights of `judging/score.py` rest on: how much each figure varies by chance, and what it takes.
 
     python benchmarks/score.py --corpus corpora/kathleen --ids '3$' --model tiny
 
@@ -25,12 +25,12 @@ from voicewright.corpus.manifest import Corpus
 from voicewright.corpus.split import spread
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.jobs.judge import read_items
-from voicewright.judge.ears import open_choosing_ears
-from voicewright.judge.heard import HeardClip, hear, noise_floor, pool
-from voicewright.judge.judge import InLanguage
-from voicewright.judge.metrics import Samples
-from voicewright.judge.quick import QuickJudge
-from voicewright.judge.score import WEIGHTS, costs
+from voicewright.judging.ears import open_choosing_ears
+from voicewright.judging.heard import HeardClip, hear, noise_floor, pool
+from voicewright.judging.judge import InLanguage
+from voicewright.judging.metrics import Samples
+from voicewright.judging.quick import QuickJudge
+from voicewright.judging.score import WEIGHTS, costs
 from voicewright.listen.recogniser import open_recogniser
 from voicewright.listen.speaker import SpeakerEncoder
 

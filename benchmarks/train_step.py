@@ -199,7 +199,7 @@ def recipe_of(options: dict[str, Any], clips: int, window: int) -> Any:
     """The recipe of one contestant."""
     import yaml
 
-    from voicewright.train.recipe import Recipe
+    from voicewright.training.recipe import Recipe
 
     data: dict[str, Any]
     stage: dict[str, Any]
@@ -230,8 +230,8 @@ def our_steps(options: dict[str, Any], clips: list[dict[str, Any]], window: int)
     import torch
 
     from voicewright.corpus.features import Features
-    from voicewright.train.loop import Trainer
-    from voicewright.train.stages import STAGES, Networks
+    from voicewright.training.loop import Trainer
+    from voicewright.training.stages import STAGES, Networks
 
     recipe = recipe_of(options, len(clips), window)
     features = [

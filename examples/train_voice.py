@@ -13,7 +13,7 @@ from pathlib import Path
 
 from voicewright.catalogue.places import embedded_model
 from voicewright.corpus.prepare import prepare, render
-from voicewright.train.run import train
+from voicewright.training.run import train
 
 
 def main(recordings: str, recipe: str, folder: str) -> None:

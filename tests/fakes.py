@@ -11,7 +11,7 @@ from voicewright.audio.mel import LogMel, energy
 from voicewright.corpus.features import Features
 from voicewright.model.config import ModelConfig
 from voicewright.text.vocab import KOKORO
-from voicewright.train.recipe import Recipe
+from voicewright.training.recipe import Recipe
 
 
 def narrow_config(**extension: Any) -> ModelConfig:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from voicewright.convert.block import FRAME, LiveOptions, Samples
+from voicewright.conversion.block import FRAME, LiveOptions, Samples
 
 
 class Echo:

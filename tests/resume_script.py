@@ -14,9 +14,9 @@ from pathlib import Path
 import torch
 from fakes import small_recipe, tone_features
 
-import voicewright.train.state as state
-from voicewright.train.loop import Trainer
-from voicewright.train.run import train_features
+import voicewright.training.state as state
+from voicewright.training.loop import Trainer
+from voicewright.training.run import train_features
 
 
 def main(out: Path, kill_at: int, place: str) -> None:

@@ -15,9 +15,9 @@ import torch
 import yaml
 from rvc_fakes import extractors, small
 
-import voicewright.train.state as state
+import voicewright.training.state as state
 from voicewright.rvc.train.run import train_voice
-from voicewright.train.loop import Trainer
+from voicewright.training.loop import Trainer
 
 
 def main(corpus: Path, out: Path, kill_at: int, place: str) -> None:

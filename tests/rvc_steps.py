@@ -14,7 +14,7 @@ from voicewright.rvc.network.losses import spectrogram
 from voicewright.rvc.train.batches import VoiceBatch
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.task import Converting, VoiceNetworks
-from voicewright.train.loop import Trainer
+from voicewright.training.loop import Trainer
 
 FRAMES = 40
 

@@ -13,8 +13,8 @@ from pathlib import Path
 import torch
 from fakes import small_recipe, tone_features
 
-from voicewright.train.loop import Trainer
-from voicewright.train.run import train_features
+from voicewright.training.loop import Trainer
+from voicewright.training.run import train_features
 
 
 def main(out: Path, at: int) -> int:

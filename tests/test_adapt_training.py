@@ -21,12 +21,12 @@ from voicewright.cli import main
 from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.tts.model import TTSModel
-from voicewright.train.adapt.recipe import AdaptRecipe
-from voicewright.train.adapt.run import Base, Heard, Material, adapt
-from voicewright.train.gates import MOST_RETURNS, Gate, lost
-from voicewright.train.loop import Trainer
-from voicewright.train.options import find_recipe
-from voicewright.train.state import Checkpoints
+from voicewright.training.adapt.recipe import AdaptRecipe
+from voicewright.training.adapt.run import Base, Heard, Material, adapt
+from voicewright.training.gates import MOST_RETURNS, Gate, lost
+from voicewright.training.loop import Trainer
+from voicewright.training.options import find_recipe
+from voicewright.training.state import Checkpoints
 from voicewright.voices.fit import Steer
 from voicewright.voices.references import Reference
 
@@ -254,7 +254,7 @@ def test_broken_gradients_go_back_and_the_run_ends(folder: Path, tmp_path: Path)
 
 def test_replays_hold_the_bases_voices(folder: Path, tmp_path: Path) -> None:
     """A voice of the base that no replay holds moves less with replays of others than without."""
-    from voicewright.train.adapt.batches import decode, spoken_clips, spoken_crops
+    from voicewright.training.adapt.batches import decode, spoken_clips, spoken_crops
 
     moved = {}
     net = load_model(folder)[0].fold()

@@ -17,8 +17,8 @@ from voicewright.beatrice.fold import fold
 from voicewright.beatrice.network.model import BeatriceVoice
 from voicewright.beatrice.offline import BeatriceConverter
 from voicewright.cli import main
-from voicewright.convert.open import open_converter
-from voicewright.convert.protocol import Converter, ConvertOptions
+from voicewright.conversion.open import open_converter
+from voicewright.conversion.protocol import Converter, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 
 RATE = 22_050

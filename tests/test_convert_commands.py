@@ -18,7 +18,7 @@ from test_convert_pipeline import local_pitch
 
 from voicewright.cli import main
 from voicewright.cli.options import pitch_of
-from voicewright.convert.protocol import ConvertOptions
+from voicewright.conversion.protocol import ConvertOptions
 from voicewright.engines.speak_as import CHUNKS, ThroughEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import Cancelled, UsageError, VoicewrightError

@@ -15,16 +15,16 @@ from voicewright.audio.files import read, resample
 from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0
 from voicewright.catalogue.places import CONTENT, embedded_model
-from voicewright.convert.flow import Cutter, Resampler, as_long, joined
-from voicewright.convert.own import OwnConverter, voiced_pitch
-from voicewright.convert.protocol import Chunks, ConvertOptions
+from voicewright.conversion.flow import Cutter, Resampler, as_long, joined
+from voicewright.conversion.own import OwnConverter, voiced_pitch
+from voicewright.conversion.protocol import Chunks, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import save_model
 from voicewright.model.content.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
 from voicewright.model.content.files import Conversion, load_content, save_content
-from voicewright.train.recipe import Recipe
-from voicewright.train.run import train_features
-from voicewright.train.stages import Networks
+from voicewright.training.recipe import Recipe
+from voicewright.training.run import train_features
+from voicewright.training.stages import Networks
 from voicewright.units import SAMPLE_RATE
 
 SMALL = ContentConfig(channels=16, blocks=2, expansion=3, kernel=5, ahead=1, dropout=0.1)

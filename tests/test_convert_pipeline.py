@@ -14,9 +14,9 @@ import scipy.signal
 import torch
 from convert_fakes import FakeContent, fake_voice, spoken
 
-from voicewright.convert.protocol import Chunks, ConvertOptions
-from voicewright.convert.signal import HighPass, LoudnessMix, loudness_around, quietest
-from voicewright.convert.source import EXTRA, Source, pieces, survey
+from voicewright.conversion.protocol import Chunks, ConvertOptions
+from voicewright.conversion.signal import HighPass, LoudnessMix, loudness_around, quietest
+from voicewright.conversion.source import EXTRA, Source, pieces, survey
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.rvc.convert.index import Index
 from voicewright.rvc.convert.index_build import build_index

@@ -31,8 +31,8 @@ from voicewright.jobs.demo import run as demo
 from voicewright.jobs.demo import synthetic_speaker as standin
 from voicewright.listen.quality import DistillMos, DnsMos
 from voicewright.listen.recogniser import Choice
-from voicewright.train.options import find_recipe
-from voicewright.train.recipe import read_yaml
+from voicewright.training.options import find_recipe
+from voicewright.training.recipe import read_yaml
 from voicewright.voices import fit
 
 
@@ -316,7 +316,7 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     import torch
 
     from voicewright.model.checkpoint import save_model
-    from voicewright.train.stages import Networks
+    from voicewright.training.stages import Networks
     from voicewright.voices.pack import Voicepack
 
     torch.manual_seed(0)

@@ -88,8 +88,8 @@ def test_every_room_has_its_arrows() -> None:
 @pytest.mark.parametrize("path", sorted((ROOT / "recipes").glob("*.yaml")), ids=lambda path: path.name)
 def test_recipes_parse(path: Path) -> None:
     from voicewright.rvc.train.recipe import VoiceRecipe
-    from voicewright.train.adapt.recipe import AdaptRecipe
-    from voicewright.train.recipe import Recipe, read_yaml
+    from voicewright.training.adapt.recipe import AdaptRecipe
+    from voicewright.training.recipe import Recipe, read_yaml
 
     kinds = {"rvc": VoiceRecipe, "adapt": AdaptRecipe}
     recipe = kinds.get(str(read_yaml(path).get("kind")), Recipe).read(path)

@@ -13,10 +13,10 @@ import torch
 
 from voicewright.engines.protocol import Speech
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judge.judge import judge, judge_model
-from voicewright.judge.quick import QuickJudge
-from voicewright.judge.report import MAX_PLAYERS, render, write_report
-from voicewright.judge.result import Item, Judgement, Pair
+from voicewright.judging.judge import judge, judge_model
+from voicewright.judging.quick import QuickJudge
+from voicewright.judging.report import MAX_PLAYERS, render, write_report
+from voicewright.judging.result import Item, Judgement, Pair
 from voicewright.listen import speaker
 
 RATE = 24_000

@@ -15,7 +15,7 @@ from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.cli import main
 from voicewright.corpus.manifest import Corpus
 from voicewright.engines.export import export
-from voicewright.judge.result import Item
+from voicewright.judging.result import Item
 from voicewright.voices.pack import Voicepack
 
 TEXTS = {"one": "The kettle sang on the stove.", "two": "Nobody spoke."}
@@ -47,7 +47,7 @@ def corpus(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
         lambda corpus, ids: [Item(name, TEXTS[name], recordings[name]) for name in ids],
     )
     monkeypatch.setattr("voicewright.listen.recogniser.open_recogniser", lambda *given: Listener())
-    monkeypatch.setattr("voicewright.judge.judge.SpeakerEncoder", Ear)
+    monkeypatch.setattr("voicewright.judging.judge.SpeakerEncoder", Ear)
     return tmp_path / "corpus"
 
 

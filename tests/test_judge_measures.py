@@ -10,9 +10,9 @@ import pytest
 
 from voicewright.audio.files import read
 from voicewright.audio.pitch import f0 as track_f0
-from voicewright.judge import metrics, spectrum
-from voicewright.judge.measures import ERRORS, Judged, periodicity_measure
-from voicewright.judge.statistics import Bootstrap, estimate, ratio_of
+from voicewright.judging import metrics, spectrum
+from voicewright.judging.measures import ERRORS, Judged, periodicity_measure
+from voicewright.judging.statistics import Bootstrap, estimate, ratio_of
 from voicewright.listen.words import Errors, comparable, count_errors
 
 RATE = 24_000

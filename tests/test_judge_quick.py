@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from test_judge import RATE, TEXTS, Ear, items, taught, voice
 
-from voicewright.judge.ears import MoreEars
-from voicewright.judge.quick import QuickJudge
-from voicewright.judge.score import WEIGHTS
+from voicewright.judging.ears import MoreEars
+from voicewright.judging.quick import QuickJudge
+from voicewright.judging.score import WEIGHTS
 from voicewright.listen.artefacts import listen_for_artefacts, pooled
 
 
@@ -136,7 +136,7 @@ def test_scores_name_their_ears() -> None:
 
 def test_pooled_faults_are_those_of_the_report() -> None:
     """The report pools by sums, for its intervals; the score from the clips: the figures are the same."""
-    from voicewright.judge.measures import artefact_measures
+    from voicewright.judging.measures import artefact_measures
 
     clips = spoken(echo(300))
     found = [listen_for_artefacts(clip, np.full(len(clip) // 300 + 1, 150.0)) for clip in clips]

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from voicewright.judge.score import MOST, WEIGHTS, Figures, score, shortfalls
+from voicewright.judging.score import MOST, WEIGHTS, Figures, score, shortfalls
 
 # A man's recordings, as a finetuning met them: the first checkpoint spoke in the pitch it began with.
 MAN = Figures(

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from voicewright.audio.pitch import f0
-from voicewright.judge.measures import Judged, artefact_measures, whistle_threshold
-from voicewright.judge.metrics import measure
-from voicewright.judge.statistics import Bootstrap
+from voicewright.judging.measures import Judged, artefact_measures, whistle_threshold
+from voicewright.judging.metrics import measure
+from voicewright.judging.statistics import Bootstrap
 from voicewright.listen.artefacts import end_hums, listen_for_artefacts
 from voicewright.listen.words import Errors
 

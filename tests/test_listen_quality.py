@@ -12,12 +12,12 @@ import torch
 from test_judge import RATE, TEXTS, Ear, items, taught, voice
 
 from voicewright.errors import VoicewrightError
-from voicewright.judge.ears import MoreEars, likeness, open_more_ears, strangers_name
-from voicewright.judge.judge import judge
-from voicewright.judge.measures import ERRORS, Judged
-from voicewright.judge.report import render
-from voicewright.judge.result import Judgement, Pair
-from voicewright.judge.statistics import Bootstrap
+from voicewright.judging.ears import MoreEars, likeness, open_more_ears, strangers_name
+from voicewright.judging.judge import judge
+from voicewright.judging.measures import ERRORS, Judged
+from voicewright.judging.report import render
+from voicewright.judging.result import Judgement, Pair
+from voicewright.judging.statistics import Bootstrap
 from voicewright.listen import dvector, quality
 from voicewright.listen.strangers import strangers
 from voicewright.listen.words import Errors, count_errors

@@ -11,7 +11,7 @@ import pytest
 import soxr
 from live_fakes import Echo, voice_like
 
-from voicewright.convert.block import (
+from voicewright.conversion.block import (
     FRAME,
     BlockEngine,
     LiveOptions,
@@ -21,8 +21,8 @@ from voicewright.convert.block import (
     mix_loudness,
     whole,
 )
-from voicewright.convert.live import LiveConverter
-from voicewright.convert.streaming import Queue, StreamResampler
+from voicewright.conversion.live import LiveConverter
+from voicewright.conversion.streaming import Queue, StreamResampler
 from voicewright.errors import UsageError
 
 SHORT = LiveOptions(block=0.1, crossfade=0.05, context=0.3)

@@ -26,11 +26,11 @@ from test_convert_commands import common, files, run  # noqa: F401
 from test_convert_embedded import folder_of
 from test_convert_embedded import voice as vowel
 
-from voicewright.convert import devices
-from voicewright.convert.block import AutoTranspose, LiveOptions, whole
-from voicewright.convert.devices import Bridge, Device, find
-from voicewright.convert.live import LiveConverter
-from voicewright.convert.own_live import OwnBlockVoice
+from voicewright.conversion import devices
+from voicewright.conversion.block import AutoTranspose, LiveOptions, whole
+from voicewright.conversion.devices import Bridge, Device, find
+from voicewright.conversion.live import LiveConverter
+from voicewright.conversion.own_live import OwnBlockVoice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.jobs.live import Streamed
 

@@ -17,12 +17,12 @@ from voicewright.beatrice.files import save_beatrice
 from voicewright.beatrice.fold import fold
 from voicewright.beatrice.live import BeatriceBlockVoice
 from voicewright.beatrice.network.model import BeatriceVoice
-from voicewright.convert.block import AutoTranspose, BlockVoice, LiveOptions, Samples
-from voicewright.convert.continuity import Noise, Phase
-from voicewright.convert.live import LiveConverter
-from voicewright.convert.open import open_live
-from voicewright.convert.own_live import OwnBlockVoice
-from voicewright.convert.sola import best_offset
+from voicewright.conversion.block import AutoTranspose, BlockVoice, LiveOptions, Samples
+from voicewright.conversion.continuity import Noise, Phase
+from voicewright.conversion.live import LiveConverter
+from voicewright.conversion.open import open_live
+from voicewright.conversion.own_live import OwnBlockVoice
+from voicewright.conversion.sola import best_offset
 from voicewright.errors import UsageError
 from voicewright.model.fast.statistics import Carried, Frozen, Pooled
 

@@ -13,9 +13,9 @@ import torch
 from convert_fakes import FakeContent, spoken
 from rvc_weights import filled
 
-from voicewright.convert.block import LiveOptions, Samples, whole
-from voicewright.convert.continuity import Noise
-from voicewright.convert.live import LiveConverter
+from voicewright.conversion.block import LiveOptions, Samples, whole
+from voicewright.conversion.continuity import Noise
+from voicewright.conversion.live import LiveConverter
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.rvc.convert.live import RvcBlockVoice, RvcOpener
 from voicewright.rvc.network.config import SynthesizerConfig

@@ -12,7 +12,7 @@ import pytest
 import rmvpe_reference as reference
 import torch
 
-from voicewright.convert import pitch
+from voicewright.conversion import pitch
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.pitch import fcpe, rmvpe, salience
 

@@ -15,8 +15,8 @@ from synthetic import corpus as make_corpus
 from typer.testing import CliRunner
 
 from voicewright.cli import app
-from voicewright.convert.open import open_converter
-from voicewright.convert.protocol import ConvertOptions
+from voicewright.conversion.open import open_converter
+from voicewright.conversion.protocol import ConvertOptions
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.content.bottleneck import ContentConfig, ContentNet
 from voicewright.model.content.files import Conversion, save_content

@@ -30,10 +30,10 @@ from voicewright.rvc.train.features import MUTE, Slice, build_slices
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.run import parts_of, start_files, train_slices, train_voice
 from voicewright.rvc.train.task import Converting, VoiceNetworks
-from voicewright.train.loop import Trainer
-from voicewright.train.recipe import Recipe
-from voicewright.train.run import Result
-from voicewright.train.state import Checkpoints
+from voicewright.training.loop import Trainer
+from voicewright.training.recipe import Recipe
+from voicewright.training.run import Result
+from voicewright.training.state import Checkpoints
 
 SCRIPT = Path(__file__).with_name("rvc_resume_script.py")
 CPU = torch.device("cpu")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from voicewright.convert.sola import Sola, best_offset, partial_fade, sine_fade
+from voicewright.conversion.sola import Sola, best_offset, partial_fade, sine_fade
 
 Blocks = list[np.ndarray]
 

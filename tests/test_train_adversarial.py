@@ -10,8 +10,8 @@ from fakes import small_recipe, tone_features
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.losses import discriminator_loss, feature_loss, generator_loss
-from voicewright.train.loop import Trainer
-from voicewright.train.stages import Networks, Output
+from voicewright.training.loop import Trainer
+from voicewright.training.stages import Networks, Output
 
 WEIGHTS = {"adversarial": 0.7, "features": 1.3}
 

@@ -11,7 +11,7 @@ import torch
 from fakes import tone_features
 
 from voicewright.errors import VoicewrightError
-from voicewright.train.batches import SILENT_MEL, STYLE_FRAMES, Batch, Sampler, prefetch
+from voicewright.training.batches import SILENT_MEL, STYLE_FRAMES, Batch, Sampler, prefetch
 from voicewright.units import FRAME
 
 FEATURES = [tone_features(i, "one" if i % 3 else "two") for i in range(11)]

@@ -10,7 +10,7 @@ from fakes import narrow_config, tone_features
 
 from voicewright.corpus.features import Features
 from voicewright.model.tts.model import TTSModel
-from voicewright.train.calibrate import LOUDEST, MOST, match_spectrum, spread, spread_pitch
+from voicewright.training.calibrate import LOUDEST, MOST, match_spectrum, spread, spread_pitch
 from voicewright.units import STYLE
 from voicewright.voices.pack import Voicepack
 

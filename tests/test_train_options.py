@@ -15,7 +15,7 @@ import yaml
 from fakes import small_recipe, tone_features
 from synthetic import corpus as make_corpus
 
-import voicewright.train.run as run
+import voicewright.training.run as run
 from voicewright.audio.files import read
 from voicewright.catalogue import places as artifacts
 from voicewright.catalogue.places import resolve_model
@@ -25,9 +25,9 @@ from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.jobs import train as train_commands
 from voicewright.listen.recogniser import Choice
 from voicewright.rvc.train.recipe import VoiceRecipe
-from voicewright.train.options import Options, check_room, find_recipe, remembered, resized, shipped
-from voicewright.train.recipe import Recipe
-from voicewright.train.run import pick_device, train_features
+from voicewright.training.options import Options, check_room, find_recipe, remembered, resized, shipped
+from voicewright.training.recipe import Recipe
+from voicewright.training.run import pick_device, train_features
 
 CPU = torch.device("cpu")
 FEATURES = [tone_features(i) for i in range(18)]
@@ -135,7 +135,7 @@ def test_steps_time_memory_and_disk_are_said_first(tmp_path: Path) -> None:
 
 def test_planning_moves_nothing(tmp_path: Path) -> None:
     """A run whose batches are known already takes the same steps as one that measured them."""
-    from voicewright.train.loop import Trainer
+    from voicewright.training.loop import Trainer
 
     def finished(known: bool, out: Path) -> dict[str, torch.Tensor]:
         recipe = small_recipe()
@@ -227,7 +227,7 @@ def test_a_language_without_a_recogniser_is_judged_by_the_rest(
 
 
 def test_every_missing_ear_is_named_once_with_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    from voicewright.judge import ears as judge_ears
+    from voicewright.judging import ears as judge_ears
     from voicewright.listen import dvector, quality, speaker
 
     for module in (dvector, quality):
@@ -274,7 +274,7 @@ def test_the_same_sentences_are_spoken_at_every_judgement(tmp_path: Path) -> Non
 
 
 def _stopped(tmp_path: Path, at: int, **changes: Any) -> tuple[run.Result, list[str]]:
-    from voicewright.train.loop import Trainer
+    from voicewright.training.loop import Trainer
 
     said: list[str] = []
     follow = Trainer._follow

@@ -14,8 +14,8 @@ from fakes import small_recipe, tone_features
 from safetensors.torch import load_file
 
 from voicewright.errors import VoicewrightError
-from voicewright.train.run import train_features
-from voicewright.train.state import Checkpoints
+from voicewright.training.run import train_features
+from voicewright.training.state import Checkpoints
 
 SCRIPT = Path(__file__).with_name("resume_script.py")
 TOTAL = 16

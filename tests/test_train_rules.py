@@ -15,14 +15,14 @@ import yaml
 from fakes import small_recipe, tone_features
 from safetensors import SafetensorError
 
-import voicewright.train.run as run
-import voicewright.train.state as state
+import voicewright.training.run as run
+import voicewright.training.state as state
 from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
-from voicewright.train.memory import choose_clips
-from voicewright.train.recipe import Recipe
-from voicewright.train.stages import STAGES, check_losses
-from voicewright.train.state import Checkpoints, Counters
+from voicewright.training.memory import choose_clips
+from voicewright.training.recipe import Recipe
+from voicewright.training.stages import STAGES, check_losses
+from voicewright.training.state import Checkpoints, Counters
 
 CPU = torch.device("cpu")
 
@@ -146,7 +146,7 @@ def allocate(clips: int) -> None:
 
 @pytest.fixture
 def measured() -> None:
-    from voicewright.train.memory import peak_of
+    from voicewright.training.memory import peak_of
 
     if peak_of(lambda: allocate(1), CPU) == 0:
         pytest.skip("memory cannot be measured here")

@@ -13,11 +13,11 @@ from fakes import small_recipe, tone_features
 
 from voicewright.catalogue.places import read_card, resolve_model, voice_files
 from voicewright.model.checkpoint import load_model
-from voicewright.train.export import keep_best, voice_name
-from voicewright.train.loop import Trainer
-from voicewright.train.recipe import Recipe
-from voicewright.train.run import Result, hear_again, start_networks, train_features
-from voicewright.train.stages import STAGES
+from voicewright.training.export import keep_best, voice_name
+from voicewright.training.loop import Trainer
+from voicewright.training.recipe import Recipe
+from voicewright.training.run import Result, hear_again, start_networks, train_features
+from voicewright.training.stages import STAGES
 from voicewright.voices.pack import Voicepack
 
 FEATURES = [tone_features(i, "Ada L." if i % 3 else "two") for i in range(18)]

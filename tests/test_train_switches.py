@@ -13,8 +13,8 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import save_model
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
-from voicewright.train.recipe import Optimizer, Recipe, StageRecipe
-from voicewright.train.run import start_networks
+from voicewright.training.recipe import Optimizer, Recipe, StageRecipe
+from voicewright.training.run import start_networks
 
 STAGE = StageRecipe(
     stage="spectrum",

@@ -18,7 +18,7 @@ import requests
 import socketio
 from live_fakes import Echo, voice_like
 
-from voicewright.convert.block import whole
+from voicewright.conversion.block import whole
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.serve.guard import check_origin
 from voicewright.wokada.server import Runner, Server, to_int16

@@ -1,3 +1,55 @@
-"""Voicewright: gives Kokoro-class text-to-speech new voices."""
+"""Voicewright gives Kokoro-class text-to-speech new voices.
 
-__version__ = "0.1.0"
+import voicewright
+
+voice = voicewright.load("kokoro", voice="kathleen")
+voice.say("Hello there.").save("hello.wav")
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from voicewright.version import __version__
+
+if TYPE_CHECKING:
+    from voicewright.api import Voice, convert, judge, load
+    from voicewright.corpus.prepare import prepare
+    from voicewright.errors import Cancelled, Interrupted, UsageError, VoicewrightError
+    from voicewright.jobs.fit import fit
+    from voicewright.jobs.train import train
+
+__all__ = [
+    "Cancelled",
+    "Interrupted",
+    "UsageError",
+    "Voice",
+    "VoicewrightError",
+    "__version__",
+    "convert",
+    "fit",
+    "judge",
+    "load",
+    "prepare",
+    "train",
+]
+_PLACES = {
+    "api": ("Voice", "convert", "judge", "load"),
+    "corpus.prepare": ("prepare",),
+    "errors": ("Cancelled", "Interrupted", "UsageError", "VoicewrightError"),
+    "jobs.fit": ("fit",),
+    "jobs.train": ("train",),
+}
+"""Module → names; each is imported when it is first asked for."""
+
+
+def __getattr__(name: str) -> Any:
+    for module, names in _PLACES.items():
+        if name in names:
+            return getattr(importlib.import_module(f"voicewright.{module}"), name)
+    raise AttributeError(f"module 'voicewright' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

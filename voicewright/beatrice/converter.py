@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from voicewright.convert.protocol import Opening
+from voicewright.conversion.protocol import Opening
 
 if TYPE_CHECKING:
     from voicewright.beatrice.live import BeatriceBlockVoice

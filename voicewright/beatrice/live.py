@@ -18,8 +18,8 @@ from voicewright.beatrice.fold import open_trained
 from voicewright.beatrice.network.model import BeatriceModel, Heard
 from voicewright.beatrice.network.vocoder import HOP, SAMPLE_RATE
 from voicewright.beatrice.offline import IGNORED
-from voicewright.convert.block import FRAME, AutoTranspose, LiveOptions, Samples
-from voicewright.convert.continuity import Noise, Phase
+from voicewright.conversion.block import FRAME, AutoTranspose, LiveOptions, Samples
+from voicewright.conversion.continuity import Noise, Phase
 from voicewright.errors import UsageError, VoicewrightError
 
 _UNPITCHED = 0.5

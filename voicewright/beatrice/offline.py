@@ -20,9 +20,9 @@ from voicewright.beatrice.network.extractors import HOP
 from voicewright.beatrice.network.model import BeatriceModel, Heard
 from voicewright.beatrice.network.vocoder import HOP as OUT_HOP
 from voicewright.beatrice.network.vocoder import running_phase
-from voicewright.convert.flow import Resampler, as_long
-from voicewright.convert.heard import Heard as Kept
-from voicewright.convert.protocol import CONTENT_RATE, Converted, ConvertOptions, Meter, Note, Samples
+from voicewright.conversion.flow import Resampler, as_long
+from voicewright.conversion.heard import Heard as Kept
+from voicewright.conversion.protocol import CONTENT_RATE, Converted, ConvertOptions, Meter, Note, Samples
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.stopping import Cancel, stop_if
 

@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from voicewright import __version__
 from voicewright.catalogue.published import Published, PublishedFile, digest
 from voicewright.errors import VoicewrightError
+from voicewright.version import __version__
 
 TIMEOUT = 30.0
 """Seconds without a byte before a connection counts as lost."""

@@ -25,7 +25,7 @@ from voicewright.cli.options import (
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicewright.convert.block import LiveOptions
+    from voicewright.conversion.block import LiveOptions
     from voicewright.jobs.live import LiveOrder
 
 _VOICE = {"to", "index", "embedder"}
@@ -143,7 +143,7 @@ def convert(
         )  # fmt: skip
         _live(order, sound, as_json)
         return
-    from voicewright.convert.protocol import ConvertOptions
+    from voicewright.conversion.protocol import ConvertOptions
     from voicewright.jobs.convert import ConvertOrder, convert_all, plan
 
     if output == "-" and as_json:

@@ -11,7 +11,7 @@ from voicewright.cli.console import emit
 from voicewright.cli.options import Json, ModelOption, Recogniser
 
 if TYPE_CHECKING:
-    from voicewright.judge.result import Judgement
+    from voicewright.judging.result import Judgement
 
 
 def judge(

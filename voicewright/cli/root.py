@@ -72,7 +72,7 @@ def _root(
     debug: Annotated[bool, typer.Option("--debug", help="Show tracebacks of failures.")] = False,
 ) -> None:
     if version:
-        from voicewright import __version__
+        from voicewright.version import __version__
 
         print(__version__)
         raise typer.Exit

@@ -102,7 +102,7 @@ def say(
         given=frozenset(asked),
     )
     if through is not None:
-        from voicewright.convert.protocol import ConvertOptions
+        from voicewright.conversion.protocol import ConvertOptions
 
         conversion = ConvertOptions(
             pitch=pitch_of(pitch, target_pitch), target_pitch=target_pitch, speaker=speaker, unvoiced=unvoiced

@@ -11,7 +11,7 @@ from voicewright.cli.console import emit
 from voicewright.cli.options import Json, Recogniser
 
 if TYPE_CHECKING:
-    from voicewright.train.run import Result
+    from voicewright.training.run import Result
 
 
 def train(
@@ -46,7 +46,7 @@ def train(
     """Train a voice by a recipe on a prepared corpus: one that speaks, adapters upon a model that stays
     (`adapt`), or an RVC voice (`kind: rvc`)."""
     from voicewright.jobs.train import train as run
-    from voicewright.train.order import Wishes
+    from voicewright.training.order import Wishes
 
     _finish_training(
         run(

@@ -19,7 +19,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from voicewright import __version__
 from voicewright.catalogue.places import (
     CARD,
     CONFIG,
@@ -40,6 +39,7 @@ from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import refused
 from voicewright.units import SAMPLE_RATE
+from voicewright.version import __version__
 from voicewright.voices.blend import Shelf, parse, read_mix
 from voicewright.voices.importing import ready
 from voicewright.voices.pack import WIDTH, Voicepack

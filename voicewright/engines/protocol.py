@@ -72,6 +72,23 @@ class Speech:
     def seconds(self) -> float:
         return len(self.samples) / self.sample_rate
 
+    def save(self, path: str | Path) -> Path:
+        """Write the samples: wav, flac, mp3, ogg or opus by the suffix. Raises UsageError for another one."""
+        from voicewright.audio.writer import WRITABLE, AudioWriter, writable_rate
+
+        path = Path(path)
+        if path.suffix.lower().lstrip(".") not in WRITABLE:
+            raise UsageError(f"{path}: audio is written as {', '.join(WRITABLE)}; choose one of these.")
+        if writable_rate(path.suffix, self.sample_rate) != self.sample_rate:
+            raise UsageError(f"{path.suffix} cannot hold {self.sample_rate} samples a second; choose wav.")
+        writer = AudioWriter(path, self.sample_rate)
+        try:
+            writer.write(self.samples)
+            writer.commit()
+        finally:
+            writer.discard()
+        return path
+
 
 @dataclass(frozen=True)
 class SpeakOptions:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from voicewright.convert.protocol import Chunks, Converter, ConvertOptions
+from voicewright.conversion.protocol import Chunks, Converter, ConvertOptions
 from voicewright.engines.joins import fade
 from voicewright.engines.protocol import Engine, SpeakOptions, Speaks, Speech, join
 from voicewright.errors import VoicewrightError

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.storage import write_atomically
-from voicewright.train.order import Wishes
+from voicewright.training.order import Wishes
 
 if TYPE_CHECKING:
     import torch
 
     from voicewright.corpus.manifest import Corpus, Utterance
     from voicewright.progress import Progress
-    from voicewright.train.adapt.recipe import AdaptRecipe
-    from voicewright.train.adapt.run import Material
-    from voicewright.train.options import Options
-    from voicewright.train.order import TrainOrder
-    from voicewright.train.run import Result
+    from voicewright.training.adapt.recipe import AdaptRecipe
+    from voicewright.training.adapt.run import Material
+    from voicewright.training.options import Options
+    from voicewright.training.order import TrainOrder
+    from voicewright.training.run import Result
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.references import Reference
     from voicewright.voices.studio import Studio
@@ -72,8 +72,8 @@ def train_adapters(
     """
     from voicewright.catalogue.places import layers_of, resolve_model
     from voicewright.corpus.manifest import Corpus
-    from voicewright.train.options import check_folder
-    from voicewright.train.run import pick_device
+    from voicewright.training.options import check_folder
+    from voicewright.training.run import pick_device
     from voicewright.voices.importing import make_ready
     from voicewright.voices.studio import Studio
 
@@ -101,8 +101,8 @@ def _plan(recipe: Path, out: Path, resume: bool, wishes: Wishes, options: Option
     """The recipe with what the command line changes; on resuming, as the run was begun."""
     from pydantic import ValidationError
 
-    from voicewright.train.adapt.recipe import AdaptRecipe
-    from voicewright.train.options import RUN, resized
+    from voicewright.training.adapt.recipe import AdaptRecipe
+    from voicewright.training.options import RUN, resized
 
     if resume and (out / RUN).is_file():
         try:
@@ -235,9 +235,9 @@ class _Run:
         self, out: Path, device: torch.device, resume: bool, options: Options, judged: bool, recogniser: str
     ) -> Result:
         from voicewright.model.adapters import source_of
-        from voicewright.train.adapt.ears import AdaptEars
-        from voicewright.train.adapt.run import Base, adapt
-        from voicewright.train.export import voice_name
+        from voicewright.training.adapt.ears import AdaptEars
+        from voicewright.training.adapt.run import Base, adapt
+        from voicewright.training.export import voice_name
 
         studio = self._studio
         name = voice_name(self._corpus.speakers[0])
@@ -308,7 +308,7 @@ class _Run:
     def _material(self, stock: Mapping[str, Voicepack]) -> Material:
         import torch
 
-        from voicewright.train.adapt.run import Material
+        from voicewright.training.adapt.run import Material
         from voicewright.voices.fit_ears import steers
 
         training, held = self._references()

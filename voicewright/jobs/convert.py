@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from voicewright.convert.protocol import Converter, ConvertOptions
+    from voicewright.conversion.protocol import Converter, ConvertOptions
 
 MOST_SECONDS = 43_200.0
 """Twelve hours: longer files are rather a mistake."""
@@ -142,7 +142,7 @@ def convert_all(
 
     Returns what was done, what failed ({"input", "error"}), and the voice's name.
     """
-    from voicewright.convert.open import open_converter, refuse_ignored
+    from voicewright.conversion.open import open_converter, refuse_ignored
     from voicewright.progress import Progress
     from voicewright.stopping import interruptible
 
@@ -245,7 +245,7 @@ def _surveyed(
 ) -> ConvertOptions:
     """For a long recording the transposition comes from all of it, not from its first chunk."""
     from voicewright.audio.files import blocks
-    from voicewright.convert.source import survey
+    from voicewright.conversion.source import survey
 
     long = seconds is None or seconds > options.chunks.longest
     if not (long and options.pitch == "auto" and not options.exact):
@@ -271,7 +271,7 @@ def _pieces(
     if not options.exact:
         yield from converter.stream(blocks(source, rate, MOST_SECONDS), rate, options, cancel, note)
         return
-    from voicewright.convert.protocol import MOST_EXACT
+    from voicewright.conversion.protocol import MOST_EXACT
 
     made = converter.convert(read(source, rate, MOST_EXACT + 1), rate, options, cancel)
     note.transposed(made.transpose)

@@ -10,10 +10,10 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from voicewright import __version__
 from voicewright.catalogue.places import cache_folder, list_models
 from voicewright.errors import UsageError
 from voicewright.listen.recogniser import available
+from voicewright.version import __version__
 
 REQUIRED = (
     "torch",

@@ -10,7 +10,7 @@ from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
     from voicewright.jobs.fit import Result as Fitted
-    from voicewright.train.run import Result as Adapted
+    from voicewright.training.run import Result as Adapted
     from voicewright.voices.fit import Settings
 
 CORPUS, LEARNT = "corpus", "learnt"
@@ -47,9 +47,9 @@ def fit_and_adapt(
     from voicewright.corpus.prepare import prepare
     from voicewright.jobs.adapt import part_of, parts, train_adapters
     from voicewright.jobs.fit import check, fit, stoppable
-    from voicewright.train.adapt.recipe import AdaptRecipe
-    from voicewright.train.options import Options, check_folder, find_recipe
-    from voicewright.train.order import Wishes
+    from voicewright.training.adapt.recipe import AdaptRecipe
+    from voicewright.training.options import Options, check_folder, find_recipe
+    from voicewright.training.order import Wishes
 
     check(source, out, voices, language, statement)
     if folder.exists() and not folder.is_dir():

@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from voicewright.corpus.manifest import Corpus
     from voicewright.engines.protocol import Voice
     from voicewright.engines.torch_engine import TorchEngine
-    from voicewright.judge.result import Item, Judgement
+    from voicewright.judging.result import Item, Judgement
 
 
 def read_items(corpus: Corpus, ids: Sequence[str]) -> list[Item]:
     """Recordings and texts of these utterances."""
     from voicewright.audio.files import read
-    from voicewright.judge.result import Item
+    from voicewright.judging.result import Item
 
     by_id = {utterance.id: utterance for utterance in corpus.utterances}
     return [Item(name, by_id[name].text, read(corpus.path(by_id[name]))) for name in ids]
@@ -56,7 +56,7 @@ def run_judgement(
     from voicewright.engines.onnx_engine import OnnxEngine
     from voicewright.engines.open import open_engine
     from voicewright.engines.torch_engine import TorchEngine
-    from voicewright.judge.judge import InLanguage, judge_model
+    from voicewright.judging.judge import InLanguage, judge_model
     from voicewright.listen.recogniser import open_recogniser
 
     corpus = Corpus.read(corpus_folder)

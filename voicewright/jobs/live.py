@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
-    from voicewright.convert.block import LiveOptions
-    from voicewright.convert.devices import Bridge, Device
-    from voicewright.convert.live import LiveConverter
+    from voicewright.conversion.block import LiveOptions
+    from voicewright.conversion.devices import Bridge, Device
+    from voicewright.conversion.live import LiveConverter
 
 RATE = 48_000
 Serve: TypeAlias = Callable[["LiveOrder", "LiveOptions"], int]
@@ -83,7 +83,7 @@ class Streamed:
 
 def live_options(pitch: float | Literal["auto"], **values: Any) -> LiveOptions:
     """Live options as the command has them. Raises UsageError."""
-    from voicewright.convert.block import LiveOptions
+    from voicewright.conversion.block import LiveOptions
 
     return LiveOptions(pitch=pitch, **values)
 
@@ -110,14 +110,14 @@ def _check_output(source: Path, output: str | None) -> None:
 
 def sound_devices() -> list[Device]:
     """Microphones and speakers. Raises VoicewrightError where nothing can say."""
-    from voicewright.convert import devices
+    from voicewright.conversion import devices
 
     return devices.devices(devices.sounddevice())
 
 
 def _converter(order: LiveOrder, options: LiveOptions, rate: int) -> LiveConverter:
-    from voicewright.convert.live import LiveConverter
-    from voicewright.convert.open import open_live, refuse_ignored
+    from voicewright.conversion.live import LiveConverter
+    from voicewright.conversion.open import open_live, refuse_ignored
 
     assert order.to is not None
     voice = open_live(order.to, order.index, embedder=order.embedder)
@@ -154,7 +154,7 @@ def _from_file(order: LiveOrder, options: LiveOptions) -> Streamed:
     """A recording in place of a microphone, a file in place of speakers."""
     from voicewright.audio.files import probe
     from voicewright.audio.writer import AudioWriter
-    from voicewright.convert import devices
+    from voicewright.conversion import devices
     from voicewright.stopping import interruptible
 
     assert order.live_from is not None and order.output is not None
@@ -172,7 +172,7 @@ def _from_file(order: LiveOrder, options: LiveOptions) -> Streamed:
 
 
 def _devices(order: LiveOrder, options: LiveOptions) -> Streamed:
-    from voicewright.convert import devices
+    from voicewright.conversion import devices
     from voicewright.stopping import interruptible
 
     module = devices.sounddevice()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from voicewright.convert.protocol import ConvertOptions
+    from voicewright.conversion.protocol import ConvertOptions
     from voicewright.engines.protocol import Engine, Speech
 
 _LONG = 3000
@@ -167,8 +167,8 @@ def _through(engine: Engine, order: Order) -> Engine:
     if order.through is None:
         return engine
     from voicewright.audio.writer import writable_rate
-    from voicewright.convert.open import open_converter, refuse_ignored
-    from voicewright.convert.protocol import ConvertOptions
+    from voicewright.conversion.open import open_converter, refuse_ignored
+    from voicewright.conversion.protocol import ConvertOptions
     from voicewright.engines.speak_as import CHUNKS, ThroughEngine
 
     converter = open_converter(order.through, order.index, embedder=order.embedder)

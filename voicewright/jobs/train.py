@@ -18,13 +18,13 @@ from voicewright.progress import Progress
 if TYPE_CHECKING:
     from voicewright.corpus.features import Features
     from voicewright.corpus.manifest import Corpus
-    from voicewright.judge.ears import MoreEars
-    from voicewright.judge.quick import QuickJudge
+    from voicewright.judging.ears import MoreEars
+    from voicewright.judging.quick import QuickJudge
     from voicewright.listen.recogniser import Choice
     from voicewright.listen.speaker import SpeakerEncoder
-    from voicewright.train.order import Task, TrainOrder, Wishes
-    from voicewright.train.recipe import Recipe
-    from voicewright.train.run import Result
+    from voicewright.training.order import Task, TrainOrder, Wishes
+    from voicewright.training.recipe import Recipe
+    from voicewright.training.run import Result
 
 
 def train(
@@ -47,9 +47,9 @@ def train(
 
     Raises UsageError and VoicewrightError before anything is computed for what is missing or wrong.
     """
-    from voicewright.train.options import Options, find_recipe
-    from voicewright.train.order import TrainOrder
-    from voicewright.train.recipe import read_yaml
+    from voicewright.training.options import Options, find_recipe
+    from voicewright.training.order import TrainOrder
+    from voicewright.training.recipe import read_yaml
 
     path = find_recipe(recipe)
     kind = read_yaml(path).get("kind")
@@ -70,8 +70,8 @@ def task(order: TrainOrder, progress: Progress) -> Result:
     """Train a voice that speaks, or its content network: recipes without a `kind`."""
     from voicewright.catalogue.places import embedded_model
     from voicewright.corpus.manifest import Corpus
-    from voicewright.train.recipe import Recipe
-    from voicewright.train.run import train as run
+    from voicewright.training.recipe import Recipe
+    from voicewright.training.run import train as run
 
     plan = Recipe.read(order.recipe)
     judge = None
@@ -106,7 +106,7 @@ def find_ears(language: str, recogniser: str, line: Callable[[str], None]) -> Ea
 
     Raises VoicewrightError when a recogniser was asked for by name and is not there.
     """
-    from voicewright.judge.ears import open_choosing_ears
+    from voicewright.judging.ears import open_choosing_ears
     from voicewright.listen.recogniser import choose
     from voicewright.listen.speaker import SpeakerEncoder
 
@@ -150,7 +150,7 @@ class CheckpointJudge:
 
     def __call__(self, folder: Path) -> Mapping[str, float]:
         from voicewright.engines.torch_engine import TorchEngine
-        from voicewright.judge.judge import InLanguage
+        from voicewright.judging.judge import InLanguage
 
         return self.quick(InLanguage(TorchEngine(folder), self.quick.language), self.voice).measured()
 
@@ -159,8 +159,8 @@ def judging(plan: Recipe, ears: Ears) -> Callable[[Corpus, Sequence[Features]], 
     """Makes what judges, once the held-out features are there: the speaker who has most of them is heard."""
 
     def make(corpus: Corpus, held: Sequence[Features]) -> CheckpointJudge:
-        from voicewright.judge.quick import QuickJudge
-        from voicewright.train.export import voice_name
+        from voicewright.judging.quick import QuickJudge
+        from voicewright.training.export import voice_name
 
         began = time.monotonic()
         if not held:

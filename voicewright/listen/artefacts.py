@@ -4,7 +4,7 @@ Where they come from: a decoder that was trained too hard repeats itself at its 
 25 ms); transposed convolutions leave lines at multiples of 24 kHz over their hop (2.4, 4.8, 7.2, 9.6 kHz);
 a decoder that was made too small whistles at 2 to 3 kHz on voiced frames; an end is held instead of falling
 silent. Losses and recognisers hardly notice. Every figure here is a sum over frames of one clip, to be pooled
-and read beside the same figure of recordings. Constant tones elsewhere: `judge/spectrum.py`.
+and read beside the same figure of recordings. Constant tones elsewhere: `judging/spectrum.py`.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicewright.catalogue.places import CONFIGS
-from voicewright.convert.protocol import Opening
+from voicewright.conversion.protocol import Opening
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from voicewright.progress import Progress
     from voicewright.rvc.train.features import Extractors
     from voicewright.rvc.train.recipe import VoiceRecipe
-    from voicewright.train.order import TrainOrder
-    from voicewright.train.run import Result
+    from voicewright.training.order import TrainOrder
+    from voicewright.training.run import Result
 
 
 def task(order: TrainOrder, progress: Progress) -> Result:
@@ -44,10 +44,10 @@ def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
     import numpy as np
     import torch
 
-    from voicewright.convert import pitch
+    from voicewright.conversion import pitch
     from voicewright.rvc.content.encoder import open_listener, said_name, weights_of
     from voicewright.rvc.train.features import Extractors
-    from voicewright.train.run import pick_device
+    from voicewright.training.run import pick_device
 
     encoder = open_listener(recipe.content).to(pick_device(device))
     name = recipe.content

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from voicewright.convert.block import BlockVoice
+from voicewright.conversion.block import BlockVoice
 from voicewright.rvc.convert.live import RvcBlockVoice
 
 

@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 from voicewright.errors import UsageError, VoicewrightError
 
 if TYPE_CHECKING:
-    from voicewright.convert.block import LiveOptions
+    from voicewright.conversion.block import LiveOptions
     from voicewright.jobs.live import LiveOrder
 
 
 def _first_settings(options: LiveOptions) -> dict[str, str]:
     """The command's options as w-okada's settings; what was not said stays as its clients expect it."""
-    from voicewright.convert import pitch
+    from voicewright.conversion import pitch
 
     method = pitch.resolve(options.method)
     # Harvest alone takes 0.4 of the time there is.
@@ -35,7 +35,7 @@ def serve(order: LiveOrder, options: LiveOptions) -> int:
     except ImportError as error:
         raise VoicewrightError(f"serving needs {error.name}: `pip install voicewright[serve]`.") from error
     from voicewright.catalogue.places import cache_folder
-    from voicewright.convert.open import open_live
+    from voicewright.conversion.open import open_live
     from voicewright.rvc.convert.live import RvcOpener
     from voicewright.serve.guard import check_origin, is_loopback
     from voicewright.wokada.session import Given, Session

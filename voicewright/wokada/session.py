@@ -14,8 +14,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.block import BlockVoice
-from voicewright.convert.live import LiveConverter
+from voicewright.conversion.block import BlockVoice
+from voicewright.conversion.live import LiveConverter
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.wokada.facts import facts
 from voicewright.wokada.settings import Settings

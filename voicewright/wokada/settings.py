@@ -10,7 +10,7 @@ import math
 from dataclasses import dataclass, field
 from typing import Any
 
-from voicewright.convert.block import LiveOptions
+from voicewright.conversion.block import LiveOptions
 from voicewright.errors import UsageError
 
 DEFAULTS: dict[str, int | float | str | bool] = {

@@ -14,7 +14,7 @@ from voicewright.errors import VoicewrightError
 
 if TYPE_CHECKING:
     from voicewright.corpus.manifest import Corpus, Utterance
-    from voicewright.train.adapt.recipe import AdaptRecipe
+    from voicewright.training.adapt.recipe import AdaptRecipe
 
 Step = Callable[[str, Sequence[str | Path]], None]
 """Shows and runs a command line under a step's name."""
@@ -77,7 +77,7 @@ def make_voice(
     from voicewright.corpus.manifest import Corpus
     from voicewright.corpus.split import split
     from voicewright.jobs.adapt import LEAST, part_of
-    from voicewright.train.adapt.recipe import AdaptRecipe
+    from voicewright.training.adapt.recipe import AdaptRecipe
 
     plan = AdaptRecipe.read(recipe)
     corpus = Corpus.read(corpus_folder)

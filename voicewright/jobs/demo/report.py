@@ -112,7 +112,7 @@ def recording_of(corpus: Path, name: str) -> Path:
 
 def missing(report: Path) -> tuple[str, ...]:
     """What could have judged and is not installed, as the report says it."""
-    from voicewright.judge.result import Judgement
+    from voicewright.judging.result import Judgement
 
     notes = Judgement.model_validate_json((report / "report.json").read_text("utf-8")).notes
     return tuple(note for note in notes if "is not installed" in note)
@@ -120,7 +120,7 @@ def missing(report: Path) -> tuple[str, ...]:
 
 def rows_of(before: Path, after: Path) -> tuple[Row, ...]:
     """The table, from the two reports."""
-    from voicewright.judge.result import Judgement
+    from voicewright.judging.result import Judgement
 
     first, second = (
         Judgement.model_validate_json((folder / "report.json").read_text("utf-8"))

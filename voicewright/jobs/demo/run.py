@@ -84,8 +84,8 @@ def demonstrate(
     if recordings is not None and not recordings.exists():
         raise UsageError(f"there are no recordings at {recordings}; name a folder that holds some.")
     from voicewright.jobs.demo import synthetic_speaker as standin
-    from voicewright.train.options import find_recipe
-    from voicewright.train.recipe import read_yaml
+    from voicewright.training.options import find_recipe
+    from voicewright.training.recipe import read_yaml
 
     here = standin.kokoro_is_here()
     plan = find_recipe(recipe or ("adapt" if here else "finetune"))
@@ -190,7 +190,7 @@ def _trained(road: _Road) -> Demonstration:
 def _upon_a_base(road: _Road) -> Demonstration:
     """A voicepack and adapters upon a base, beside the base's own voice that is nearest."""
     from voicewright.jobs.demo.kokoro import make_voice
-    from voicewright.train.adapt.recipe import AdaptRecipe
+    from voicewright.training.adapt.recipe import AdaptRecipe
 
     base = AdaptRecipe.read(road.recipe).model
     made = make_voice(road.step, road.step.note, road.corpus, road.folder, road.recipe, road.named)
@@ -262,7 +262,7 @@ def _held_out(corpus: Path, recipe: Path) -> list[str]:
     from voicewright.corpus.features import build_features
     from voicewright.corpus.manifest import Corpus
     from voicewright.corpus.split import split
-    from voicewright.train.recipe import Recipe
+    from voicewright.training.recipe import Recipe
 
     _, held = split(build_features(Corpus.read(corpus)), Recipe.read(recipe).split)
     if len(held) < 2:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.heard import Heard
-from voicewright.convert.protocol import (
+from voicewright.conversion.heard import Heard
+from voicewright.conversion.protocol import (
     CONTENT_RATE,
     MOST_EXACT,
     PITCH_HOP,
@@ -21,7 +21,7 @@ from voicewright.convert.protocol import (
     ConvertOptions,
     Samples,
 )
-from voicewright.convert.signal import high_pass, loudness_around
+from voicewright.conversion.signal import high_pass, loudness_around
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.rvc.convert.voice import Parts, protect, settle, speaker_row
 from voicewright.stopping import Cancel, stop_if
@@ -38,8 +38,8 @@ def convert_exactly(
     import soxr
     import torch
 
-    from voicewright.convert.pitch import coarse
-    from voicewright.convert.source import check_recording
+    from voicewright.conversion.pitch import coarse
+    from voicewright.conversion.source import check_recording
 
     values = check_recording(samples, rate)
     if len(values) > MOST_EXACT * rate:

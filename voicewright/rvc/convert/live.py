@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.block import FRAME, AutoTranspose, LiveOptions, PitchCache, Samples
-from voicewright.convert.continuity import Noise
+from voicewright.conversion.block import FRAME, AutoTranspose, LiveOptions, PitchCache, Samples
+from voicewright.conversion.continuity import Noise
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.rvc.convert.voice import ignored, known_pitch, protect, speaker_row
 
@@ -155,7 +155,7 @@ class RvcBlockVoice:
 
     def _source(self, window: Samples, fresh: int, total: int, options: LiveOptions) -> Floats:
         """F0 [total] of the window: the new frames and a few before them measured, the rest remembered."""
-        from voicewright.convert import pitch
+        from voicewright.conversion import pitch
 
         method = self._method(options.method)
         length = (fresh + _BEFORE.get(method, _BEFORE_OTHERS)) * FRAME
@@ -172,7 +172,7 @@ class RvcBlockVoice:
     def _method(self, wanted: str) -> str:
         """`auto` is FCPE where it is installed, else DIO: harvest alone takes 0.4 of the time there is."""
         if wanted not in self._methods:
-            from voicewright.convert import pitch
+            from voicewright.conversion import pitch
 
             found = pitch.resolve(wanted)
             self._methods[wanted] = "dio" if wanted == "auto" and found == "harvest" else found
@@ -182,7 +182,7 @@ class RvcBlockVoice:
         self, source: Floats, semitones: float, options: LiveOptions, count: int, stretched: int
     ) -> tuple[Floats, NDArray[np.int64]]:
         """F0 in Hz, and its codes: those of the sound as it is made, before its formants are moved."""
-        from voicewright.convert import pitch
+        from voicewright.conversion import pitch
 
         if options.unvoiced == "interpolate":
             source = pitch.interpolate_unvoiced(source)

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.finish import Finish
-from voicewright.convert.heard import Heard
-from voicewright.convert.protocol import (
+from voicewright.conversion.finish import Finish
+from voicewright.conversion.heard import Heard
+from voicewright.conversion.protocol import (
     CONTENT_RATE,
     PITCH_HOP,
     Converted,
@@ -30,7 +30,7 @@ from voicewright.convert.protocol import (
     Note,
     Samples,
 )
-from voicewright.convert.source import EXTRA, Piece, Source, check_recording, pieces, survey
+from voicewright.conversion.source import EXTRA, Piece, Source, check_recording, pieces, survey
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.rvc.convert.voice import (
     Content,
@@ -111,7 +111,7 @@ class RvcConverter:
 
     def estimate(self, samples: Floats, options: ConvertOptions) -> Floats:
         """F0 as the options want it: [n] at 16 kHz → Hz, [n // 160 + 1]."""
-        from voicewright.convert import pitch
+        from voicewright.conversion import pitch
 
         ask: Estimate = self._estimate or pitch.estimate
         # Upstream hears a recording as a whole; a chunk never is long enough to be cut again.
@@ -336,7 +336,7 @@ class _Stream:
             self._note.transposed(semitones)
         target = source_f0
         if options.unvoiced == "interpolate":
-            from voicewright.convert.pitch import interpolate_unvoiced
+            from voicewright.conversion.pitch import interpolate_unvoiced
 
             target = interpolate_unvoiced(source_f0)
         target = (target * np.float32(2 ** (semitones / 12))).astype(np.float32)
@@ -364,7 +364,7 @@ def _doubled(features: Floats, frames: int) -> Floats:
 
 
 def _coarse(f0: Floats) -> NDArray[np.int64]:
-    from voicewright.convert.pitch import coarse
+    from voicewright.conversion.pitch import coarse
 
     return coarse(f0)
 

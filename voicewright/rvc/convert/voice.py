@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.convert.protocol import ConvertOptions, Samples
+from voicewright.conversion.protocol import ConvertOptions, Samples
 from voicewright.errors import UsageError
 from voicewright.stopping import Cancel
 

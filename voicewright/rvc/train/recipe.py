@@ -13,7 +13,7 @@ from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
 from voicewright.records import Strict
 from voicewright.rvc.network.config import RVC_PRESETS, SynthesizerConfig
-from voicewright.train.recipe import Judgement, read_yaml
+from voicewright.training.recipe import Judgement, read_yaml
 
 MELS = {24_000: 80, 32_000: 80, 40_000: 125, 48_000: 128}
 """Mel bins of the reconstruction loss, by rate, as upstream has them."""

@@ -10,7 +10,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voicewright import __version__
 from voicewright.catalogue.places import missing_part, part_files
 from voicewright.catalogue.published import PUBLISHED
 from voicewright.corpus.manifest import Corpus
@@ -31,10 +30,10 @@ from voicewright.rvc.train.export import (
 from voicewright.rvc.train.features import FRAMES, MUTE, Extractors, Slice, build_slices, median_f0
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.task import Converting, VoiceNetworks
-from voicewright.train.export import keep_best, voice_name
-from voicewright.train.loop import Trainer
-from voicewright.train.options import Options, check_folder, remembered, resized
-from voicewright.train.run import (
+from voicewright.training.export import keep_best, voice_name
+from voicewright.training.loop import Trainer
+from voicewright.training.options import Options, check_folder, remembered, resized
+from voicewright.training.run import (
     SAMPLES,
     Result,
     carry_out,
@@ -44,6 +43,7 @@ from voicewright.train.run import (
     tenths,
     write_sample,
 )
+from voicewright.version import __version__
 
 
 def parts_of(corpus: Corpus, slices: Sequence[Slice], rule: Split) -> tuple[list[Slice], list[Slice]]:

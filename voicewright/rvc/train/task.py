@@ -27,10 +27,10 @@ from voicewright.rvc.network.synthesizer import Synthesizer
 from voicewright.rvc.train.batches import VoiceBatch, VoiceSampler
 from voicewright.rvc.train.features import FRAMES
 from voicewright.rvc.train.recipe import MELS, VoiceRecipe, VoiceStage
-from voicewright.train.stages import Gan, Output, Stage
+from voicewright.training.stages import Gan, Output, Stage
 
 if TYPE_CHECKING:
-    from voicewright.train.task import Source
+    from voicewright.training.task import Source
 
 OPTIONAL = {"mels"}
 """Losses that a recipe may leave out, and that then cost nothing."""

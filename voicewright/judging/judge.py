@@ -1,0 +1,306 @@
+"""Judging a voice: the same texts spoken by the model and by the person, through the same recogniser."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+import platform
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import soxr
+
+from voicewright.engines.protocol import Engine, SpeakOptions, Speech, Voice, join
+from voicewright.errors import UsageError, VoicewrightError
+from voicewright.judging.ears import MoreEars, embed, likeness, open_more_ears, strangers_name
+from voicewright.judging.lines import set_lines, summary, tone_rows
+from voicewright.judging.measures import GROUPS, Judged
+from voicewright.judging.metrics import Samples
+from voicewright.judging.result import Clip, Item, Judgement, Pair, Row, clean
+from voicewright.judging.sides import Heard, Side, judge_side, rate
+from voicewright.judging.spectrum import spectral_distance
+from voicewright.judging.statistics import RESAMPLES, Bootstrap
+from voicewright.listen.recogniser import Recogniser, open_recogniser
+from voicewright.listen.speaker import Encoder, SpeakerEncoder
+from voicewright.listen.words import comparable
+from voicewright.units import SAMPLE_RATE
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is being done, how many are done, and of how many."""
+
+
+class Talker(Protocol):
+    """The part of an engine that judging needs."""
+
+    def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech: ...
+
+
+@dataclass(frozen=True)
+class InLanguage:
+    """An engine reading in its corpus's language, whatever language its voice's name stands for."""
+
+    engine: Engine
+    language: str
+
+    def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech:
+        """The whole text at once."""
+        options = SpeakOptions(voice, speed, seed, self.language)
+        return join(list(self.engine.parts(text, options)), self.engine.sample_rate)
+
+
+def judge(
+    pairs: Sequence[Pair],
+    recogniser: Recogniser,
+    encoder: Encoder,
+    *,
+    more: MoreEars | None = None,
+    language: str = "en-us",
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    title: str = "Judgement",
+    conditions: Mapping[str, str | int | float | None] | None = None,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Hold synthesised clips against the recordings of the same texts.
+
+    A silent clip counts with all its words missing and similarity 0. Copy-synthesis is reported when every
+    pair has one. `more`: who else hears; nobody when not given. Raises UsageError when there are fewer than
+    two pairs, or an id comes twice.
+    """
+    _check(pairs)
+    more = more or MoreEars()
+    started = time.perf_counter()
+    with_copies = all(pair.copy_synthesis is not None for pair in pairs)
+    sides = [[clean(p.synthesised) for p in pairs], [clean(p.recording) for p in pairs]]
+    if with_copies:
+        sides.append([clean(p.copy_synthesis) for p in pairs])
+    texts = [pair.text for pair in pairs]
+    count = len(pairs)
+
+    heard = recogniser.transcribe_many(
+        [clip for side in sides for clip in side], _stage(progress, "recognising")
+    )
+    recognised = time.perf_counter() - started
+    ears = {"similarity": encoder} | ({"similarity_second": more.second} if more.second else {})
+    voices = {}
+    for key, ear in ears.items():
+        voices[key], valid = embed(ear, sides[1])
+        if not valid.all():
+            silent = ", ".join(pair.id for pair, good in zip(pairs, valid, strict=True) if not good)
+            raise VoicewrightError(f"These recordings are silent: {silent}. Leave them out of the judgement.")
+    rated = itertools.count(1)
+    judged_sides = []
+    for number, clips in enumerate(sides):
+        alike = {key: likeness(ear, embed(ear, clips)[0], voices[key]) for key, ear in ears.items()}
+
+        def say_rated() -> None:
+            done = next(rated)
+            if progress and more.quality:
+                progress("rating", done, count * len(sides))
+
+        said = Heard(
+            heard[number * count : (number + 1) * count],
+            [one.similarity for one in alike["similarity"]],
+            alike,
+            rate(clips, more.quality, say_rated),
+        )
+        judged_sides.append(judge_side(clips, texts, said, language, seed, _stage(progress, "measuring")))
+    ours, theirs = judged_sides[:2]
+    copies = judged_sides[2] if with_copies else None
+    bootstrap = Bootstrap(count, seed, resamples)
+    distances = [spectral_distance(a, b) for a, b in zip(ours.clips, theirs.clips, strict=True)]
+    copy_distances = (
+        [spectral_distance(a, b, warp=False) for a, b in zip(copies.clips, theirs.clips, strict=True)]
+        if copies
+        else None
+    )
+    lines = summary(ours, theirs, copies, encoder, more, bootstrap)
+    lines += set_lines(ours, theirs, copies, distances, copy_distances, bootstrap)
+    places = {group: place for place, group in enumerate(GROUPS)}
+    lines.sort(key=lambda line: places[line.group])
+    found: dict[str, str | int | float | None] = dict(conditions or {})
+    found |= _conditions(pairs, recogniser, encoder, seed, resamples, language) | more.conditions()
+    if name := strangers_name(encoder):
+        found["strangers"] = name
+    found["recognition seconds"] = round(recognised, 1)
+    found["judging seconds"] = round(time.perf_counter() - started, 1)
+    sound = {"synthesised": ours.sound(), "recordings": theirs.sound()}
+    if copies:
+        sound["copy_synthesis"] = copies.sound()
+    return Judgement(
+        title=title,
+        conditions=found,
+        summary=lines,
+        tones=tone_rows(ours, theirs),
+        copy_tones=tone_rows(copies, theirs) if copies else [],
+        sound=sound,
+        utterances=_rows(pairs, ours, theirs, copies, distances, copy_distances, language),
+        notes=[*_notes(pairs, ours), *more.missing],
+    )
+
+
+def judge_model(
+    engine: Talker,
+    items: Sequence[Item],
+    out: Path,
+    *,
+    recogniser: Recogniser | None = None,
+    encoder: Encoder | None = None,
+    more: MoreEars | None = None,
+    voice: Voice | None = None,
+    copy_synthesis: Callable[[Item], Samples | None] | None = None,
+    language: str = "en-us",
+    seed: int = 0,
+    title: str = "Judgement",
+    conditions: Mapping[str, str | int | float | None] | None = None,
+    progress: Progress | None = None,
+) -> Judgement:
+    """Let `engine` read the items' texts, judge it against their recordings, write `out/report.*`.
+
+    `engine` is anything with `speak(text, voice=, speed=, seed=)`; utterance k is spoken with `seed + k`.
+    `more`: who else hears; None: whoever is installed. `copy_synthesis` gives the model's rendering of an
+    item's real timing and pitch (24 kHz), or None. A text that the engine refuses counts as silence and is
+    named in the notes.
+    """
+    from voicewright.judging.report import write_report
+
+    recogniser = recogniser or open_recogniser("auto", language)
+    encoder = encoder or SpeakerEncoder()
+    more = open_more_ears() if more is None else more
+    pairs, refused = [], []
+    spoken_seconds = wall = 0.0
+    for number, item in enumerate(items):
+        begun = time.perf_counter()
+        try:
+            spoken = speak_24k(engine, item.text, voice, seed + number)
+        except VoicewrightError as error:
+            refused.append(f"{item.id} was not spoken: {error}")
+            spoken = np.zeros(SAMPLE_RATE, np.float32)
+        wall += time.perf_counter() - begun
+        spoken_seconds += len(spoken) / SAMPLE_RATE
+        copied = copy_synthesis(item) if copy_synthesis else None
+        pairs.append(Pair(item.id, item.text, item.recording, spoken, copied))
+        if progress:
+            progress("speaking", number + 1, len(items))
+    found = dict(conditions or {})
+    found["speaking seconds (wall)"] = round(wall, 2)
+    found["real-time factor"] = round(wall / spoken_seconds, 4) if spoken_seconds else None
+    result = judge(
+        pairs,
+        recogniser,
+        encoder,
+        more=more,
+        language=language,
+        seed=seed,
+        title=title,
+        conditions=found,
+        progress=progress,
+    )
+    result = result.model_copy(update={"notes": refused + result.notes})
+    write_report(result, pairs, out)
+    return result
+
+
+def speak_24k(engine: Talker, text: str, voice: Voice | None, seed: int) -> Samples:
+    """What the engine says, as float32 mono samples at 24 kHz."""
+    spoken = engine.speak(text, voice=voice, seed=seed)
+    samples = np.asarray(spoken.samples, np.float32).reshape(-1)
+    if spoken.sample_rate != SAMPLE_RATE and samples.size:
+        samples = soxr.resample(samples, spoken.sample_rate, SAMPLE_RATE).astype(np.float32)
+    return samples
+
+
+def _check(pairs: Sequence[Pair]) -> None:
+    if len(pairs) < 2:
+        raise UsageError(f"Judging needs at least two held-out utterances, got {len(pairs)}.")
+    seen: set[str] = set()
+    for pair in pairs:
+        if pair.id in seen:
+            raise UsageError(f"The utterance id {pair.id!r} comes twice: ids must be unique.")
+        seen.add(pair.id)
+
+
+def _stage(progress: Progress | None, name: str) -> Callable[[int, int], None] | None:
+    return (lambda done, total: progress(name, done, total)) if progress else None
+
+
+def _clip(judged: Judged) -> Clip:
+    return Clip(
+        heard=judged.heard,
+        wer=round(judged.errors.wer, 4),
+        cer=round(judged.errors.cer, 4),
+        similarity=round(judged.similarity, 4),
+        likeness={key: round(one.similarity, 4) for key, one in judged.likeness.items()},
+        quality=dict(judged.quality),
+        artefacts={key: round(value, 4) for key, value in judged.artefacts.figures.items()},
+        measures=judged.measures.as_dict(),
+    )
+
+
+def _rows(
+    pairs: Sequence[Pair],
+    ours: Side,
+    theirs: Side,
+    copies: Side | None,
+    distances: list[float],
+    copy_distances: list[float] | None,
+    language: str,
+) -> list[Row]:
+    rows = [
+        Row(
+            id=pair.id,
+            text=pair.text,
+            spoken_text=comparable(pair.text, language),
+            synthesised=_clip(ours.judged[index]),
+            recording=_clip(theirs.judged[index]),
+            copy_synthesis=_clip(copies.judged[index]) if copies else None,
+            spectral_distance=round(distances[index], 4),
+            copy_distance=round(copy_distances[index], 4) if copy_distances else None,
+        )
+        for index, pair in enumerate(pairs)
+    ]
+    return sorted(rows, key=lambda row: (-row.synthesised.cer, row.id))
+
+
+def _notes(pairs: Sequence[Pair], ours: Side) -> list[str]:
+    broken = [p.id for p in pairs if not np.all(np.isfinite(p.synthesised))]
+    silent = [p.id for p, j in zip(pairs, ours.judged, strict=True) if j.measures.peak < 1e-5]
+    notes = [f"Samples that are not numbers in {', '.join(broken)}; they were taken as 0."] if broken else []
+    if silent:
+        notes.append(f"Silent: {', '.join(silent)}; all their words count as missing.")
+    if len(pairs) < 30:
+        notes.append(f"Only {len(pairs)} utterances: the intervals are wide.")
+    return notes
+
+
+def _conditions(
+    pairs: Sequence[Pair],
+    recogniser: Recogniser,
+    encoder: Encoder,
+    seed: int,
+    resamples: int,
+    language: str,
+) -> dict[str, str | int | float | None]:
+    found: dict[str, str | int | float | None] = {
+        "utterances": len(pairs),
+        "recorded seconds": round(sum(len(p.recording) for p in pairs) / SAMPLE_RATE, 1),
+        "synthesised seconds": round(sum(len(p.synthesised) for p in pairs) / SAMPLE_RATE, 1),
+        "language": language,
+        "recogniser": recogniser.name,
+        "speaker encoder": encoder.name,
+        "seed": seed,
+        "intervals": f"95 %, bootstrap over utterances, {resamples} resamples",
+        "date": datetime.datetime.now(datetime.UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "python": platform.python_version(),
+    }
+    for package in ("voicewright", "torch", "numpy", "jiwer", "pyworld-prebuilt"):
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found

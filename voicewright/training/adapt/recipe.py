@@ -1,0 +1,119 @@
+"""The recipe of adapters (`kind: adapt`): one YAML, strictly read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from voicewright.corpus.split import Split
+from voicewright.errors import VoicewrightError
+from voicewright.records import Strict
+from voicewright.training.gates import Gate
+from voicewright.training.recipe import Judgement, Optimizer, read_yaml
+
+LOSSES = {"prosody": ("prosody", "replay"), "sound": ("mel", "identity", "tones", "lines", "replay")}
+
+
+class AdaptStage(Strict):
+    """A stretch of the run. `prosody`: the predictor's adapters, without sound; `sound`: the decoder's."""
+
+    stage: Literal["prosody", "sound"]
+    steps: int = Field(gt=0)
+    clips: int = Field(default=1, gt=0)
+    """Clips (prosody) or crops of 1.65 s (sound) a step, replays among them."""
+    optimizer: Optimizer
+    losses: dict[str, float]
+
+    discriminator: ClassVar[None] = None
+    gan_start: ClassVar[None] = None
+    gan_ramp: ClassVar[None] = None
+
+    @property
+    def budget(self) -> int:
+        """What a batch may hold, in the sampler's unit."""
+        return self.clips
+
+
+class Replay(Strict):
+    """The base's own voices, spoken once by the base as it is; with adapters they must go on sounding so."""
+
+    every: int = Field(default=3, ge=0)
+    """One item in so many is a replay; 0: none."""
+    voices: int = Field(default=16, gt=0)
+    """Of the known ones, evenly chosen; those that are heard at judgements are left out where others are."""
+    crops: int = Field(default=48, gt=0)
+    """Pieces of sound kept of them."""
+
+
+class Gates(Strict):
+    """What a judgement may lose before the run goes back (training/gates.py)."""
+
+    words: float = 0.06
+    """Share of words heard wrong beyond the start's, of the new voice and of the base's."""
+    quality: float = 0.5
+    """Points of Distill-MOS under the start's."""
+    moved: float = 0.06
+    """1 − cosine between what the base's own voices speak with the adapters and without."""
+
+    @property
+    def gates(self) -> tuple[Gate, ...]:
+        return (
+            Gate("words", self.words, "words were lost"),
+            Gate("quality", self.quality, "quality fell", falls=True),
+            Gate("moved", self.moved, "the base's own voices moved", still=True),
+            Gate("stock_words", self.words, "the base's own voices lost words"),
+        )
+
+
+class AdaptRecipe(Strict):
+    name: str
+    kind: Literal["adapt"]
+    model: str = "kokoro"
+    """The base, by name or path."""
+    voice: str | None = None
+    """Voicepack to begin with; absent: one is fitted first."""
+    voices: str | None = None
+    """Packs known beside the model's own."""
+    rank: int = Field(default=8, gt=0)
+    seed: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    """auto: bf16 where this machine's matrix units have it."""
+    ema: float = 0.9
+    split: Split = Split(every=8)
+    stages: tuple[AdaptStage, ...] = Field(min_length=1)
+    replay: Replay = Replay()
+    gates: Gates = Gates()
+    checkpoint_every: int = 50
+    checkpoint_minutes: float | None = 2.0
+    log_every: int = 10
+    preview_every: int = 1_000_000
+    judge: Judgement = Judgement(every=50, sentences=4, keep=2)
+
+    compile: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _check(self) -> AdaptRecipe:
+        for stage in self.stages:
+            known = LOSSES[stage.stage]
+            strange = sorted(set(stage.losses) ^ set(known))
+            if strange:
+                raise ValueError(
+                    f"stage {stage.stage} weighs {', '.join(known)}; look at {', '.join(strange)}"
+                )
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    @classmethod
+    def read(cls, path: Path) -> AdaptRecipe:
+        """Read a recipe. Raises VoicewrightError naming the file and the key."""
+        try:
+            return cls.model_validate(read_yaml(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "recipe"
+            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error

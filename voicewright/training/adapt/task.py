@@ -1,0 +1,207 @@
+"""Adapters as a task of the one loop: what trains, the two stages' losses; the base is frozen and hidden.
+
+A checkpoint holds adapters and two offsets alone. Replays keep the base's own voices where they are: each
+so-manieth item is one of them, held to what the base says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from voicewright.errors import VoicewrightError
+from voicewright.model.adapters import PARTS, attach
+from voicewright.model.tones import line_loss, tone_loss
+from voicewright.model.tts.model import TTSModel
+from voicewright.training.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
+from voicewright.training.stages import Output, Stage
+from voicewright.training.task import Source, adamw, rate
+from voicewright.units import FRAME, SAMPLE_RATE, STYLE
+from voicewright.voices.fit import CROP, HeardMel, Steer
+from voicewright.voices.prosody import LONGEST
+
+_VOICED = 40.0
+"""Hz from which a predicted frame counts as voiced."""
+
+
+class Offset(nn.Module):
+    """What is added to one half of every row of the pack that a run begins with, [128]."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.zeros(STYLE))
+
+
+class AdaptNetworks(nn.Module):
+    """Adapters upon a frozen, folded model, and the voice's offsets. The model is no part of the state.
+
+    net: its modules get the adapters; it must lie on the device that the run will use.
+    """
+
+    decoder: nn.ModuleDict
+    predictor: nn.ModuleDict
+
+    def __init__(self, net: TTSModel, rank: int, seed: int) -> None:
+        super().__init__()
+        object.__setattr__(
+            self, "base", net.eval().requires_grad_(False)
+        )  # no submodule, so not in the state
+        for number, part in enumerate(PARTS):
+            self.add_module(part, attach(net, part, rank, 1000 * seed + number))
+        self.acoustic, self.prosodic = Offset(), Offset()
+
+    @property
+    def tts(self) -> TTSModel:
+        net: TTSModel = object.__getattribute__(self, "base")
+        return net
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that a stage may name."""
+        return {name: self.get_submodule(name) for name in (*PARTS, "acoustic", "prosodic")}
+
+
+class AdaptSpectra(nn.Module):
+    """What compares: log-mels above the recordings' noise, the same above the replays', and the speaker
+    encoders that steer, which stay on the CPU."""
+
+    def __init__(self, own: HeardMel, replay: HeardMel | None, steers: Sequence[Steer]) -> None:
+        super().__init__()
+        self.own, self.replay = own, replay
+        self.steers = tuple(steers)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdaptSpectra:
+        super()._apply(fn, recurse)
+        for mel in (self.own, self.replay):
+            if mel is not None:
+                mel.floors = [fn(floor) for floor in mel.floors]
+        return self
+
+    def unlike(self, fake: Tensor) -> Tensor:
+        """One minus likeness to the recordings, the mean over encoders. fake [1, T]."""
+        sound = fake.cpu()
+        apart = [1 - steer.encoder(sound)[0] @ steer.wanted for steer in self.steers]
+        return torch.stack(apart).mean().to(fake.device) if apart else fake.new_zeros(())
+
+
+def prosody_gap(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
+    """How far durations (frames), pace, F0 (semitones, and its spread) and energy are from a clip's, as one
+    number. style [1, 128]."""
+    device = style.device.type
+    with torch.autocast(device, enabled=False), torch.backends.cudnn.flags(enabled=device != "cuda"):
+        d = net.predictor.text_encoder(clip.context.float(), style, None)
+        expected = torch.sigmoid(net.duration_logits(d)[0]).sum(1)[1:-1]
+        wanted = clip.durations.clamp(max=LONGEST)[1:-1]
+        gap = F.smooth_l1_loss(expected, wanted) + (expected.sum().log() - wanted.sum().log()).abs()
+        pitch, loudness = net.f0_energy(d.transpose(1, 2)[:, :, clip.owner], style)
+        voiced = clip.f0 > _VOICED
+        if int(voiced.sum()) > 20:
+            made, real = pitch[0][voiced].clamp_min(_VOICED).log2(), clip.f0[voiced].log2()
+            gap = gap + 3 * ((made - real).abs().mean() + 0.5 * (made.std() - real.std()).abs())
+        apart = loudness[0] - clip.energy
+        apart = apart - apart.mean() if clip.own else apart
+        return gap + 0.5 * apart.abs().mean()
+
+
+def _mean(values: Sequence[Tensor]) -> Tensor:
+    return torch.stack(list(values)).mean()
+
+
+def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe: Any) -> Output:
+    gaps: dict[str, list[Tensor]] = {}
+    for clip in batch.clips:
+        style = clip.row[None, STYLE:] + (nets.prosodic.value if clip.own else 0)
+        gaps.setdefault("prosody" if clip.own else "replay", []).append(prosody_gap(nets.tts, clip, style))
+    return Output({name: _mean(found) for name, found in gaps.items()})
+
+
+def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe: Any) -> Output:
+    found: dict[str, list[Tensor]] = {}
+    hop = nets.tts.config.istftnet.gen_istft_hop_size
+    for clip in batch.clips:
+        style = clip.row[None, :STYLE] + (nets.acoustic.value if clip.own else 0)
+        fake, real = decode(nets.tts, clip, style).float(), clip.sound[None]
+        if not clip.own:
+            assert spectra.replay is not None
+            found.setdefault("replay", []).append(spectra.replay(fake, real))
+            continue
+        found.setdefault("mel", []).append(spectra.own(fake, real))
+        found.setdefault("identity", []).append(spectra.unlike(fake))
+        found.setdefault("tones", []).append(tone_loss(fake, hop))
+        found.setdefault("lines", []).append(line_loss(fake, real, hop))
+    return Output({name: _mean(values) for name, values in found.items()})
+
+
+STAGES: Mapping[str, Stage] = MappingProxyType(
+    {
+        "prosody": Stage(
+            "prosody", ("predictor", "prosodic"), ("prosody", "replay"), False, "none", _prosody
+        ),
+        "sound": Stage(
+            "sound",
+            ("decoder", "acoustic"),
+            ("mel", "identity", "tones", "lines", "replay"),
+            True,
+            "none",
+            _sound,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True)
+class Adapting:
+    """Training of adapters. spoken: what the base says in known voices; crops: pieces of it with sound."""
+
+    spoken: Sequence[Clip]
+    crops: Sequence[Clip]
+    spectra: AdaptSpectra
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        return STAGES
+
+    def check(self, stage: Any) -> None:
+        if stage.stage not in STAGES:
+            raise VoicewrightError(f"There is no stage {stage.stage}; there are {', '.join(STAGES)}.")
+
+    def critics(self, recipe: Any, networks: Any) -> dict[str, nn.Module]:
+        return {}
+
+    def spectral(self, recipe: Any) -> nn.Module:
+        return self.spectra
+
+    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
+        record = STAGES[stage.stage]
+        return AdaptSampler(
+            features,
+            self.crops if record.crops else self.spoken,
+            seed=recipe.seed,
+            stage=number,
+            clips=budget,
+            every=recipe.replay.every,
+            crops=record.crops,
+        )
+
+    def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
+        return ()
+
+    def optimizer(
+        self, parameters: Sequence[nn.Parameter], o: Any, device: torch.device
+    ) -> torch.optim.Optimizer:
+        return adamw(parameters, o, device)
+
+    def rate(self, o: Any, step: int, steps: int, epoch: int) -> float:
+        return rate(o, step, steps)
+
+    def seconds(self, batch: Any, stage: Any) -> float:
+        frames = sum(CROP if STAGES[stage.stage].crops else clip.frames for clip in batch.clips)
+        return float(frames * FRAME / SAMPLE_RATE)
+
+    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
+        raise AssertionError("recipes of adapters have no `compile`")

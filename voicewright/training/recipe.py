@@ -1,0 +1,159 @@
+"""A recipe: one YAML that says all of a training run. Unknown keys are errors; there is no inheritance."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from voicewright.corpus.split import Split
+from voicewright.errors import VoicewrightError
+from voicewright.model.config import ModelConfig
+from voicewright.model.content.bottleneck import ContentConfig
+from voicewright.records import Strict
+
+
+class DiscriminatorSizes(Strict):
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    period_channels: tuple[int, ...] = (32, 128, 512, 1024, 1024)
+    resolutions: tuple[tuple[int, int], ...] = ((2048, 512), (1024, 256), (512, 128))
+    spectrogram_channels: int = 32
+    start: str | None = None
+    """A run folder (of the same sizes) whose discriminators to begin with."""
+    per_step: int | None = None
+    """Train against this many randomly picked discriminators a step; all of them when absent."""
+
+
+class Optimizer(Strict):
+    learning_rate: float
+    betas: tuple[float, float] = (0.8, 0.99)
+    weight_decay: float = 0.01
+    warmup: int = 100
+    final: float = 0.05
+    """The cosine ends at this fraction of the learning rate."""
+    clip: float = 5.0
+    """Gradient norm is clipped to this."""
+
+
+class StageRecipe(Strict):
+    """One stage of the run; see training/stages.py for what each trains and which losses it knows."""
+
+    stage: Literal["acoustic", "spectrum", "prosody", "joint", "content"]
+    steps: int = Field(gt=0)
+    batch_frames: int = Field(gt=0)
+    """Budget of 25 ms frames in a batch: clips times their (cropped) length."""
+    crop: int = 80
+    """Frames of each clip that the decoder's front sees (acoustic and joint)."""
+    window: int = 80
+    """Frames within the crop for which sound is generated and judged."""
+    optimizer: Optimizer
+    discriminator: Optimizer | None = None
+    losses: dict[str, float]
+    gan_start: int | None = None
+    """Step of this stage at which the adversarial phase begins; absent: never."""
+    gan_ramp: int = 500
+    """Steps over which adversarial weights rise from zero."""
+    style_mix: tuple[float, float, float] = (0.4, 0.3, 0.3)
+    """How often a clip's style is its own, another clip's of its speaker, the speaker's mean in the batch."""
+
+    @property
+    def budget(self) -> int:
+        """What a batch may hold, in the sampler's unit."""
+        return self.batch_frames
+
+    @model_validator(mode="after")
+    def _check(self) -> StageRecipe:
+        if self.window > self.crop:
+            raise ValueError("window must not exceed crop")
+        if self.gan_start is not None and self.stage == "content":
+            raise ValueError("stage content has no adversarial phase; leave gan_start out")
+        if self.gan_start is not None and self.discriminator is None:
+            raise ValueError("gan_start needs a `discriminator` optimizer block")
+        return self
+
+
+class Judgement(Strict):
+    """How checkpoints are chosen by held-out judgement."""
+
+    every: int = 1000
+    """Steps between judgements; the last step of a run is always judged."""
+    sentences: int = 16
+    keep: int = 2
+
+
+class Recipe(Strict):
+    name: str
+    start: str = "scratch"
+    """`scratch` (needs `model`), `embedded`, or the path of a model folder."""
+    model: ModelConfig | None = None
+    content: ContentConfig | None = None
+    """The content network that stage `content` trains, so that the model converts speech into its voice."""
+    switches: dict[str, Any] = Field(default_factory=dict)
+    """Changes to the `voicewright` block of the start weights' configuration. Only such as leave every weight
+    its shape, or add layers (`source_gain`, `source_phase_from`)."""
+    seed: int = 0
+    precision: Literal["bf16", "fp32"] = "bf16"
+    compile: bool = False
+    ema: float = 0.999
+    split: Split = Split()
+    discriminators: DiscriminatorSizes = DiscriminatorSizes()
+    stages: tuple[StageRecipe, ...]
+    checkpoint_every: int = 500
+    checkpoint_minutes: float | None = None
+    """Also save when this many minutes have passed since the last save."""
+    log_every: int = 20
+    preview_every: int = 1000
+    judge: Judgement = Judgement()
+
+    @model_validator(mode="after")
+    def _check(self) -> Recipe:
+        if self.start == "scratch" and self.model is None:
+            raise ValueError("start: scratch needs a `model` block")
+        if self.start != "scratch" and self.model is not None:
+            raise ValueError("`model` is given by the start weights; leave it out or use start: scratch")
+        if self.start == "scratch" and self.switches:
+            raise ValueError("`switches` change start weights; with start: scratch, write them into `model`")
+        if not self.stages:
+            raise ValueError("stages is empty")
+        if self.content is None and any(stage.stage == "content" for stage in self.stages):
+            raise ValueError("stage `content` needs a `content` block, the network's widths")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    @classmethod
+    def read(cls, path: Path) -> Recipe:
+        """Read a recipe. Raises VoicewrightError naming the file and the key.
+
+        `model: {vocab: kokoro, …}` takes Kokoro's symbol table.
+        """
+        data = read_yaml(path)
+        model = data.get("model")
+        if isinstance(model, dict) and model.get("vocab") == "kokoro":
+            from voicewright.text.vocab import KOKORO
+
+            model["vocab"] = dict(KOKORO)
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "recipe"
+            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """A recipe's YAML as it stands; `kind` says whose it is, absent: a speaking voice's.
+
+    Raises VoicewrightError.
+    """
+    try:
+        data = yaml.safe_load(path.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise VoicewrightError(f"{path} cannot be read as a recipe: {error}.") from error
+    if not isinstance(data, dict):
+        raise VoicewrightError(f"{path} is not a recipe: it must be a YAML mapping with `name` and `stages`.")
+    return data

@@ -1,0 +1,308 @@
+"""The stages of training, each a frozen record: what trains, which losses it knows, and its forward pass.
+
+Loss names are weight keys in the recipe and keys in the log. The adversarial pair (`fake`, `real`,
+`condition`) goes to the stage's own discriminator; the loop adds the losses "adversarial" and "features" once
+its switch is on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from voicewright.audio.augment import Disguise
+from voicewright.errors import VoicewrightError
+from voicewright.model.config import ModelConfig
+from voicewright.model.content.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
+from voicewright.model.losses import (
+    SpectralLoss,
+    curve_loss,
+    discriminator_loss,
+    duration_losses,
+    feature_loss,
+    generator_loss,
+)
+from voicewright.model.periodicity import periodicity_loss
+from voicewright.model.tones import tone_loss
+from voicewright.model.tts.model import TTSModel
+from voicewright.model.tts.style import StyleEncoders
+from voicewright.training.batches import Batch
+from voicewright.training.recipe import StageRecipe
+from voicewright.units import FRAME, STYLE
+
+F0_SCALE = 50.0
+"""Hz: the bend of the smooth L1 on F0, about a fifth of a speaking range."""
+
+
+class Networks(nn.Module):
+    """Everything that an exported model holds: the Kokoro graph, the two style encoders, and where the model
+    is to convert speech, the content network."""
+
+    def __init__(self, config: ModelConfig, content: ContentConfig | None = None) -> None:
+        super().__init__()
+        if config.voicewright.style_encoder is None:
+            raise VoicewrightError(
+                "Training needs style encoders: give the model a voicewright.style_encoder block."
+            )
+        self.tts = TTSModel(config)
+        self.styles = StyleEncoders(config)
+        self.content = ContentNet(content, config.hidden_dim, config.n_token) if content else None
+        self.disguise = Disguise()
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that a stage may name."""
+        names = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
+        found: dict[str, nn.Module] = {name: self.tts.get_submodule(name) for name in names}
+        found |= {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
+        if self.content is not None:
+            found["content"] = self.content
+        # A part of the decoder that can train alone; it comes last, so that it may thaw in a frozen decoder.
+        return found | {"spectrum": nn.ModuleList(self.tts.decoder.generator.spectrum())}
+
+
+@dataclass
+class Output:
+    """Losses of one forward pass, what else is worth a line in the log, and for the adversarial phase what
+    was made beside what was wanted."""
+
+    losses: dict[str, Tensor]
+    measures: dict[str, Tensor] = field(default_factory=dict)
+    fake: Tensor | None = None
+    real: Tensor | None = None
+    condition: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class Gan:
+    """The adversarial losses of a stage, and their order.
+
+    critic(real, fake scores), adversarial(fake scores), features(real, fake maps). With `critic_first` the
+    discriminator steps before it judges for the generator, which costs a second pass of it.
+    """
+
+    critic: Callable[..., Tensor] = discriminator_loss
+    adversarial: Callable[..., Tensor] = generator_loss
+    features: Callable[..., Tensor] = feature_loss
+    critic_first: bool = False
+
+
+@dataclass(frozen=True)
+class Stage:
+    name: str
+    trains: tuple[str, ...]
+    losses: tuple[str, ...]
+    crops: bool
+    """Whether clips are cropped to the recipe's `crop`, or seen whole."""
+    critic: str
+    """Which discriminator judges this stage: "waveform" or "contour"."""
+    forward: Callable[[Any, Any, Any, Any], Output]
+    """(networks, spectral, batch, the stage's recipe) → losses."""
+    gan: Gan = Gan()
+
+
+def expand(x: Tensor, frame_token: Tensor) -> Tensor:
+    """Token features [B, C, T] laid under frames by frame_token [B, F] → [B, C, F]."""
+    return x.gather(2, frame_token.unsqueeze(1).expand(-1, x.shape[1], -1))
+
+
+def mixed_style(encoder: nn.Module, batch: Batch, mix: tuple[float, float, float]) -> Tensor:
+    """Each clip's style [B, 128]: its own, another clip's of its speaker, or the speaker's mean in the batch.
+
+    Speaking uses a voicepack, which is a mean: a network that only ever saw a clip's own style would lean on
+    details that no voicepack carries.
+    """
+    count = len(batch.lengths)
+    own, other = encoder(torch.cat([batch.style_own, batch.style_other]).unsqueeze(1)).chunk(2)
+    same = (batch.speaker.unsqueeze(0) == batch.speaker.unsqueeze(1)).to(own.dtype)
+    mean = (same @ (own + other)) / (2 * same.sum(1, keepdim=True))
+    draw = torch.rand(count, 1, device=own.device)
+    return torch.where(draw < mix[0], own, torch.where(draw < mix[0] + mix[1], other, mean))
+
+
+def _sound(
+    nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe, f0: Tensor, energy: Tensor
+) -> Output:
+    """Decode a random window of the crop and compare it with the recording."""
+    assert batch.audio is not None
+    style = mixed_style(nets.styles.acoustic, batch, recipe.style_mix)
+    text = nets.tts.encode_text(batch.tokens, batch.lengths)
+    x = nets.tts.decoder.front(expand(text, batch.frame_token), f0, energy, style)
+    frames = batch.frame_token.shape[1]
+    start = int(torch.randint(0, frames - recipe.window + 1, ()))
+    stop = start + recipe.window
+    fake = nets.tts.decoder.generator(
+        x[:, :, 2 * start : 2 * stop], style, f0[:, 2 * start : 2 * stop].detach()
+    )
+    real = batch.audio[:, FRAME * start : FRAME * stop]
+    losses = dict(spectral(fake, real))
+    if "periodicity" in recipe.losses:
+        losses["periodicity"] = periodicity_loss(fake, real, f0[:, 2 * start : 2 * stop].detach())
+    if "tones" in recipe.losses:
+        losses["tones"] = tone_loss(fake, nets.tts.config.istftnet.gen_istft_hop_size)
+    return Output(losses, fake=fake, real=real)
+
+
+def _acoustic(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    return _sound(nets, spectral, batch, recipe, batch.f0, batch.energy)
+
+
+def contours(f0: Tensor, energy: Tensor, mask: Tensor) -> Tensor:
+    """F0, voicing and energy at unit scale, [B, 3, 2F], zero where the mask is."""
+    voicing = torch.sigmoid((f0.float() - 60.0) / 15.0)
+    stacked = torch.stack([f0.float() / 200.0, voicing, energy.float() / 4.0], 1)
+    return stacked * mask.unsqueeze(1)
+
+
+def _prosody_pass(nets: Networks, batch: Batch, recipe: StageRecipe) -> tuple[Output, Tensor, Tensor]:
+    style = mixed_style(nets.styles.prosodic, batch, recipe.style_mix)
+    d = nets.tts.encode_prosody(batch.tokens, batch.lengths, style)
+    positions = torch.arange(batch.tokens.shape[1], device=d.device)
+    tokens = positions < batch.lengths.to(d.device).unsqueeze(1)
+    losses = duration_losses(nets.tts.duration_logits(d, batch.lengths), batch.durations, tokens)
+    under = expand(d.transpose(1, 2), batch.frame_token)
+    # A crop's silent rest is part of the signal; a whole clip's padding is not.
+    frames = None if batch.audio is not None else batch.frames
+    f0, energy = nets.tts.f0_energy(under, style, frames)
+    mask = batch.frame_mask.repeat_interleave(2, 1)
+    losses["f0"] = curve_loss(f0, batch.f0, mask, F0_SCALE)
+    losses["energy"] = curve_loss(energy, batch.energy, mask, 1.0)
+    output = Output(
+        losses,
+        fake=contours(f0, energy, mask),
+        real=contours(batch.f0, batch.energy, mask),
+        condition=under[:, :-STYLE].detach().float(),
+    )
+    return output, f0, energy
+
+
+def _prosody(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    return _prosody_pass(nets, batch, recipe)[0]
+
+
+def _joint(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    """Half of the clips sound under predicted pitch and energy: the decoder meets what it will be given."""
+    prosody, f0, energy = _prosody_pass(nets, batch, recipe)
+    predicted = torch.rand(len(f0), 1, device=f0.device) < 0.5
+    f0 = torch.where(predicted, f0.float(), batch.f0)
+    energy = torch.where(predicted, energy.float(), batch.energy)
+    sound = _sound(nets, spectral, batch, recipe, f0, energy)
+    return Output(sound.losses | prosody.losses, fake=sound.fake, real=sound.real)
+
+
+def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    """The disguised clip must give the text features, energy and voicing of the clip itself.
+
+    "front" compares what the decoder's first half makes of these features with what it makes of the true
+    ones.
+    """
+    assert nets.content is not None and batch.audio is not None
+    mel, source = nets.disguise(batch.audio)
+    heard = nets.content(normalised(mel, mean_spectrum(mel)))
+    at = source.clamp_min(0)
+    mask = (source >= 0) & batch.frame_mask.gather(1, at)
+    with torch.no_grad():
+        tokens = batch.tokens.gather(1, batch.frame_token).gather(1, at)
+        true = nets.tts.encode_text(batch.tokens, batch.lengths)
+        true = expand(true, batch.frame_token.gather(1, at))
+        twice = (2 * at).repeat_interleave(2, 1)
+        twice[:, 1::2] += 1
+        f0, energy = batch.f0.gather(1, twice), batch.energy.gather(1, twice)
+    weight = mask.float()
+    both = weight.repeat_interleave(2, 1)
+    logits = heard.phones.float()
+    named = nn.functional.cross_entropy(logits, tokens, reduction="none", label_smoothing=0.05)
+    voiced = nn.functional.binary_cross_entropy_with_logits(heard.voicing, (f0 > 0).float(), reduction="none")
+    losses = {
+        "text": _relative(heard.text, true, weight),
+        "phones": (named * weight).sum() / weight.sum(),
+        "energy": curve_loss(heard.energy, energy, both, 1.0),
+        "voicing": (voiced * both).sum() / both.sum(),
+    }
+    with torch.no_grad():
+        right = (logits.argmax(1) == tokens).float()
+    measures = {"errors": 1 - (right * weight).sum() / weight.sum()}
+    if "front" not in recipe.losses:
+        return Output(losses, measures)
+    style = mixed_style(nets.styles.acoustic, batch, recipe.style_mix).detach()
+    made = nets.tts.decoder.front(heard.text, f0, energy, style)
+    with torch.no_grad():
+        wanted = nets.tts.decoder.front(true, f0, energy, style)
+    losses["front"] = _relative(made, wanted, both)
+    return Output(losses, measures)
+
+
+def _relative(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+    """Squared error [B, C, T] over the variance of what is wanted, where weight [B, T] is."""
+    weight = weight.unsqueeze(1)
+    wanted = wanted.float()
+    total = weight.sum() * wanted.shape[1]
+    mean = (wanted * weight).sum((0, 2), keepdim=True) / weight.sum()
+    spread = ((wanted - mean).square() * weight).sum() / total
+    return ((made.float() - wanted).square() * weight).sum() / total / spread.clamp_min(1e-6)
+
+
+_SOUND = ("mel", "stft", "convergence", "periodicity", "tones")
+_PROSODY = ("duration", "duration_ce", "f0", "energy")
+_GAN = ("adversarial", "features")
+_CONTENT = ("text", "phones", "energy", "voicing", "front")
+_OPTIONAL = {"periodicity", "tones", "front"}
+"""Losses that a recipe may leave out; those of sound then cost nothing."""
+
+STAGES: dict[str, Stage] = {
+    stage.name: stage
+    for stage in (
+        Stage("spectrum", ("spectrum",), _SOUND + _GAN, True, "waveform", _acoustic),
+        Stage(
+            "acoustic",
+            ("text_encoder", "decoder", "spectrum", "style_acoustic"),
+            _SOUND + _GAN,
+            True,
+            "waveform",
+            _acoustic,
+        ),
+        Stage(
+            "prosody",
+            ("bert", "bert_encoder", "predictor", "style_prosodic"),
+            _PROSODY + _GAN,
+            False,
+            "contour",
+            _prosody,
+        ),
+        Stage("content", ("content",), _CONTENT, True, "waveform", _content),
+        Stage(
+            "joint",
+            (
+                "text_encoder",
+                "decoder",
+                "spectrum",
+                "style_acoustic",
+                "bert",
+                "bert_encoder",
+                "predictor",
+                "style_prosodic",
+            ),
+            _SOUND + _PROSODY + _GAN,
+            True,
+            "waveform",
+            _joint,
+        ),
+    )
+}
+
+
+def check_losses(recipe: StageRecipe) -> None:
+    """Raise VoicewrightError when a recipe weighs a loss that its stage does not have, or leaves one out."""
+    known = set(STAGES[recipe.stage].losses) - (set() if recipe.gan_start is not None else set(_GAN))
+    for word, names in (
+        ("unknown", set(recipe.losses) - known),
+        ("missing", known - _OPTIONAL - set(recipe.losses)),
+    ):
+        if names:
+            raise VoicewrightError(
+                f"Stage {recipe.stage}: {word} losses {', '.join(sorted(names))}; "
+                f"it has {', '.join(sorted(known))}."
+            )
