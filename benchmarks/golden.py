@@ -59,7 +59,7 @@ CALLS: dict[str, str] = {
     "judge": "judge --corpus corpus --model tiny -o report --most 3 --ids '[036]$' --recogniser pocketsphinx",
     "train-scratch": "train tiny.yaml --corpus corpus -o run --steps 2 --no-judge --device cpu",
     "train-finetune": "train finetune.yaml --corpus corpus -o run --steps 2 --no-judge --device cpu",
-    "train-content": "train convert.yaml --corpus corpus -o run --steps 3 --no-judge --device cpu",
+    "train-content": "train convert.yaml --corpus corpus -o run --steps 4 --no-judge --device cpu",
     "train-rvc": "train rvc.yaml --corpus corpus -o run --steps 2 --no-judge --device cpu",
     "train-adapt": "train adapt.yaml --corpus corpus -o run --model tiny --steps 2 --no-judge --device cpu",
     "fit": "fit clips -o me.pt --model tiny --crops 4 --language en-us --recogniser pocketsphinx",
@@ -84,6 +84,14 @@ SENTENCES = (
     "A pot of tea helps to pass the evening.",
     "Smoky fires lack flame and heat.",
     "The soft cushion broke the man's fall.",
+    "The salt breeze came across from the sea.",
+    "The girl at the booth sold fifty bonds.",
+    "The small pup gnawed a hole in the sock.",
+    "The fish twisted and turned on the bent hook.",
+    "Press the pants and sew a button on the vest.",
+    "The swan dive was far short of perfect.",
+    "The beauty of the view stunned the young boy.",
+    "Two blue fish swam in the tank.",
 )
 SHORT = {
     "tiny.yaml": "tiny",

@@ -16,11 +16,11 @@ from test_adapters import cache, pack
 from torch import Tensor
 
 from voicewright.catalogue.places import WEIGHTS, layers_of, read_card, voice_files
-from voicewright.catalogue.published import digest
 from voicewright.cli import main
 from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.tts.model import TTSModel
+from voicewright.storage import digest
 from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.run import Base, Heard, Material, adapt
 from voicewright.training.gates import MOST_RETURNS, Gate, lost

@@ -17,7 +17,7 @@ from test_model_parity import CONFIG, close, our_trunk, their_trunk
 
 from voicewright.catalogue.adapted import ADAPTER, read_adapter, write_adapter
 from voicewright.catalogue.places import WEIGHTS, adapted, layers_of, read_card, voice_files
-from voicewright.catalogue.published import KOKORO_10, KOKORO_INT8_SHA256, digest
+from voicewright.catalogue.published import KOKORO_INT8_SHA256, PUBLISHED
 from voicewright.cli import main
 from voicewright.engines import light_engine
 from voicewright.engines.export import export
@@ -30,6 +30,7 @@ from voicewright.model.adapters import attach, pairs
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.layers import fold
 from voicewright.model.tts.model import TTSModel
+from voicewright.storage import digest
 from voicewright.voices.pack import ROWS, WIDTH, Voicepack
 
 TOKENS = torch.tensor([[0, 43, 47, 51, 57, 63, 43, 50, 0]])
@@ -213,7 +214,7 @@ def test_numbers_that_fp16_has_not_are_not_written(tmp_path: Path) -> None:
 
 
 def test_kokoro_whole_and_rounded_are_the_same_base(base: Path, carrying: tuple[Path, TTSModel]) -> None:
-    whole = KOKORO_10.weights.sha256
+    whole = PUBLISHED["kokoro-v1.0"].weights.sha256
     assert whole is not None
     notes: list[str] = []
     made = read_adapter(carrying[0])

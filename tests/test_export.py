@@ -13,7 +13,6 @@ import torch
 from onnx_models import log_spectral_distance
 from test_engine_models import write_small_model
 
-from voicewright.catalogue.published import digest
 from voicewright.cli import main
 from voicewright.engines.export import Export, export
 from voicewright.engines.onnx.sherpa import tokens, voices
@@ -21,6 +20,7 @@ from voicewright.engines.onnx_engine import OnnxEngine
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model
+from voicewright.storage import digest
 from voicewright.text.vocab import KOKORO
 from voicewright.text.wordlist import words
 from voicewright.voices.pack import Voicepack

@@ -15,10 +15,12 @@ from types import MappingProxyType
 import pytest
 from test_engine_models import write_small_model
 
-from voicewright.catalogue import download
+from voicewright.catalogue import download, published
 from voicewright.catalogue import places as artifacts
-from voicewright.catalogue.places import hub_cache, list_models, pull, resolve_model
+from voicewright.catalogue import pull as pull_module
+from voicewright.catalogue.places import hub_cache, list_models, resolve_model
 from voicewright.catalogue.published import PUBLISHED, Published, PublishedFile
+from voicewright.catalogue.pull import pull
 from voicewright.cli import main
 from voicewright.errors import UsageError, VoicewrightError
 
@@ -100,7 +102,8 @@ def small(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pu
         server.files[f"/ada/small/resolve/{REVISION}/{name}"] = data
         files.append(PublishedFile(name, name, len(data), hashlib.sha256(data).hexdigest()))
     entry = Published("small", "ada/small", REVISION, "CC0-1.0", "a small model", tuple(files), "alto")
-    monkeypatch.setattr(artifacts, "PUBLISHED", MappingProxyType({"small": entry, **PUBLISHED}))
+    table = {"small": entry, **PUBLISHED}
+    monkeypatch.setattr(published, "_table", lambda: table)
     return entry
 
 
@@ -205,7 +208,8 @@ def test_a_file_without_a_known_hash_wants_it_accepted(
     unknown = PublishedFile(known.path, known.name, None, None, 100_000)
     entry = Published("open", small.repository, REVISION, "", "", (small.files[0], unknown))
     assert small.pinned and not entry.pinned
-    monkeypatch.setattr(artifacts, "PUBLISHED", MappingProxyType({"open": entry}))
+    table = {"open": entry}
+    monkeypatch.setattr(published, "_table", lambda: table)
     with pytest.raises(VoicewrightError, match=f"run again with --accept-hash {known.sha256}"):
         pull("open")
     assert not (tmp_path / "cache" / "models").exists()
@@ -215,7 +219,8 @@ def test_a_file_without_a_known_hash_wants_it_accepted(
     entry = Published(
         "capped", small.repository, REVISION, "", "", (PublishedFile("config.json", "c", None, None, 9),)
     )
-    monkeypatch.setattr(artifacts, "PUBLISHED", MappingProxyType({"capped": entry}))
+    table = {"capped": entry}
+    monkeypatch.setattr(published, "_table", lambda: table)
     with pytest.raises(VoicewrightError, match="instead of at most 9"):
         pull("capped")
 
@@ -274,7 +279,7 @@ def test_an_endless_answer_is_cut_off(tmp_path: Path) -> None:
 def test_a_full_disk_is_said_before_anything_is_fetched(
     small: Published, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(artifacts.shutil, "disk_usage", lambda _: Full())
+    monkeypatch.setattr(pull_module.shutil, "disk_usage", lambda _: Full())
     with pytest.raises(VoicewrightError, match=r"needs 2 MB.*0 MB free; make room or set VOICEWRIGHT_CACHE"):
         pull("small")
     assert server.asked == []

@@ -7,7 +7,6 @@ B [rows, rank] in fp16, so that W + scale · B A is spoken with (Hu et al. 2021,
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.storage import write_atomically
+from voicewright.storage import digest, write_atomically
 
 ADAPTER = "adapter.safetensors"
 STACK = "stack.json"
@@ -51,8 +50,8 @@ class Adapter:
         return self.path.parent
 
     def sha256(self) -> str:
-        with self.path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        """Of the file, in hexadecimal."""
+        return digest(self.path)
 
 
 def is_adapter(folder: Path) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from voicewright.catalogue.published import Published, PublishedFile, digest
+from voicewright.catalogue.published import Published, PublishedFile
 from voicewright.errors import VoicewrightError
+from voicewright.storage import digest
 from voicewright.version import __version__
 
 TIMEOUT = 30.0

@@ -60,7 +60,7 @@ def pull(
     as_json: Json = False,
 ) -> None:
     """Fetch a published model into the cache, checked against its published hashes."""
-    from voicewright.catalogue.places import pull as run
+    from voicewright.catalogue.pull import pull as run
     from voicewright.progress import Progress
 
     progress = Progress()

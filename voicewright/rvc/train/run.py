@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from voicewright.catalogue.places import missing_part, part_files
 from voicewright.catalogue.published import PUBLISHED
+from voicewright.catalogue.pull import missing_part, part_files
 from voicewright.corpus.manifest import Corpus
 from voicewright.corpus.split import Split, is_test, split
 from voicewright.errors import UsageError, VoicewrightError
