@@ -24,7 +24,7 @@ from voicewright.rvc.files.checkpoint import open_voice, save_voice
 from voicewright.rvc.files.peek import find_voice, rvc_content
 from voicewright.rvc.network.config import RVC_PRESETS
 from voicewright.rvc.network.synthesizer import Synthesizer
-from voicewright.rvc.verbs import rvc_path
+from voicewright.rvc.verbs import find as rvc_path
 
 CONFIG = replace(reduced(RVC_PRESETS["v2", "40k"]), spec_channels=RVC_PRESETS["v2", "40k"].spec_channels)
 TRAINER = {"train": {"log_interval": 200, "epochs": 20000}, "data": {"sampling_rate": 40000}, "model": {}}

@@ -13,11 +13,15 @@ if TYPE_CHECKING:
     from voicewright.beatrice.network.model import BeatriceModel
 
 
-def is_beatrice(words: str | Path) -> bool:
-    """Whether a word of the command line is a Beatrice model, or a checkpoint of its trainer."""
-    from voicewright.beatrice.converter import find
+TITLE = "a Beatrice model"
+NAMES = True
 
-    return find(words) is not None
+
+def find(words: str | Path) -> Path | None:
+    """The model that a word of the command line means; `convert --to` is of the same opinion."""
+    from voicewright.beatrice import converter
+
+    return converter.find(words)
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -43,7 +47,7 @@ def inspect(path: Path) -> dict[str, Any]:
     return {key: value for key, value in facts.items() if value != ""}
 
 
-def convert(inputs: Sequence[str], output: Path, names: Sequence[str] | None) -> Path:
+def convert(inputs: Sequence[str], output: Path, names: Sequence[str] | None) -> tuple[list[Path], list[str]]:
     """A model, or a checkpoint of the trainer, written as a paraphernalia folder; its .toml.
 
     names: of its voices, which checkpoints do not hold. Raises UsageError for several inputs, another number
@@ -64,7 +68,7 @@ def convert(inputs: Sequence[str], output: Path, names: Sequence[str] | None) ->
         model.voices = tuple(
             replace(voice, name=name) for voice, name in zip(model.voices, names, strict=True)
         )
-    return save_beatrice(model, output)
+    return [save_beatrice(model, output)], []
 
 
 def _opened(path: Path) -> BeatriceModel:

@@ -60,15 +60,12 @@ def inspect(
     Of a voice of RVC (.pth) or Beatrice: version, rate, speakers, what it needs, author and licence where it
     says so.
     """
-    from voicewright.beatrice.verbs import inspect as inspect_beatrice
-    from voicewright.beatrice.verbs import is_beatrice
-    from voicewright.rvc.verbs import inspect as inspect_rvc
-    from voicewright.rvc.verbs import rvc_path
+    from voicewright.voices.foreign import find_format
 
-    if (rvc := rvc_path(voice)) is not None or is_beatrice(voice):
+    if (foreign := find_format([voice])) is not None:
         if plot is not None or packs is not None:
             raise UsageError("--plot and --packs are for voicepacks; this voice has no length curve.")
-        found = inspect_beatrice(Path(voice)) if rvc is None else inspect_rvc(rvc)
+        found = foreign[0].inspect(foreign[1])
         _emit(found) if as_json else _table(found)
         return
     from voicewright.voices.blend import parse, read_mix
@@ -228,11 +225,16 @@ def merge(
     as_json: Json = False,
 ) -> None:
     """Mix RVC voices into one, tensor by tensor."""
-    from voicewright.rvc.verbs import merge as run
+    from voicewright.voices.foreign import find_format, formats
 
-    mixed, notes = run(inputs, output, shares)
+    found = find_format(inputs)
+    mixing = [one for one in ([found[0]] if found else formats()) if hasattr(one, "merge")]
+    if not mixing:
+        title = "a voice of this kind" if found is None else found[0].TITLE
+        raise UsageError(f"{title} cannot be mixed; voicepacks are, by `voicewright voice blend`.")
+    record, notes = mixing[0].merge(inputs, output, shares)
     if as_json:
-        _emit({"output": str(output), "speakers": mixed.config.speakers, **mixed.info, "notes": notes})
+        _emit({"output": str(output), **record, "notes": notes})
         return
     for note in notes:
         _note(f"note: {note}.")
@@ -256,25 +258,18 @@ def convert(
     RVC voices: .pth to .safetensors, which can hold no code, and back. Beatrice: a trainer's .pt.gz to a
     folder that its programs open.
     """
-    from voicewright.beatrice.verbs import convert as convert_beatrice
-    from voicewright.beatrice.verbs import is_beatrice
-    from voicewright.rvc.verbs import convert as convert_rvc
-    from voicewright.rvc.verbs import rvc_path
+    from voicewright.voices.foreign import find_format
 
-    if any(rvc_path(words) is not None for words in inputs):
-        if names is not None or form is not None or rows != 510:
-            raise UsageError("--names, --format and --rows are for voicepacks; an RVC voice needs none.")
-        made, notes = convert_rvc(inputs, output)
+    if (foreign := find_format(inputs)) is not None:
+        one = foreign[0]
+        if form is not None or rows != 510 or (names is not None and not one.NAMES):
+            options = "--format and --rows are" if one.NAMES else "--names, --format and --rows are"
+            raise UsageError(f"{options} for voicepacks; {one.TITLE} needs none.")
+        given = None if names is None else [name.strip() for name in names.split(",")]
+        made, notes = one.convert(inputs, output, given)
         for note in notes:
             _note(f"note: {note}")
         _emit({"output": [str(path) for path in made], "notes": notes}) if as_json else print(*made, sep="\n")
-        return
-    if any(is_beatrice(words) for words in inputs):
-        if form is not None or rows != 510:
-            raise UsageError("--format and --rows are for voicepacks; a Beatrice model needs none.")
-        given = None if names is None else [name.strip() for name in names.split(",")]
-        toml = convert_beatrice(inputs, output, given)
-        _emit({"output": [str(toml)]}) if as_json else print(toml)
         return
     from voicewright.voices.files import ENDINGS, check_name
     from voicewright.voices.pack import Voicepack

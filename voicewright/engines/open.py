@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from voicewright import registry
-from voicewright.errors import UsageError
+from voicewright.errors import UsageError, VoicewrightError
 
 if TYPE_CHECKING:
     from voicewright.engines.protocol import Engine
@@ -65,7 +65,7 @@ def open_engine(
         return TorchEngine(
             model, lexicon=lexicon, implementation=implementation, weights=weights, adapters=adapters
         )
-    except UsageError:
+    except VoicewrightError:  # no model of ours; perhaps of a plug-in
         if (found := _strangers(model, lexicon)) is not None:
             return found
         raise

@@ -10,25 +10,27 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.storage import digest
 
 if TYPE_CHECKING:
-    from voicewright.rvc.files.checkpoint import ConversionVoice
+    pass
 
+TITLE = "an RVC voice"
+NAMES = False
 LICENCE_KEYS = ("license", "licence", "terms", "terms_of_use")
 NO_INDEX = "an .index of features is not merged; use one of a single singer, or none (--index-rate 0)"
 
 
-def rvc_path(words: str | Path) -> Path | None:
+def find(words: str | Path) -> Path | None:
     """The file of an RVC voice that a word of the command line means, or the folder that its trainer left.
 
     `convert --to` is of the same opinion. None where it is none. Raises UsageError where several are meant,
     or a file that only training needs.
     """
-    from voicewright.rvc.converter import find as rvc_file
+    from voicewright.rvc.converter import find as voice_file
     from voicewright.rvc.files.peek import rvc_content
 
     path = Path(words)
     if path.suffix.lower() == ".pth" or path.is_dir():
-        return rvc_file(path) if path.exists() else path
-    return rvc_file(path) if path.is_file() and rvc_content(path) is not None else None
+        return voice_file(path) if path.exists() else path
+    return voice_file(path) if path.is_file() and rvc_content(path) is not None else None
 
 
 def inspect(path: Path) -> dict[str, Any]:
@@ -72,14 +74,16 @@ def _epochs(info: dict[str, Any]) -> int | None:
     return int(found[1])
 
 
-def convert(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[str]]:
+def convert(
+    inputs: Sequence[str], output: Path, names: Sequence[str] | None = None
+) -> tuple[list[Path], list[str]]:
     """Voices written again by the suffix of `output`, or into a folder as safetensors: files, and notes.
 
     Values stay as they are: upstream's halves are halves again.
     """
     from voicewright.rvc.files.checkpoint import SUFFIXES, open_voice, save_voice
 
-    paths = [rvc_path(words) for words in inputs]
+    paths = [find(words) for words in inputs]
     found = [path for path in paths if path is not None]
     if len(found) < len(paths):
         raise UsageError(
@@ -102,12 +106,12 @@ def convert(inputs: Sequence[str], output: Path) -> tuple[list[Path], list[str]]
     return targets, notes
 
 
-def merge(inputs: Sequence[Path], output: Path, shares: str | None) -> tuple[ConversionVoice, list[str]]:
-    """Several voices mixed into one file; what was made, and notes."""
+def merge(inputs: Sequence[Path], output: Path, shares: str | None) -> tuple[dict[str, Any], list[str]]:
+    """Several voices mixed into one file: what was made, and notes."""
     from voicewright.rvc.files.checkpoint import SUFFIXES, merge, open_voice, save_voice
 
     _check([output], SUFFIXES, inputs)
-    voices = [open_voice(rvc_path(path) or path) for path in inputs]
+    voices = [open_voice(find(path) or path) for path in inputs]
     try:
         given = None if shares is None else [float(share) for share in shares.split(",")]
     except ValueError as error:
@@ -121,7 +125,7 @@ def merge(inputs: Sequence[Path], output: Path, shares: str | None) -> tuple[Con
         notes.append(
             f"the voices have different counts of speakers; the first {mixed.config.speakers} are kept"
         )
-    return mixed, [*notes, NO_INDEX]
+    return {"speakers": mixed.config.speakers, **mixed.info}, [*notes, NO_INDEX]
 
 
 def _check(targets: Sequence[Path], suffixes: Sequence[str], inputs: Sequence[str | Path]) -> None:

@@ -9,6 +9,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import Protocol
 
+from voicewright import registry
 from voicewright.errors import UsageError
 from voicewright.text import japanese
 from voicewright.text.english.g2p import English
@@ -89,8 +90,8 @@ _ALIASES: Mapping[str, str] = MappingProxyType(
 def find_language(code: str) -> Language:
     """The language of a code ("en-us", "en_GB"), a name ("German") or Kokoro's letter ("e").
 
-    Languages without a table are read by espeak-ng, if it knows them; a regional code falls back to
-    its language.
+    Languages without a table are read by a plug-in of `voicewright.languages` (a `Language` under its code),
+    else by espeak-ng, if it knows them; a regional code falls back to its language.
     Raises UsageError that names what is nearest.
     """
     wanted = code.strip().lower().replace("_", "-")
@@ -98,6 +99,9 @@ def find_language(code: str) -> Language:
         found = LANGUAGES.get(_ALIASES.get(candidate, candidate))
         if found is not None:
             return found
+        if (plugin := registry.strangers("languages").get(candidate)) is not None:
+            language: Language = plugin.load()
+            return language
         others = espeak.languages()
         if candidate not in others:
             candidate = next((key for key, name in others.items() if name.lower() == candidate), candidate)
