@@ -118,7 +118,9 @@ def times(arguments: argparse.Namespace) -> None:
         for method in methods:
             for context in arguments.contexts:
                 for block in arguments.blocks:
-                    options = LiveOptions(block=block, context=context, method=method)
+                    options = LiveOptions(
+                        block=block, context=context, method=method, pitch=0.0, index_rate=0.0, rms_mix=1.0
+                    )
                     try:
                         cost = one(voice, options, arguments.repeat)
                     except VoicewrightError as error:
@@ -208,7 +210,13 @@ def distances(arguments: argparse.Namespace) -> None:
         rate, after = voice.sample_rate, arguments.after
         skip = round(after * rate)
         for method in methods:
-            plain = LiveOptions(method=method, pitch=arguments.pitch, crossfade=arguments.crossfade)
+            plain = LiveOptions(
+                method=method,
+                pitch=arguments.pitch,
+                crossfade=arguments.crossfade,
+                index_rate=0.0,
+                rms_mix=1.0,
+            )
             reference = whole(voice, sound, plain)[skip:]
             seeds = apart(whole(other, sound, plain)[skip:], reference, rate)
             print(f"| {name} | {method} | whole, other numbers | | {seeds} | |", flush=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +22,7 @@ class Echo:
         self.skipped = 0
         self.resets = 0
         self.slow = slow
-        self.options = LiveOptions()
+        self.options = plain_options()
         taps = np.random.default_rng(1).standard_normal(1600) * np.exp(-np.arange(1600) / 300)
         self._taps = gain * taps / np.abs(taps).sum()
 
@@ -30,7 +31,7 @@ class Echo:
         self.options = options
         time.sleep(self.slow)
         filtered = np.convolve(window, self._taps)[: len(window)][head * FRAME : (head + frames) * FRAME]
-        pitch = np.float32(2 ** (options.pitch / 12))
+        pitch = np.float32(2 ** ((0.0 if options.pitch == "auto" else options.pitch) / 12))
         return (pitch * np.repeat(filtered, self.sample_rate // 16_000)).astype(np.float32)
 
     def skip(self, fresh: int) -> None:
@@ -48,3 +49,9 @@ def voice_like(seconds: float, rate: int, seed: int = 0) -> Samples:
     sound = sound * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time_))
     middle = (time_ > 0.45 * seconds) & (time_ < 0.6 * seconds)
     return np.where(middle, 0.0, sound).astype(np.float32)
+
+
+def plain_options(**changes: Any) -> LiveOptions:
+    """Nothing transposed, looked up or mixed: what goes in is what comes out, but for the voice."""
+    plain = {"pitch": 0.0, "index_rate": 0.0, "protect": 0.5, "rms_mix": 1.0}
+    return LiveOptions(**{**plain, **changes})

@@ -9,12 +9,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import soxr
-from live_fakes import Echo, voice_like
+from live_fakes import Echo, plain_options, voice_like
 
 from voicewright.conversion.block import (
     FRAME,
     BlockEngine,
-    LiveOptions,
     PitchCache,
     Samples,
     gate,
@@ -25,7 +24,7 @@ from voicewright.conversion.live import LiveConverter
 from voicewright.conversion.streaming import Queue, StreamResampler
 from voicewright.errors import UsageError
 
-SHORT = LiveOptions(block=0.1, crossfade=0.05, context=0.3)
+SHORT = plain_options(block=0.1, crossfade=0.05, context=0.3)
 
 
 def run(converter: LiveConverter, sound: Samples, piece: int) -> Samples:

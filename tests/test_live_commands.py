@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 import socketio
 import soundfile
-from live_fakes import Echo, voice_like
+from live_fakes import Echo, plain_options, voice_like
 from test_convert_commands import common, files, run  # noqa: F401
 from test_convert_embedded import folder_of
 from test_convert_embedded import voice as vowel
@@ -34,7 +34,7 @@ from voicewright.conversion.own_live import OwnBlockVoice
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.jobs.live import Streamed
 
-SHORT = LiveOptions(block=0.1, context=0.3)
+SHORT = plain_options(block=0.1, context=0.3)
 MIC, EAR = Device(0, "Mic", 1, 0, 16_000), Device(1, "Ear", 0, 2, 16_000)
 
 
@@ -184,7 +184,7 @@ def test_a_recording_in_place_of_a_microphone(
 ) -> None:
     out = tmp_path / "out.wav"
     words = ["convert", "--live-from", files / "in.wav", *common(files), "-o", out, "--fast", "--json"]
-    assert run(*words, "--method", "dio", "--context", "0.5", "--index-rate", "0") == 0
+    assert run(*words, "--method", "dio", "--context", "0.5") == 0
     said = json.loads(capsys.readouterr().out)
     samples, rate = soundfile.read(out)
     assert rate == 24_000 and len(samples) == 10 * 6_000  # 2.5 s are ten blocks
@@ -286,13 +286,13 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> OwnBlockVoice:
 
 
 def test_the_embedded_voice_in_blocks(embedded: OwnBlockVoice) -> None:
-    made = LiveConverter(embedded, LiveOptions(block=0.25, context=1.0), rate=24_000)
+    made = LiveConverter(embedded, plain_options(block=0.25, context=1.0), rate=24_000)
     sound = vowel(3.0)
     out = np.concatenate([made.process(sound[i : i + 6_000]) for i in range(0, len(sound), 6_000)])
     assert len(out) == len(sound) and np.isfinite(out).all()
     assert np.abs(out[24_000:]).max() > 1e-4
     assert set(embedded.times) == {"content", "pitch", "synthesizer"}
-    silent = LiveConverter(embedded, LiveOptions(block=0.25, context=1.0), rate=24_000)
+    silent = LiveConverter(embedded, plain_options(block=0.25, context=1.0), rate=24_000)
     silent.reset()
     assert not silent.process(np.zeros(12_000, np.float32)).any()
 
@@ -300,11 +300,11 @@ def test_the_embedded_voice_in_blocks(embedded: OwnBlockVoice) -> None:
 def test_the_embedded_voice_says_what_it_has_not(embedded: OwnBlockVoice) -> None:
     for changed in ({"formant": 1.0}, {"unvoiced": "interpolate"}, {"speaker": 1}):
         with pytest.raises(UsageError, match="one speaker"):
-            embedded.convert(np.zeros(16_000, np.float32), 25, 60, 30, LiveOptions(**changed))
+            embedded.convert(np.zeros(16_000, np.float32), 25, 60, 30, plain_options(**changed))
 
 
 def test_the_transposition_is_found_as_one_speaks() -> None:
-    auto = LiveOptions(pitch="auto")
+    auto = plain_options(pitch="auto")
     transpose = AutoTranspose(220.0)
     voice = np.full(15, 110.0, np.float32)
     assert transpose.semitones(auto, voice) == 0.0
@@ -312,7 +312,7 @@ def test_the_transposition_is_found_as_one_speaks() -> None:
     for _ in range(10):
         assert transpose.semitones(auto, voice) == 12.0
     assert transpose.semitones(auto, np.full(500, 440.0, np.float32)) == 12.0  # settled
-    assert transpose.semitones(LiveOptions(pitch=-3.0), voice) == -3.0
+    assert transpose.semitones(plain_options(pitch=-3.0), voice) == -3.0
     assert AutoTranspose(None).semitones(auto, np.full(50, 100.0, np.float32)) == 0.0
-    aimed = LiveOptions(pitch="auto", target_pitch=200.0)
+    aimed = plain_options(pitch="auto", target_pitch=200.0)
     assert AutoTranspose(None).semitones(aimed, np.full(50, 100.0, np.float32)) == 12.0

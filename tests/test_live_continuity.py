@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 from beatrice_weights import trained
-from live_fakes import voice_like
+from live_fakes import plain_options, voice_like
 from test_convert_embedded import folder_of
 from test_live_rvc import closeness
 
@@ -95,7 +95,7 @@ def test_statistics_follow_a_stream() -> None:
 
 def test_beatrice_goes_on_where_blocks_overlap(beatrice: BeatriceBlockVoice) -> None:
     """Not so where phase and noise begin anew. (Random weights hear other pitches from another past.)"""
-    sound, options = voice_like(6.0, 16_000), LiveOptions(pitch=2.0)
+    sound, options = voice_like(6.0, 16_000), plain_options(pitch=2.0)
 
     def overlap(forget: bool) -> float:
         beatrice.reset()
@@ -120,8 +120,8 @@ def test_the_embedded_source_goes_on(embedded: OwnBlockVoice, monkeypatch: pytes
     monkeypatch.setattr(model, "sound", spy)
     embedded.reset()
     sound = voice_like(6.0, 16_000)
-    embedded.convert(sound[: 500 * 160], 500, 420, 80, LiveOptions())
-    embedded.convert(sound[25 * 160 : 525 * 160], 25, 420, 80, LiveOptions())
+    embedded.convert(sound[: 500 * 160], 500, 420, 80, plain_options())
+    embedded.convert(sound[25 * 160 : 525 * 160], 25, 420, 80, plain_options())
     (before, start, turns), (after, later, others) = drawn
     moved = 25 * 240
     count = len(after) - moved
@@ -139,7 +139,7 @@ def test_blocks_are_reproducible_and_random_state_is_left_alone(
     kind: str, request: pytest.FixtureRequest
 ) -> None:
     voice = request.getfixturevalue(kind)
-    sound, options = voice_like(1.5, 16_000), LiveOptions(block=0.2, context=0.5)
+    sound, options = voice_like(1.5, 16_000), plain_options(block=0.2, context=0.5)
     torch.manual_seed(1)
     before = torch.get_rng_state()
     first, _, _ = live(voice, sound, options)
@@ -156,7 +156,7 @@ def test_the_embedded_voice_decodes_what_is_heard_alone(
     monkeypatch.setattr(
         model, "sound", lambda text, *a, **k: (rows.append(len(text)), plain(text, *a, **k))[1]
     )
-    out, _, _ = live(embedded, voice_like(3.0, 16_000), LiveOptions(block=0.25, context=2.5))
+    out, _, _ = live(embedded, voice_like(3.0, 16_000), plain_options(block=0.25, context=2.5))
     assert np.isfinite(out).all() and max(rows) < 40  # 1 s, where the window has 2.8
 
 
@@ -167,19 +167,19 @@ def test_beatrice_says_what_it_has_not(beatrice: BeatriceBlockVoice) -> None:
         ({"unvoiced": "interpolate"}, "leave --unvoiced out"),
     ):
         with pytest.raises(UsageError, match=message):
-            beatrice.convert(np.zeros(16_000, np.float32), 25, 60, 30, LiveOptions(**changed))  # type: ignore[arg-type]
+            beatrice.convert(np.zeros(16_000, np.float32), 25, 60, 30, plain_options(**changed))  # type: ignore[arg-type]
 
 
 def test_a_paraphernalia_folder_goes_live(tmp_path: Path) -> None:
     voice = open_live(save_beatrice(fold(*trained(), VOICES, "two"), tmp_path / "folder").parent)
     assert isinstance(voice, BeatriceBlockVoice)
     assert voice.speakers == {"0": "Ann", "1": "Bo"}
-    made = voice.convert(np.zeros(480, np.float32), 1, 0, 3, LiveOptions(context=0.0))  # next to no window
+    made = voice.convert(np.zeros(480, np.float32), 1, 0, 3, plain_options(context=0.0))  # next to no window
     assert made.shape == (720,) and np.isfinite(made).all()
 
 
 def test_another_voice_is_aimed_at_with_what_was_heard() -> None:
-    auto, transpose = LiveOptions(pitch="auto"), AutoTranspose(220.0)
+    auto, transpose = plain_options(pitch="auto"), AutoTranspose(220.0)
     assert transpose.semitones(auto, np.full(30, 110.0, np.float32)) == 12.0
     transpose.aim(110.0)
     assert transpose.semitones(auto, np.zeros(0, np.float32)) == 0.0

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from convert_fakes import FakeContent, spoken
+from live_fakes import plain_options
 from rvc_weights import filled
 
 from voicewright.conversion.block import LiveOptions, Samples, whole
@@ -78,11 +79,11 @@ def distance(voice: Any, options: LiveOptions, estimate: Any = local_pitch) -> f
 @pytest.mark.parametrize("block", [0.15, 0.47])
 def test_live_is_nearly_whole(block: float) -> None:
     """The rest is what attention hears of more than the context: 2.5 s here."""
-    assert distance(small(), LiveOptions(block=block)) > 18
+    assert distance(small(), plain_options(block=block)) > 18
 
 
 def test_measured_pitch_costs_a_little() -> None:
-    assert distance(small(), LiveOptions(block=0.25, method="dio"), estimate=None) > 6
+    assert distance(small(), plain_options(block=0.25, method="dio"), estimate=None) > 6
 
 
 @pytest.mark.parametrize(
@@ -94,12 +95,12 @@ def test_measured_pitch_costs_a_little() -> None:
     ],
 )
 def test_other_kinds_of_voice(values: dict[str, Any]) -> None:
-    assert distance(small(**values), LiveOptions(block=0.2, context=1.5, pitch=3.0)) > 15
+    assert distance(small(**values), plain_options(block=0.2, context=1.5, pitch=3.0)) > 15
 
 
 def test_formants_and_pitch_move_while_running() -> None:
     voice = RvcBlockVoice(small(), FakeContent(), estimate=local_pitch)  # type: ignore[arg-type]
-    converter = LiveConverter(voice, LiveOptions(context=0.5), rate=16_000)
+    converter = LiveConverter(voice, plain_options(context=0.5), rate=16_000)
     sound = spoken(3.0)
     for index in range(12):
         converter.update(formant=float(index % 5 - 2), pitch=float(index), unvoiced="interpolate")
@@ -119,7 +120,7 @@ def test_retrieval_touches_what_is_heard_alone() -> None:
 
     index = Index()
     voice = RvcBlockVoice(small(), FakeContent(), index, estimate=local_pitch)  # type: ignore[arg-type]
-    live(voice, spoken(1.0), LiveOptions(block=0.2, context=1.0, index_rate=0.7, protect=0.2))
+    live(voice, spoken(1.0), plain_options(block=0.2, context=1.0, index_rate=0.7, protect=0.2))
     assert index.seen and max(index.seen) <= 14
     with pytest.raises(UsageError, match="768 wide"):
         RvcBlockVoice(small(version="v1"), FakeContent(256), index)  # type: ignore[arg-type]
@@ -128,7 +129,7 @@ def test_retrieval_touches_what_is_heard_alone() -> None:
 def test_a_speaker_that_there_is_not() -> None:
     voice = RvcBlockVoice(small(), FakeContent(), estimate=local_pitch)  # type: ignore[arg-type]
     with pytest.raises(UsageError, match="no speaker 7"):
-        live(voice, spoken(0.5), LiveOptions(speaker=7))
+        live(voice, spoken(0.5), plain_options(speaker=7))
 
 
 def test_values_that_are_no_numbers_are_found() -> None:
@@ -137,7 +138,7 @@ def test_values_that_are_no_numbers_are_found() -> None:
         broken.synthesizer.dec.conv_post.weight.fill_(float("nan"))
     voice = RvcBlockVoice(broken, FakeContent(), estimate=local_pitch)  # type: ignore[arg-type]
     with pytest.raises(VoicewrightError, match="not numbers"):
-        live(voice, spoken(0.5), LiveOptions())
+        live(voice, spoken(0.5), plain_options())
 
 
 def test_noise_is_the_same_in_any_blocks() -> None:

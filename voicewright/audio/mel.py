@@ -1,4 +1,5 @@
-"""Log-mel spectrograms. Every mel the project computes is named here, the historical one too.
+"""Log-mel spectrograms of our own models and StyleTTS 2's, the historical one too. What foreign networks and
+judges hear has their own filters, all from `melbank.py`.
 
 The mel scale is HTK's (2595 log10(1 + f/700)) with triangles of height 1, on a power spectrogram with a
 periodic Hann window, centred frames and reflected edges: torchaudio's `MelSpectrogram` as it comes.

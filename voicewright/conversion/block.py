@@ -34,14 +34,15 @@ WOKADA_SEARCH = 0.012
 
 @dataclass(frozen=True)
 class LiveOptions:
-    """Times in seconds. Everything may change while running (`LiveConverter.update`)."""
+    """Times in seconds. Everything may change while running (`LiveConverter.update`). Defaults are the
+    command's, and those of `ConvertOptions` where that has the same option."""
 
     block: float = 0.25
     """Sound collected before it is converted: half of the delay, and the time there is for converting it."""
     crossfade: float = 0.05
     context: float = 2.5
     """What the voice hears of the past; the cost of a block grows with it."""
-    pitch: float | Literal["auto"] = 0.0
+    pitch: float | Literal["auto"] = "auto"
     """Semitones; auto takes the speaker's median to the voice's, once a second of speech was heard."""
     target_pitch: float | None = None
     """The voice's median in Hz, for auto; None asks the voice."""
@@ -49,10 +50,10 @@ class LiveOptions:
     """Semitones."""
     method: str = "auto"
     """How pitch is found: `convert.pitch.METHODS`; auto is FCPE where it is installed, else DIO."""
-    index_rate: float = 0.0
-    protect: float = 0.5
+    index_rate: float = 0.75
+    protect: float = 0.33
     """As `ConvertOptions.protect`; 0.5 is off, as in other live converters."""
-    rms_mix: float = 1.0
+    rms_mix: float = 0.25
     """1 keeps the converted loudness, 0 takes the input's."""
     silence: float | None = None
     """dB of full scale below which 10 ms are silence, and silence is not converted. None converts

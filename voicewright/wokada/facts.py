@@ -21,8 +21,6 @@ def facts(voice: BlockVoice) -> dict[str, Any]:
             "modelType": "pyTorchRVCv2",
             "embChannels": 768,
             "speakers": dict(voice.speakers),
-            "modelFile": "",
-            "indexFile": "",
         }
     config = voice.voice.config
     first = config.version == "v1"

@@ -234,6 +234,7 @@ class Session:
             slots.append(
                 {
                     **{"description": "", "credit": "", "termsOfUseUrl": "", "iconFile": ""},
+                    **{"modelFile": "", "indexFile": ""},
                     **facts(self._given.voice),
                     **{"voiceChangerType": "RVC", "name": self._given.name},
                     "slotIndex": self._given.number,

@@ -111,6 +111,7 @@ class Settings:
             method=METHODS[str(self["f0Detector"])],
             index_rate=float(self["indexRatio"]),
             protect=float(self["protect"]),
+            rms_mix=1.0,  # its own clients mix nothing
             silence=20 * math.log10(silent) if 1e-6 <= silent <= 1 else None,
             speaker=int(self["dstId"]),
             join="wokada",

@@ -8,34 +8,15 @@ al. 2021).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from voicewright.audio.melbank import slaney_filters
+
 FLOOR = 1e-5
-
-
-def slaney_filters(rate: int, n_fft: int, mels: int, low: float = 0.0, high: float | None = None) -> Tensor:
-    """Triangles of unit area on Slaney's mel scale: linear to 1 kHz, above it 27 steps for a factor of 6.4.
-
-    Float32 [n_fft / 2 + 1, mels]. `high` is half the rate when None.
-    """
-    top = rate / 2 if high is None else high
-    bend, step = 1000.0, math.log(6.4) / 27.0
-
-    def to_mel(hertz: float) -> float:
-        return hertz * 3 / 200 if hertz < bend else 15.0 + math.log(hertz / bend) / step
-
-    mel = torch.linspace(to_mel(low), to_mel(top), mels + 2, dtype=torch.float64)
-    corners = torch.where(mel < 15.0, mel * 200 / 3, bend * torch.exp(step * (mel - 15.0)))
-    bins = torch.linspace(0, rate / 2, n_fft // 2 + 1, dtype=torch.float64)
-    rising = (bins[:, None] - corners[:-2]) / (corners[1:-1] - corners[:-2])
-    falling = (corners[2:] - bins[:, None]) / (corners[2:] - corners[1:-1])
-    areas = 2.0 / (corners[2:] - corners[:-2])
-    return (torch.minimum(rising, falling).clamp_min(0.0) * areas).float()
 
 
 def spectrogram(audio: Tensor, n_fft: int, hop: int, window: Tensor | None = None) -> Tensor:
@@ -58,7 +39,9 @@ class VoiceMel(nn.Module):
         super().__init__()
         self.n_fft, self.hop = n_fft, hop
         self.register_buffer("window", torch.hann_window(n_fft), persistent=False)
-        self.register_buffer("filters", slaney_filters(rate, n_fft, mels), persistent=False)
+        self.register_buffer(
+            "filters", torch.from_numpy(slaney_filters(rate, n_fft, mels)).T.contiguous(), persistent=False
+        )
 
     def of_spectrum(self, spectrum: Tensor) -> Tensor:
         """Magnitudes [B, bins, t] → log-mel [B, mels, t], float32."""
