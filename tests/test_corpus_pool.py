@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from voicewright.corpus.pool import Crashed, spread
+from voicewright.pool import Crashed, spread
 
 
 @dataclass(frozen=True)

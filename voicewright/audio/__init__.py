@@ -1,0 +1,1 @@
+"""Files ↔ samples, loudness, mel, F0, limiting; nothing of text or models."""

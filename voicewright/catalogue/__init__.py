@@ -1,0 +1,1 @@
+"""Where models are, what is published, fetched, shipped and adapted."""

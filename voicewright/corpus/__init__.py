@@ -1,0 +1,1 @@
+"""Recordings → a corpus → features."""

@@ -34,7 +34,6 @@ from voicewright.corpus.manifest import (
     write_corpus,
 )
 from voicewright.corpus.pace import mismatches
-from voicewright.corpus.pool import Crashed, spread
 from voicewright.corpus.readings import cut_readings
 from voicewright.corpus.recordings import PIECES, Cutter
 from voicewright.corpus.segment import Cutting, Detector
@@ -44,6 +43,7 @@ from voicewright.corpus.summary import Summary, origins, render
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
 from voicewright.listen.heard import Heard
 from voicewright.listen.recogniser import Choice, choose
+from voicewright.pool import Crashed, spread
 from voicewright.text.frontend import Frontend
 
 __all__ = ["Progress", "Summary", "prepare", "render"]

@@ -21,10 +21,10 @@ from voicewright.corpus.follow import FRAME_SECONDS, Floats, follow
 from voicewright.corpus.grouping import Piece, Shape, cut, laid
 from voicewright.corpus.items import Item
 from voicewright.corpus.passages import Fit, Passage, Spans, units
-from voicewright.corpus.pool import Crashed, spread
 from voicewright.corpus.recordings import PIECES, slices
 from voicewright.corpus.segment import VAD_RATE, Detector, speech
 from voicewright.errors import VoicewrightError
+from voicewright.pool import Crashed, spread
 from voicewright.text.frontend import Frontend
 from voicewright.text.vocab import MAX_TOKENS
 from voicewright.units import FRAME, SAMPLE_RATE

@@ -1,0 +1,1 @@
+"""Whole jobs, each joining several rooms: what commands and `import voicewright` call."""

@@ -1,0 +1,1 @@
+"""Is it any good? Speech beside recordings, by every ear there is."""

@@ -1,0 +1,1 @@
+"""Machine ears: recognisers, speaker encoders, judges of quality, artefacts."""

@@ -1,0 +1,1 @@
+"""Networks in plain torch, and weights of every known layout."""

@@ -1,0 +1,1 @@
+"""Written text → phonemes → token ids; never loads torch."""

@@ -1,0 +1,1 @@
+"""Voicepacks: read, written, mixed, mended, fitted."""

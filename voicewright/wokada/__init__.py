@@ -1,0 +1,1 @@
+"""Annex: a server for the clients of w-okada's voice changer."""

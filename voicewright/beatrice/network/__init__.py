@@ -1,0 +1,1 @@
+"""Beatrice 2's networks."""

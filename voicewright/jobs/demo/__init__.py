@@ -1,0 +1,1 @@
+"""The demonstration, by the very commands that it shows."""

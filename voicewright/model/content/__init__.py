@@ -1,0 +1,1 @@
+"""The content network that lets a model convert speech into its own voice."""

@@ -1,0 +1,1 @@
+"""The graph for speaking on a CPU, with compiled kernels."""

@@ -1,0 +1,1 @@
+"""The same without torch, in NumPy and the kernels."""

@@ -1,0 +1,1 @@
+"""Kokoro's graph, for training and speaking."""

@@ -1,0 +1,1 @@
+"""What RVC voices hear with."""

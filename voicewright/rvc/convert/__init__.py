@@ -1,0 +1,1 @@
+"""RVC voices on recordings and live, and their index."""

@@ -1,0 +1,1 @@
+"""RVC's files, opened without trust."""

@@ -1,0 +1,1 @@
+"""RVC's synthesizer, its discriminators and losses."""

@@ -1,0 +1,1 @@
+"""RVC voices trained from a corpus."""

@@ -1,0 +1,1 @@
+"""The languages that espeak-ng pronounces."""

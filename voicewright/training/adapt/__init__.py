@@ -1,0 +1,1 @@
+"""Adapters upon a model whose own weights stay."""
