@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib.util
+import inspect
 import json
 import re
 import shlex
@@ -14,6 +15,8 @@ from typing import Any
 
 import pytest
 import typer
+
+import voicewright
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = (
@@ -248,3 +251,37 @@ def test_package_data_is_shipped() -> None:
 def test_changelog_has_this_version() -> None:
     version = tomllib.loads(read("pyproject.toml"))["project"]["version"]
     assert version in read("CHANGELOG.md")
+
+
+def python_blocks() -> list[tuple[str, int, bool, str]]:
+    """(document, number, is it run, code) of every Python block; `no-run` ones need what a test has not."""
+    found = []
+    for name in DOCUMENTS:
+        for number, (mark, code) in enumerate(
+            re.findall(r"```python( no-run)?\n(.*?)```", read(name), re.DOTALL)
+        ):
+            found.append((name, number, not mark, code))
+    return found
+
+
+@pytest.mark.parametrize(("document", "number", "runs", "code"), python_blocks())
+def test_python_of_the_documents(
+    document: str, number: int, runs: bool, code: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    tree = ast.parse(code)
+    if runs:
+        exec(compile(tree, f"{document} {number}", "exec"), {})
+        return
+    for node in ast.walk(tree):  # what it calls of ours has these parameters
+        if (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and isinstance(node.func.value, ast.Name)
+        ) and node.func.value.id == "voicewright":
+            known = inspect.signature(getattr(voicewright, node.func.attr)).parameters
+            assert {str(word.arg) for word in node.keywords} <= set(known)
+
+
+def test_there_are_python_blocks_that_run() -> None:
+    assert sum(runs for _, _, runs, _ in python_blocks()) >= 5
