@@ -1,6 +1,6 @@
 """Figures of the embedded voice, from its card, and the card's from a judgement; voices side by side.
 
-python docs/figures.py                       card.json → README, the voice's own page
+python docs/figures.py                       card.json → docs/embedded-voice.md, the voice's own page
 python docs/figures.py report/report.json    report.json → card.json → both
 python docs/figures.py --check               ends with 1 when a page and the card differ
 python docs/figures.py --beside NAME=report.json …    judgements on the same texts → docs/judging.md
@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+SHORT = ROOT / "docs" / "embedded-voice.md"
 CARD = ROOT / "voicewright" / "weights" / "tiny" / "card.json"
 PAGE = CARD.with_name("README.md")
 JUDGING = ROOT / "docs" / "judging.md"
@@ -30,7 +30,7 @@ HEADLINES = (
     "dnsmos", "echo_12", "echo_25", "lines", "level_2_3", "hums", "tones", "f0_mean", "f0_sd", "rate",
     "periodicity",
 )  # fmt: skip
-"""What README shows; the voice's own page has all."""
+"""What the short page shows; the voice's own page has all."""
 BESIDE_BEGIN, BESIDE_END = "<!-- voices: written by docs/figures.py --beside -->\n", "<!-- /voices -->"
 
 
@@ -123,7 +123,7 @@ def _between(page: str, begin: str, end: str, text: str) -> str:
 
 
 def main(arguments: list[str]) -> int:
-    pages: list[tuple[Path, tuple[str, ...] | None]] = [(README, HEADLINES), (PAGE, None)]
+    pages: list[tuple[Path, tuple[str, ...] | None]] = [(SHORT, HEADLINES), (PAGE, None)]
     if arguments == ["--check"]:
         return int(any(written(p.read_text("utf-8"), keys) != p.read_text("utf-8") for p, keys in pages))
     if arguments[:1] == ["--beside"]:

@@ -24,7 +24,7 @@ DOCUMENTS = (
     "ARCHITECTURE.md",
     "CONTRIBUTING.md",
     "CHANGELOG.md",
-    *sorted(f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")),
+    *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md")),
 )
 
 
@@ -39,6 +39,17 @@ def test_architecture_lists_the_files_by_their_docstrings() -> None:
     spec.loader.exec_module(files)
     text = read("ARCHITECTURE.md")
     assert files.page(text) == text, "run python docs/files.py"
+
+
+def test_every_command_has_its_page() -> None:
+    spec = importlib.util.spec_from_file_location("commands", ROOT / "docs" / "commands.py")
+    assert spec is not None and spec.loader is not None
+    commands = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(commands)
+    pages = commands.pages()
+    assert {path.name for path in (ROOT / "docs" / "commands").glob("*.md")} == set(pages)
+    for name, text in pages.items():
+        assert read(f"docs/commands/{name}") == text, "run python docs/commands.py"
 
 
 def test_every_module_says_what_it_is() -> None:
@@ -191,7 +202,7 @@ def test_figures_of_a_judgement(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     report = tmp_path / "report.json"
     report.write_text(json.dumps({"conditions": {"utterances": 3}, "summary": [line]}), "utf-8")
     monkeypatch.setattr(module, "CARD", tmp_path / "card.json")
-    monkeypatch.setattr(module, "README", tmp_path / "README.md")
+    monkeypatch.setattr(module, "SHORT", tmp_path / "README.md")
     monkeypatch.setattr(module, "PAGE", tmp_path / "page.md")
     (tmp_path / "card.json").write_text('{"name": "tiny"}', "utf-8")
     (tmp_path / "page.md").write_text(f"{module.BEGIN}{module.END}", "utf-8")
