@@ -1,6 +1,6 @@
 """Writes docs/commands/: one page a command, from the command line itself; a test holds them true.
 
-    python docs/commands.py
+python docs/commands.py
 """
 
 from __future__ import annotations
@@ -60,7 +60,13 @@ FURTHER = {
 
 def page(name: str, command: Any) -> str:
     """One command, or a group with its verbs, as Markdown."""
-    lines = [f"# voicewright {name}", "", "```console", *(f"$ {line}" for line in EXAMPLES.get(name, ())), "```"]
+    lines = [
+        f"# voicewright {name}",
+        "",
+        "```console",
+        *(f"$ {line}" for line in EXAMPLES.get(name, ())),
+        "```",
+    ]
     if hasattr(command, "commands"):
         lines += ["", inspect.cleandoc(command.help or "")]
         for verb, child in command.commands.items():
@@ -97,9 +103,11 @@ def pages() -> dict[str, str]:
         f"- [{name}]({name}.md): {inspect.cleandoc(command.help or '').splitlines()[0]}"
         for name, command in commands.items()
     ]
-    ends = "Every command takes `-h`; most take `--json` for one object on standard output. Progress goes to standard\n"
-    ends += "error. A command ends with 0, with 2 when it was called wrongly, with 130 after Ctrl-C, with 1 for any other\n"
-    ends += "failure, and then says one sentence of what to do.\n"
+    ends = (
+        "Every command takes `-h`; most take `--json` for one object on standard output. Progress goes to\n"
+        "standard error. A command ends with 0, with 2 when it was called wrongly, with 130 after Ctrl-C, with 1\n"
+        "for any other failure, and then says one sentence of what to do.\n"
+    )
     made["README.md"] = "\n".join(["# Commands", "", *listed, "", ends])
     return made
 

@@ -441,7 +441,10 @@ def test_adapters_follow_a_fit_and_judge_by_clips_that_taught_neither(
     def missing() -> None:
         raise VoicewrightError("Distill-MOS is not installed.")
 
-    for module in ("voices.fit_ears", "training.adapt.ears"):  # a third of the time, and both must do without it
+    for module in (
+        "voices.fit_ears",
+        "training.adapt.ears",
+    ):  # a third of the time, and both must do without it
         monkeypatch.setattr(f"voicewright.{module}.DistillMos", missing)
     said = [f"Number {word} of these sentences is read {how} enough to be of use here." for how in
             ("slowly", "quickly") for word in ("one", "two", "three", "four", "five")]  # fmt: skip
