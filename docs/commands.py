@@ -105,8 +105,8 @@ def pages() -> dict[str, str]:
     ]
     ends = (
         "Every command takes `-h`; most take `--json` for one object on standard output. Progress goes to\n"
-        "standard error. A command ends with 0, with 2 when it was called wrongly, with 130 after Ctrl-C, with 1\n"
-        "for any other failure, and then says one sentence of what to do.\n"
+        "standard error. A command ends with 0, with 2 when it was called wrongly, with 130 after Ctrl-C,\n"
+        "with 1 for any other failure, and then says one sentence of what to do.\n"
     )
     made["README.md"] = "\n".join(["# Commands", "", *listed, "", ends])
     return made

@@ -15,7 +15,7 @@ from voicewright.audio.files import read, resample
 from voicewright.audio.mel import LogMel
 from voicewright.audio.pitch import f0
 from voicewright.catalogue.places import CONTENT, embedded_model
-from voicewright.conversion.flow import Cutter, Resampler, as_long, joined
+from voicewright.conversion.flow import Crossfade, Cutter, Resampler, as_long
 from voicewright.conversion.own import OwnConverter, voiced_pitch
 from voicewright.conversion.protocol import Chunks, ConvertOptions
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
@@ -213,7 +213,8 @@ def test_pieces_are_the_recording_cut_where_it_is_quiet() -> None:
         at += piece.count
         assert at == len(wave) or (at % 600 == 0 and np.abs(wave[at - 100 : at + 100]).max() < 1e-3)
         assert len(piece.samples) <= 6.6 * SAMPLE_RATE
-    again = np.concatenate([*joined(made, lambda piece: piece.samples, SAMPLE_RATE)])
+    fade = Crossfade(SAMPLE_RATE)
+    again = np.concatenate([fade.join(piece, piece.samples) for piece in made])
     assert np.abs(again - wave).max() < 1e-6
 
 

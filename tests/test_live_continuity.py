@@ -109,7 +109,7 @@ def test_beatrice_goes_on_where_blocks_overlap(beatrice: BeatriceBlockVoice) -> 
 
 
 def test_the_embedded_source_goes_on(embedded: OwnBlockVoice, monkeypatch: pytest.MonkeyPatch) -> None:
-    model, drawn = embedded._parts._model, []
+    model, drawn = embedded._parts.model, []
     plain = model.sound
 
     def spy(text: Any, f0: torch.Tensor, energy: Any, style: Any, rng: Any, **more: Any) -> torch.Tensor:
@@ -151,7 +151,7 @@ def test_blocks_are_reproducible_and_random_state_is_left_alone(
 def test_the_embedded_voice_decodes_what_is_heard_alone(
     embedded: OwnBlockVoice, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    model, rows = embedded._parts._model, []
+    model, rows = embedded._parts.model, []
     plain = model.sound
     monkeypatch.setattr(
         model, "sound", lambda text, *a, **k: (rows.append(len(text)), plain(text, *a, **k))[1]

@@ -5,26 +5,26 @@ The pulses' phase goes on across pieces and the noise is crossfaded, so that no 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import torch
 
-from voicewright.audio.limit import CEILING, Limiter
 from voicewright.beatrice.files import open_beatrice
 from voicewright.beatrice.fold import open_trained
 from voicewright.beatrice.network.extractors import HOP
 from voicewright.beatrice.network.model import BeatriceModel, Heard
 from voicewright.beatrice.network.vocoder import HOP as OUT_HOP
 from voicewright.beatrice.network.vocoder import running_phase
-from voicewright.conversion.flow import Resampler, as_long
-from voicewright.conversion.heard import Heard as Kept
-from voicewright.conversion.protocol import CONTENT_RATE, Converted, ConvertOptions, Meter, Note, Samples
-from voicewright.errors import UsageError, VoicewrightError
-from voicewright.stopping import Cancel, stop_if
+from voicewright.conversion.offline import OfflineConverter
+from voicewright.conversion.pitch import semitones_between
+from voicewright.conversion.protocol import ConvertOptions, Meter, Note, Samples
+from voicewright.conversion.source import Source
+from voicewright.errors import UsageError
+from voicewright.stopping import Cancel
 
 _FRAMES = 800
 """Frames of 10 ms in a piece."""
@@ -48,7 +48,7 @@ def open_beatrice_voice(path: Path) -> BeatriceConverter:
     return BeatriceConverter(open_trained(path) if path.suffix == ".gz" else open_beatrice(path))
 
 
-class BeatriceConverter:
+class BeatriceConverter(OfflineConverter):
     """A model's voices; `options.speaker` chooses one by number or name."""
 
     sample_rate = BeatriceModel.sample_rate
@@ -60,45 +60,21 @@ class BeatriceConverter:
     def name(self) -> str:
         return self._model.name or self._model.voices[0].name
 
-    language = ""
     ignores = IGNORED
 
     def pitch_meter(self, options: ConvertOptions) -> Meter | None:
         """See `Converter.pitch_meter`: the first seconds decide."""
         return None
 
-    def convert(
-        self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None
-    ) -> Converted:
-        """See `Converter.convert`."""
-        if not np.isfinite(samples).all():
-            raise VoicewrightError("The recording holds samples that are not numbers; decode it again.")
-        if not len(samples):
-            raise VoicewrightError("The recording is empty: there is nothing to convert.")
-        kept = Kept()
-        pieces = list(self.stream([np.asarray(samples, np.float32)], rate, options, cancel, kept))
-        return kept.converted(np.concatenate(pieces), options.sample_rate or self.sample_rate)
-
-    def stream(
-        self,
-        blocks: Iterable[Samples],
-        rate: int,
-        options: ConvertOptions,
-        cancel: Cancel | None = None,
-        note: Note | None = None,
-    ) -> Iterator[Samples]:
-        """See `Converter.stream`."""
+    def begin(
+        self, options: ConvertOptions, note: Note, cancel: Cancel | None, whole: Samples | None, rate: int
+    ) -> _Recording:
+        """See `OfflineConverter.begin`."""
         if options.exact:
             raise UsageError("`exact` is about RVC voices; this one is Beatrice's.")
         if abs(options.formant) > 2:
             raise UsageError(f"Beatrice shifts formants by 2 semitones at most, not {options.formant:g}.")
-        run = _Run(self._model, self._speaker(options.speaker), options, note)
-        out_rate = options.sample_rate or self.sample_rate
-        limiter, counted = Limiter(out_rate, CEILING), _Counted(blocks)
-        heard = Resampler(rate, CONTENT_RATE).all(counted)
-        made = Resampler(self.sample_rate, out_rate).all(run.pieces(heard, cancel))
-        limited = (limiter.feed(piece, last) for piece, last in _with_end(made))
-        yield from as_long(limited, lambda: round(counted.samples * out_rate / rate))
+        return _Recording(self._model, self._speaker(options.speaker), options, note)
 
     def _speaker(self, wanted: int | str) -> int:
         names = [voice.name for voice in self._model.voices]
@@ -110,10 +86,19 @@ class BeatriceConverter:
         raise UsageError(f"{self.name} has no voice {wanted!r}; choose one of {shown}.")
 
 
-class _Run:
+@dataclass(frozen=True)
+class _Piece:
+    """seen: 16 kHz samples of `past` frames before the piece, its own `count`, and those that look ahead."""
+
+    seen: Samples
+    past: int
+    count: int
+
+
+class _Recording:
     """One recording on its way: what has been heard, and the phase at which the pulses go on."""
 
-    def __init__(self, model: BeatriceModel, voice: int, options: ConvertOptions, note: Note | None) -> None:
+    def __init__(self, model: BeatriceModel, voice: int, options: ConvertOptions, note: Note) -> None:
         self._model, self._options, self._note = model, options, note
         self._voice = torch.tensor([voice])
         self._target = options.target_pitch or 440.0 * 2 ** ((model.voices[voice].average_pitch - 69) / 12)
@@ -122,8 +107,8 @@ class _Run:
         self._phase: torch.Tensor | None = None
         self._tail: Samples | None = None
 
-    def pieces(self, blocks: Iterable[Samples], cancel: Cancel | None) -> Iterator[Samples]:
-        """Samples at 24 kHz for blocks at 16 kHz."""
+    def cut(self, blocks: Iterable[Samples]) -> Iterator[_Piece]:
+        """See `Run.cut`."""
         held, past = np.zeros(0, np.float32), 0
         for block, last in _with_end(blocks):
             held = np.concatenate([held, block])
@@ -133,17 +118,23 @@ class _Run:
                 ready = whole - past
                 if not last and ready < _FRAMES + _AFTER:
                     break
-                stop_if(cancel)
                 count = min(_FRAMES, ready)
                 seen = held[: (past + count + _AFTER) * HOP]
-                yield self._piece(np.pad(seen, (0, (past + count + _AFTER) * HOP - len(seen))), past, count)
+                yield _Piece(np.pad(seen, (0, (past + count + _AFTER) * HOP - len(seen))), past, count)
                 drop = max(0, past + count - _BEFORE)
                 held, past = held[drop * HOP :], past + count - drop
 
     @torch.inference_mode()
-    def _piece(self, seen: Samples, past: int, count: int) -> Samples:
-        samples = torch.from_numpy(np.ascontiguousarray(seen))[None]
-        heard = self._hear(samples)
+    def hear(self, piece: _Piece) -> Heard:
+        """See `Run.hear`."""
+        heard = self._hear(torch.from_numpy(np.ascontiguousarray(piece.seen))[None])
+        self._tell(heard, piece.past, piece.count)
+        return heard
+
+    @torch.inference_mode()
+    def say(self, piece: _Piece, heard: Heard) -> Samples:
+        """See `Run.say`."""
+        past, count = piece.past, piece.count
         if self._phase is None:
             phase = torch.zeros(1)
         else:
@@ -153,13 +144,17 @@ class _Run:
         at = running_phase(heard.pitch, phase)
         self._phase = at[:, (past + count) * OUT_HOP]
         made = self._model.say(heard, self._voice, phase, self._generator)[0].numpy()
-        piece = made[past * OUT_HOP : (past + count) * OUT_HOP].copy()
+        own = made[past * OUT_HOP : (past + count) * OUT_HOP].copy()
         if self._tail is not None:
-            rise = np.linspace(0, 1, _FADE, dtype=np.float32)[: len(piece)]
-            piece[: len(rise)] = rise * piece[: len(rise)] + (1 - rise) * self._tail[: len(rise)]
+            rise = np.linspace(0, 1, _FADE, dtype=np.float32)[: len(own)]
+            own[: len(rise)] = rise * own[: len(rise)] + (1 - rise) * self._tail[: len(rise)]
         self._tail = made[(past + count) * OUT_HOP :][:_FADE].copy()
-        self._tell(heard, past, count)
-        return piece
+        return own
+
+    def end(self, source: Source) -> None:
+        """See `Run.end`."""
+        for warning in source.warnings:
+            self._note.warn(warning)
 
     def _hear(self, samples: torch.Tensor) -> Heard:
         options = self._options
@@ -168,31 +163,17 @@ class _Run:
             first = self._model.hear(samples, self._voice)
             voiced = first.source[first.unpitched < _UNPITCHED]
             if len(voiced) >= 10:
-                self._shift = float(round(12 * math.log2(self._target / float(voiced.median()))))
-            elif self._note is not None:
+                self._shift = semitones_between(float(voiced.median()), self._target)
+            else:
                 self._note.warn("No pitch was found in the first seconds: nothing is transposed.")
-        if self._phase is None and self._note is not None:
+        if self._phase is None:
             self._note.transposed(self._shift)
         return self._model.hear(samples, self._voice, pitch_shift=self._shift, formant_shift=options.formant)
 
     def _tell(self, heard: Heard, past: int, count: int) -> None:
-        if self._note is None:
-            return
         pitched = (heard.unpitched < _UNPITCHED).float()
         source, target = (heard.source * pitched)[0], (heard.pitch * pitched)[0]
         self._note.pitch(source[past : past + count].numpy(), target[past : past + count].numpy())
-
-
-class _Counted:
-    """Blocks passed on, their samples counted."""
-
-    def __init__(self, blocks: Iterable[Samples]) -> None:
-        self._blocks, self.samples = blocks, 0
-
-    def __iter__(self) -> Iterator[Samples]:
-        for block in self._blocks:
-            self.samples += len(block)
-            yield np.nan_to_num(np.asarray(block, np.float32), nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def _with_end(blocks: Iterable[Samples]) -> Iterator[tuple[Samples, bool]]:

@@ -16,6 +16,7 @@ from typing import Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from voicewright.conversion.pitch import semitones_between
 from voicewright.conversion.sola import STAY, Sola
 from voicewright.errors import UsageError
 
@@ -318,7 +319,7 @@ class AutoTranspose:
                 self._semitones = self._found(target)
 
     def _found(self, target: float) -> float:
-        return float(round(12 * np.log2(target / np.median(self._seen))))
+        return semitones_between(float(np.median(self._seen)), target)
 
     def semitones(self, options: LiveOptions, fresh: NDArray[np.float32]) -> float:
         """What the pitch of the options means now; `fresh` [n]: F0 of the new frames in Hz, 0 unvoiced."""

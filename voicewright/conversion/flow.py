@@ -100,16 +100,19 @@ class Cutter:
         return low + int(at[int(np.argmin(loud))])
 
 
-def joined(pieces: Iterable[Piece], make: Callable[[Piece], Samples], rate: int) -> Iterator[Samples]:
-    """What `make` gives for each piece (as long as its samples), the surroundings cut off, faded together."""
-    fade = round(FADE * rate)
-    rising = np.square(np.sin(np.linspace(0, np.pi / 2, fade, dtype=np.float32)))
-    tail: Samples | None = None
-    for piece in pieces:
-        made = make(piece)
+class Crossfade:
+    """Pieces made into one recording again: the surroundings cut off, each faded into the next."""
+
+    def __init__(self, rate: int) -> None:
+        fade = round(FADE * rate)
+        self._rising = np.square(np.sin(np.linspace(0, np.pi / 2, fade, dtype=np.float32)))
+        self._tail: Samples | None = None
+
+    def join(self, piece: Piece, made: Samples) -> Samples:
+        """made: as long as the piece's samples → its own, faded in from the piece before."""
         own = made[piece.before : piece.before + piece.count].copy()
-        if tail is not None:
-            n = min(len(tail), len(own))
-            own[:n] = tail[:n] * (1 - rising[:n]) + own[:n] * rising[:n]
-        tail = made[piece.before + piece.count :][:fade].copy()
-        yield own
+        if self._tail is not None:
+            n = min(len(self._tail), len(own))
+            own[:n] = self._tail[:n] * (1 - self._rising[:n]) + own[:n] * self._rising[:n]
+        self._tail = made[piece.before + piece.count :][: len(self._rising)].copy()
+        return own

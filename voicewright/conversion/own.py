@@ -19,18 +19,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voicewright.audio.files import resample
-from voicewright.audio.limit import CEILING, Limiter
 from voicewright.audio.loudness import TARGET, lufs
 from voicewright.audio.mel import LogMel
-from voicewright.audio.pitch import f0 as track
+from voicewright.audio.pitch import f0 as by_dio
 from voicewright.catalogue.places import embedded_model, read_card, resolve_model, voice_files
-from voicewright.conversion.flow import Cutter, Piece, Resampler, as_long, joined
-from voicewright.conversion.heard import Heard
-from voicewright.conversion.protocol import CONTENT_RATE, Converted, ConvertOptions, Meter, Note, Samples
-from voicewright.conversion.source import check_recording
+from voicewright.conversion.flow import Crossfade, Cutter, Piece, Resampler
+from voicewright.conversion.offline import OfflineConverter
+from voicewright.conversion.protocol import CONTENT_RATE, ConvertOptions, Meter, Note, Samples
+from voicewright.conversion.source import Source
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import load_model
-from voicewright.model.content.bottleneck import FLOOR, LOUD, MEL, normalised
+from voicewright.model.content.bottleneck import FLOOR, LOUD, MEL, Content, normalised
 from voicewright.model.content.files import load_content
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.model import FastModel
@@ -49,7 +48,7 @@ BRIDGE = 10
 
 
 @dataclass
-class _Source:
+class Spoken:
     """What is known of the source so far: the gain that brought its first piece to the corpus's loudness, the
     factor of its pitch, and the running mean spectrum of its speech."""
 
@@ -62,7 +61,7 @@ class _Source:
     """Log power of the mean spectrum of the first piece."""
 
 
-class OwnConverter:
+class OwnConverter(OfflineConverter):
     """Converts into the voice of a model folder that has a content network.
 
     to: a model's name or folder, or the name of the embedded model's voice. implementation: of the graph, as
@@ -71,6 +70,7 @@ class OwnConverter:
     """
 
     sample_rate = SAMPLE_RATE
+    hears = SAMPLE_RATE
     ignores = MappingProxyType(
         {
             "index_rate": "a model's own voice has no index",
@@ -84,56 +84,23 @@ class OwnConverter:
         network, config, _ = load_model(folder, styles=False)
         conversion = load_content(folder, config)
         try:
-            self._model = FastModel(network.float(), choose(implementation), consume=True)
+            self.model = FastModel(network.float(), choose(implementation), consume=True)
         except TypeError as error:
             raise VoicewrightError(f"{folder} cannot convert speech: {error}.") from error
-        self._content, self._style, self.pitch = conversion.net, conversion.style, conversion.pitch
-        self._mel = LogMel(MEL)
+        self.content, self.style, self.pitch = conversion.net, conversion.style, conversion.pitch
+        self.mel = LogMel(MEL)
         self.name = str(to)
         self.language = str(read_card(folder).get("language") or "")
         """The one language that its content network has heard."""
 
-    def convert(
-        self, samples: Samples, rate: int, options: ConvertOptions, cancel: Cancel | None = None
-    ) -> Converted:
-        """See `protocol.Converter`. Loudness and pitch are measured on the whole recording first."""
+    def begin(
+        self, options: ConvertOptions, note: Note, cancel: Cancel | None, whole: Samples | None, rate: int
+    ) -> _Recording:
+        """See `OfflineConverter.begin`. Loudness and transposition are settled by the first piece with
+        speech, transposition by all of a recording that is there."""
         self._check(options)
-        wave = check_recording(samples, rate)
-        heard = np.concatenate([*Resampler(rate, SAMPLE_RATE).all([wave])])
-        wanted, notes = options.sample_rate or SAMPLE_RATE, Heard()
-        out = np.concatenate([*self._finished(self._stream([heard], options, cancel, notes, heard), wanted)])
-        count = round(len(wave) * wanted / rate)
-        return notes.converted(np.pad(out, (0, max(0, count - len(out))))[:count], wanted)
-
-    def stream(
-        self,
-        blocks: Iterable[Samples],
-        rate: int,
-        options: ConvertOptions,
-        cancel: Cancel | None = None,
-        note: Note | None = None,
-    ) -> Iterator[Samples]:
-        """See `protocol.Converter`. Loudness and transposition are settled by the first piece with speech."""
-        self._check(options)
-        count = 0
-
-        def checked() -> Iterator[Samples]:
-            nonlocal count
-            for block in blocks:
-                yield check_recording(block, rate, count)
-                count += len(block)
-
-        made = self._stream(Resampler(rate, SAMPLE_RATE).all(checked()), options, cancel, note or Heard())
-        wanted = options.sample_rate or SAMPLE_RATE
-        yield from as_long(self._finished(made, wanted), lambda: round(count * wanted / rate))
-
-    def _finished(self, made: Iterator[Samples], rate: int) -> Iterator[Samples]:
-        """At the wanted rate, and without peaks beyond full scale."""
-        limiter = Limiter(rate, CEILING)
-        for part in Resampler(SAMPLE_RATE, rate).all(made):
-            if len(ready := limiter.feed(part, last=False)):
-                yield ready
-        yield limiter.feed(np.zeros(0, np.float32), last=True)
+        heard = None if whole is None else np.concatenate([*Resampler(rate, SAMPLE_RATE).all([whole])])
+        return _Recording(self, options, note, cancel, heard)
 
     def pitch_meter(self, options: ConvertOptions) -> Meter | None:
         """See `Converter.pitch_meter`."""
@@ -141,7 +108,7 @@ class OwnConverter:
 
     def estimate(self, samples: Samples, options: ConvertOptions) -> NDArray[np.float32]:
         """F0 as the options want it: [n] at 16 kHz → Hz, every 12.5 ms."""
-        return _track(resample(samples, CONTENT_RATE, SAMPLE_RATE), options)
+        return track(resample(samples, CONTENT_RATE, SAMPLE_RATE), options)
 
     def _check(self, options: ConvertOptions) -> None:
         if options.formant or options.unvoiced != "zero":
@@ -153,86 +120,105 @@ class OwnConverter:
         if options.exact:
             raise UsageError("--exact is RVC-WebUI's way of converting; the embedded voice has none.")
 
-    def _stream(
+
+@dataclass(frozen=True)
+class _Heard:
+    """What is said; F0 [steps] in Hz as it is to be said; the factor that brings the source's loudness."""
+
+    content: Content
+    f0: NDArray[np.float32]
+    loudness: float
+
+
+class _Recording:
+    """One conversion under way: the source as it is known so far, and what comes to its end."""
+
+    def __init__(
         self,
-        blocks: Iterable[Samples],
+        converter: OwnConverter,
         options: ConvertOptions,
-        cancel: Cancel | None,
         note: Note,
-        whole: Samples | None = None,
-    ) -> Iterator[Samples]:
-        source: _Source | None = None
-        quiet = True
+        cancel: Cancel | None,
+        whole: Samples | None,
+    ) -> None:
+        self._voice, self._options, self._note, self._cancel = converter, options, note, cancel
+        self._whole = whole
+        self._source: Spoken | None = None
+        self._quiet = True
+        self._fade = Crossfade(SAMPLE_RATE)
 
-        def said(piece: Piece) -> Samples:
-            nonlocal source, quiet
-            stop_if(cancel)
-            if source is None:
-                source = self._measure(piece.samples, whole, options, note)
-            if source is None:
-                frames = len(piece.samples) // HOP
-                return self._silence(piece, np.zeros(frames, np.float32), note)
-            quiet = False
-            return self._say(piece, source, options, cancel, note)
+    def cut(self, blocks: Iterable[Samples]) -> Iterator[Piece]:
+        """See `Run.cut`."""
+        return Cutter(self._options.chunks, FRAME, SAMPLE_RATE).all(blocks)
 
-        yield from joined(Cutter(options.chunks, FRAME, SAMPLE_RATE).all(blocks), said, SAMPLE_RATE)
-        if quiet:
-            note.warn("nothing but silence was heard, so silence was written.")
+    @torch.inference_mode()
+    def hear(self, piece: Piece) -> _Heard | None:
+        """See `Run.hear`; None while there was nothing but silence."""
+        if self._source is None:
+            self._source = self._measure(piece.samples)
+        if self._source is None:
+            return None
+        self._quiet = False
+        source, options = self._source, self._options
+        wave = np.pad(piece.samples, (0, -len(piece.samples) % FRAME)) * np.float32(source.gain)
+        steps = len(wave) // HOP
+        mel = self._voice.mel(torch.from_numpy(np.pad(wave, (0, max(0, 1024 - len(wave))))))[:, :steps]
+        own = slice(piece.before // HOP, (piece.before + piece.count) // HOP)
+        mean = remember(source, mel, own)
+        heard = self._voice.content(normalised(mel, mean)[None])
+        stop_if(self._cancel)
+        f0 = voiced_pitch(track(wave, options)[:steps], heard.voicing[0].sigmoid().numpy())
+        moved = np.where(f0 > 0, np.clip(f0 * source.factor, FLOOR_HZ, CEILING_HZ), 0).astype(np.float32)
+        self._note.pitch(_tens(f0[own]), _tens(moved[own]))
+        # The network hears everything at one loudness; how loud the source is lately says its mean spectrum.
+        level = float(torch.logsumexp(mean, 0))
+        source.level = level if source.level is None else source.level
+        return _Heard(heard, moved, float(np.exp(0.5 * (level - source.level)) / source.gain))
 
-    def _silence(self, piece: Piece, none: NDArray[np.float32], note: Note) -> Samples:
-        own = none[piece.before // HOP : (piece.before + piece.count) // HOP]
-        note.pitch(_tens(own), _tens(own))
-        return np.zeros(len(piece.samples), np.float32)
+    @torch.inference_mode()
+    def say(self, piece: Piece, heard: _Heard | None) -> Samples:
+        """See `Run.say`: in the target's voice and the source's loudness."""
+        if heard is None:
+            none = np.zeros(len(piece.samples) // HOP, np.float32)
+            own = none[piece.before // HOP : (piece.before + piece.count) // HOP]
+            self._note.pitch(_tens(own), _tens(own))
+            return self._fade.join(piece, np.zeros(len(piece.samples), np.float32))
+        rng = torch.Generator().manual_seed(self._options.seed + piece.number)
+        text = heard.content.text[0].T.contiguous()
+        sound = self._voice.model.sound(
+            text, torch.from_numpy(heard.f0), heard.content.energy[0], self._voice.style, rng
+        )
+        return self._fade.join(
+            piece, np.asarray(sound.numpy()[: len(piece.samples)] * heard.loudness, np.float32)
+        )
 
-    def _measure(
-        self, first: Samples, whole: Samples | None, options: ConvertOptions, note: Note
-    ) -> _Source | None:
+    def end(self, source: Source) -> None:
+        """See `Run.end`."""
+        if self._quiet:
+            self._note.warn("nothing but silence was heard, so silence was written.")
+
+    def _measure(self, first: Samples) -> Spoken | None:
         """Gain and transposition, this from the whole where it is there; None when the piece is silent."""
+        options = self._options
         loudness = lufs(first, SAMPLE_RATE)
         if loudness < SILENT:
             return None
         gain = 10 ** ((TARGET - loudness) / 20)
         if options.pitch == "auto":
             # Two minutes are enough for a median.
-            heard = (first if whole is None else whole)[: 120 * SAMPLE_RATE]
-            voiced = _track(heard * np.float32(gain), options)
+            heard = (first if self._whole is None else self._whole)[: 120 * SAMPLE_RATE]
+            voiced = track(heard * np.float32(gain), options)
             voiced = voiced[voiced > 0]
             median = options.source_pitch or (float(np.median(voiced)) if len(voiced) > 20 else 0.0)
-            factor = (options.target_pitch or self.pitch) / median if median else 1.0
+            factor = (options.target_pitch or self._voice.pitch) / median if median else 1.0
             if not median:
-                note.warn(
+                self._note.warn(
                     "the source has no voiced speech (music, noise or whisper?), so no pitch was moved."
                 )
         else:
             factor = 2 ** (float(options.pitch) / 12)
-        note.transposed(12 * float(np.log2(factor)))
-        return _Source(gain, factor, torch.zeros(80))
-
-    @torch.inference_mode()
-    def _say(
-        self, piece: Piece, source: _Source, options: ConvertOptions, cancel: Cancel | None, note: Note
-    ) -> Samples:
-        """The piece with its surroundings, in the target's voice and the source's loudness."""
-        count = len(piece.samples)
-        wave = np.pad(piece.samples, (0, -count % FRAME)) * np.float32(source.gain)
-        steps = len(wave) // HOP
-        mel = self._mel(torch.from_numpy(np.pad(wave, (0, max(0, 1024 - len(wave))))))[:, :steps]
-        own = slice(piece.before // HOP, (piece.before + piece.count) // HOP)
-        mean = _remember(source, mel, own)
-        heard = self._content(normalised(mel, mean)[None])
-        stop_if(cancel)
-        found = _track(wave, options)[:steps]
-        f0 = voiced_pitch(found, heard.voicing[0].sigmoid().numpy())
-        moved = np.where(f0 > 0, np.clip(f0 * source.factor, FLOOR_HZ, CEILING_HZ), 0).astype(np.float32)
-        note.pitch(_tens(f0[own]), _tens(moved[own]))
-        rng = torch.Generator().manual_seed(options.seed + piece.number)
-        text = heard.text[0].T.contiguous()
-        sound = self._model.sound(text, torch.from_numpy(moved), heard.energy[0], self._style, rng)
-        # The network hears everything at one loudness; how loud the source is lately says its mean spectrum.
-        level = float(torch.logsumexp(mean, 0))
-        source.level = level if source.level is None else source.level
-        loud = np.exp(0.5 * (level - source.level)) / source.gain
-        return np.asarray(sound.numpy()[:count] * loud, np.float32)
+        self._note.transposed(12 * float(np.log2(factor)))
+        return Spoken(gain, factor, torch.zeros(80))
 
 
 def model_for(to: Path | str) -> Path:
@@ -262,7 +248,7 @@ def voiced_pitch(found: NDArray[np.float32], voicing: NDArray[np.float32]) -> ND
     return np.where((pitch == 0) & (voicing > 0.6) & near, bridged, pitch).astype(np.float32)
 
 
-def _track(wave: Samples, options: ConvertOptions) -> NDArray[np.float32]:
+def track(wave: Samples, options: ConvertOptions) -> NDArray[np.float32]:
     """F0 [T] every 12.5 ms by the method that is asked for: FCPE where it is installed, else WORLD's DIO.
 
     DIO's search begins above the hum of the mains, which it would follow wherever nobody speaks lower.
@@ -272,14 +258,14 @@ def _track(wave: Samples, options: ConvertOptions) -> NDArray[np.float32]:
     low, high = max(options.f0_min, FLOOR_HZ), min(options.f0_max, CEILING_HZ)
     method = resolve(options.method)
     if method == "dio" or (options.method == "auto" and method != "fcpe"):
-        return track(wave, SAMPLE_RATE, max(low, HUM), high)
+        return by_dio(wave, SAMPLE_RATE, max(low, HUM), high)
     tens = estimate(resample(wave, SAMPLE_RATE, CONTENT_RATE), method, f0_min=low, f0_max=high)
     tens = np.where((tens >= low) & (tens <= high), tens, 0)
     at = np.minimum(np.rint(np.arange(len(wave) // HOP + 1) * 1.25).astype(int), len(tens) - 1)
     return np.asarray(tens[at], np.float32)
 
 
-def _remember(source: _Source, mel: Tensor, own: slice) -> Tensor:
+def remember(source: Spoken, mel: Tensor, own: slice) -> Tensor:
     """The mean spectrum of what was loud lately [80, 1], this piece's included."""
     level = torch.logsumexp(mel, 0)
     top = float(level.quantile(0.95))

@@ -26,11 +26,11 @@ from voicewright.conversion.own import (
     FLOOR_HZ,
     SILENT,
     OwnConverter,
+    Spoken,
+    remember,
+    track,
     voiced_pitch,
 )
-from voicewright.conversion.own import _remember as remember
-from voicewright.conversion.own import _Source as Spoken
-from voicewright.conversion.own import _track as track
 from voicewright.conversion.protocol import ConvertOptions
 from voicewright.errors import UsageError
 from voicewright.model.content.bottleneck import LOUD, Content, normalised
@@ -59,7 +59,7 @@ class OwnBlockVoice:
         self.speakers = {"0": converter.name}
         self.times: dict[str, float] = {}
         self._parts = converter
-        source = converter._model.generator.source
+        source = converter.model.generator.source
         self._pulses = source.excitation == "pulse"
         self._waves = source.l_linear.in_features
         self._noise = Noise(TEN * self._waves, seed)
@@ -99,9 +99,9 @@ class OwnBlockVoice:
             return np.zeros(frames * TEN, dtype=np.float32)
         wave = np.pad(wave, (0, -len(wave) % FRAME)) * np.float32(self._source.gain)
         steps = len(wave) // HOP
-        mel = parts._mel(torch.from_numpy(np.pad(wave, (0, max(0, 1024 - len(wave))))))[:, :steps]
+        mel = parts.mel(torch.from_numpy(np.pad(wave, (0, max(0, 1024 - len(wave))))))[:, :steps]
         new = slice(max(steps - fresh * TEN // HOP, 0), steps)
-        heard = parts._content(normalised(mel, remember(self._source, mel, new))[None])
+        heard = parts.content(normalised(mel, remember(self._source, mel, new))[None])
         content = clock()
         f0 = voiced_pitch(
             track(wave, ConvertOptions(method=options.method))[:steps], heard.voicing[0].sigmoid().numpy()
@@ -131,7 +131,7 @@ class OwnBlockVoice:
     def _say(self, heard: Content, f0: Tensor, head: int, total: int, spoken: int) -> Samples:
         """Samples from frame `head` of the window's `total` on. f0 [steps]; `spoken` of its steps are new
         speech."""
-        model = self._parts._model
+        model = self._parts.model
         join = head * TEN // HOP
         first = max((join - model.generator.context) // 2 - FastFront.REACH, 0)
         origin = (self._passed - total) * TEN // HOP
@@ -152,7 +152,7 @@ class OwnBlockVoice:
         policy = self._carried.running(spoken)
         text = heard.text[0].T[first:].contiguous()
         energy = heard.energy[0][2 * first :]
-        sound = model.sound(text, f0, energy, self._parts._style, numbers, policy=policy)
+        sound = model.sound(text, f0, energy, self._parts.style, numbers, policy=policy)
         self._carried.follow(policy, spoken)
         return np.asarray(sound.numpy()[head * TEN - 2 * first * HOP :], np.float32)
 

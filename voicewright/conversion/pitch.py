@@ -184,18 +184,6 @@ def interpolate_unvoiced(f0: Floats) -> Floats:
     return out
 
 
-def median(f0: Floats) -> float:
-    """The median of voiced frames in Hz; 0 when there are none."""
-    voiced = np.asarray(f0)[np.asarray(f0) > 0]
-    return float(np.median(voiced)) if voiced.size else 0.0
-
-
-def suggest_transpose(source_f0: Floats, target_median: float) -> int:
-    """Whole semitones that bring the median of a source's voiced frames to `target_median` Hz.
-
-    0 when the source has no voiced frame or the target's median is not known (0 or less).
-    """
-    found = median(source_f0)
-    if found <= 0 or not target_median > 0:
-        return 0
-    return round(12.0 * math.log2(target_median / found))
+def semitones_between(source: float, target: float) -> float:
+    """Whole semitones from one median F0 in Hz to another; 0 where either is not known (0 or less)."""
+    return float(round(12.0 * math.log2(target / source))) if source > 0 and target > 0 else 0.0

@@ -68,6 +68,13 @@ class HighPass:
         return out
 
 
+class Unfiltered:
+    """In place of a high-pass: what is fed comes out."""
+
+    def feed(self, samples: Samples, last: bool = False) -> Samples:
+        return samples
+
+
 def _mirrored(samples: NDArray[np.float64]) -> NDArray[np.float64]:
     """What follows samples when they are turned round their last one: up to _EDGE samples."""
     count = min(_EDGE, len(samples) - 1)

@@ -11,7 +11,7 @@ import numpy as np
 import soxr
 
 from voicewright.conversion.protocol import CONTENT_RATE, Chunks, Samples
-from voicewright.conversion.signal import HighPass, quietest
+from voicewright.conversion.signal import HighPass, Unfiltered, quietest
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.stopping import Cancel, stop_if
 
@@ -26,15 +26,23 @@ _WINDOWS = 6
 
 
 class Source:
-    """Blocks of any lengths at `rate` as blocks at 16 kHz through the high-pass, checked while they come.
+    """Blocks of any lengths at `rate` as blocks at `to` (and through the high-pass), checked while they come.
 
     Raises UsageError for a rate that nothing has, VoicewrightError for what is not mono or not numbers.
     """
 
-    def __init__(self, blocks: Iterable[Samples], rate: int, cancel: Cancel | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Iterable[Samples],
+        rate: int,
+        cancel: Cancel | None = None,
+        to: int = CONTENT_RATE,
+        filtered: bool = True,
+    ) -> None:
         if rate not in _RATES:
             raise UsageError(f"a recording cannot have {rate} samples a second.")
         self._blocks, self.rate, self._cancel = blocks, rate, cancel
+        self._to, self._filtered = to, filtered
         self.samples = 0
         """How many have come, at `rate`."""
         self.peak = 0.0
@@ -58,9 +66,9 @@ class Source:
 
     def __iter__(self) -> Iterator[Samples]:
         resampler = None
-        if self.rate != CONTENT_RATE:
-            resampler = soxr.ResampleStream(self.rate, CONTENT_RATE, 1, dtype="float32")
-        filtering = HighPass()
+        if self.rate != self._to:
+            resampler = soxr.ResampleStream(self.rate, self._to, 1, dtype="float32")
+        filtering = HighPass() if self._filtered else Unfiltered()
         for block in self._blocks:
             stop_if(self._cancel)
             values = self._checked(block)

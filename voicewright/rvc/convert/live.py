@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from voicewright.conversion.block import FRAME, AutoTranspose, LiveOptions, PitchCache, Samples
 from voicewright.conversion.continuity import Noise
-from voicewright.errors import UsageError, VoicewrightError
-from voicewright.rvc.convert.voice import ignored, known_pitch, protect, speaker_row
+from voicewright.errors import VoicewrightError
+from voicewright.rvc.convert.voice import check_index, doubled, ignored, known_pitch, protect, speaker_row
 
 if TYPE_CHECKING:
     import torch
@@ -61,11 +61,7 @@ class RvcBlockVoice:
         seed: int | None = 0,
         estimate: Any = None,
     ) -> None:
-        if index is not None and index.width != voice.config.phone_width:
-            raise UsageError(
-                f"{index.path} is {index.width} wide, and {name} needs {voice.config.phone_width}: it "
-                "belongs to another version of RVC; give the index that came with the voice."
-            )
+        check_index(index, voice, name)
         self.voice, self.content, self.index, self.name = voice, content, index, name
         self.sample_rate = int(voice.config.sample_rate)
         self.grid = 2
@@ -254,12 +250,6 @@ class RvcBlockVoice:
             return torch.from_numpy(np.ascontiguousarray(kept.T))[None]
 
         return give
-
-
-def doubled(features: Floats, frames: int) -> Floats:
-    """Every 20 ms twice, [frames, C], the last held."""
-    twice = np.repeat(features, 2, axis=0)[:frames]
-    return np.pad(twice, ((0, frames - len(twice)), (0, 0)), "edge") if len(twice) < frames else twice
 
 
 def _speakers(voice: Voice) -> dict[str, str]:

@@ -14,13 +14,14 @@ import contextlib
 import math
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.conversion.finish import Finish
-from voicewright.conversion.heard import Heard
+from voicewright.conversion.offline import OfflineConverter
+from voicewright.conversion.pitch import coarse
 from voicewright.conversion.protocol import (
     CONTENT_RATE,
     PITCH_HOP,
@@ -30,13 +31,16 @@ from voicewright.conversion.protocol import (
     Note,
     Samples,
 )
-from voicewright.conversion.source import EXTRA, Piece, Source, check_recording, pieces, survey
+from voicewright.conversion.signal import LoudnessMix
+from voicewright.conversion.source import EXTRA, Piece, Source, pieces, survey
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.rvc.convert.voice import (
     Content,
     Estimate,
     Floats,
     Voice,
+    check_index,
+    doubled,
     expected_pitch,
     ignored,
     protect,
@@ -62,9 +66,11 @@ _ENOUGH = 50
 """Voiced frames from which a median is taken for a voice's."""
 
 
-class RvcConverter:
+class RvcConverter(OfflineConverter):
     """Converts into one RVC voice. `index` may be None; `estimate` is `convert.pitch.estimate` unless
     given. `notes`: what is to be known of the voice's file, told with every conversion."""
+
+    filtered = True
 
     def __init__(
         self,
@@ -81,11 +87,7 @@ class RvcConverter:
         self.notes = tuple(notes)
         self._name, self.device = name, device
         self._estimate = estimate
-        if index is not None and index.width != voice.config.phone_width:
-            raise UsageError(
-                f"{index.path} is {index.width} wide, and {name} needs {voice.config.phone_width}: it "
-                "belongs to another version of RVC; give the index that came with the voice."
-            )
+        check_index(index, voice, name)
 
     @property
     def name(self) -> str:
@@ -96,12 +98,8 @@ class RvcConverter:
         return int(self.voice.config.sample_rate)
 
     @property
-    def ignores(self) -> dict[str, str]:
+    def ignores(self) -> dict[str, str]:  # type: ignore[override]
         return ignored(self.voice, self.index is not None)
-
-    @property
-    def language(self) -> str:
-        return ""
 
     def pitch_meter(self, options: ConvertOptions) -> Meter | None:
         """See `Converter.pitch_meter`."""
@@ -130,32 +128,23 @@ class RvcConverter:
             from voicewright.rvc.convert.exact import convert_exactly
 
             return convert_exactly(self, samples, rate, options, cancel)
-        wave = check_recording(samples, rate)
-        blocks = [wave[at : at + _BLOCK] for at in range(0, len(wave), _BLOCK)]
         measured = options.pitch != "auto" or options.source_pitch is not None or not self.voice.config.f0
         if not measured and len(samples) > options.chunks.longest * rate:
+            blocks = [samples[at : at + _BLOCK] for at in range(0, len(samples), _BLOCK)]
             seen = survey(blocks, rate, lambda part: self.estimate(part, options), cancel)
             options = options.measured(seen.pitch)
-        heard = Heard()
-        parts = list(self.stream(blocks, rate, options, cancel, heard))
-        joined = np.concatenate(parts) if parts else np.zeros(0, np.float32)
-        return heard.converted(joined, options.sample_rate or self.sample_rate)
+        return super().convert(samples, rate, options, cancel)
 
-    def stream(
-        self,
-        blocks: Iterable[Samples],
-        rate: int,
-        options: ConvertOptions,
-        cancel: Cancel | None = None,
-        note: Note | None = None,
-    ) -> Iterator[Samples]:
-        """A recording of any length; see `Converter.stream`."""
+    def begin(
+        self, options: ConvertOptions, note: Note, cancel: Cancel | None, whole: Samples | None, rate: int
+    ) -> _Recording:
+        """See `OfflineConverter.begin`."""
         if options.exact:
             raise UsageError(
                 "exact conversion needs the whole recording at once; convert it without --exact."
             )
         speaker = speaker_row(self.voice, options.speaker, self.name)
-        return _Stream(self, rate, options, speaker, cancel, note).run(blocks)
+        return _Recording(self, options, speaker, cancel, note)
 
     def features(
         self, samples: Samples, options: ConvertOptions, cancel: Cancel | None
@@ -214,22 +203,34 @@ class RvcConverter:
         return np.asarray(out, np.float32)
 
 
-class _Stream:
+@dataclass(frozen=True)
+class _Heard:
+    """features [frames, C]; f0 [frames] in Hz and its codes, None for voices without; turns: the excitation's
+    phase at a frame of the whole. The sound is made `stretched` frames long where formants move."""
+
+    features: Floats
+    f0: Floats | None
+    pitch: NDArray[np.int64] | None
+    turns: Callable[[float], float] | None
+    frames: int
+    stretched: int
+
+
+class _Recording:
     """One conversion under way: what one chunk leaves behind for the next."""
 
     def __init__(
         self,
         converter: RvcConverter,
-        rate: int,
         options: ConvertOptions,
         speaker: int,
         cancel: Cancel | None,
-        note: Note | None,
+        note: Note,
     ) -> None:
         import torch
 
         self._converter, self._options, self._speaker = converter, options, speaker
-        self._rate, self._cancel, self._note = rate, cancel, note
+        self._cancel, self._note = cancel, note
         self._config = converter.voice.config
         self._generator = torch.Generator(converter.device).manual_seed(options.seed)
         self._semitones: float | None = None if options.pitch == "auto" else float(options.pitch)
@@ -243,58 +244,58 @@ class _Stream:
         """Samples of the chunk before beyond its end, to be faded out."""
         self._warned: set[str] = set()
         self._voiced = False
+        self._mix = LoudnessMix(self._config.sample_rate, options.rms_mix)
 
-    def run(self, blocks: Iterable[Samples]) -> Iterator[Samples]:
-        """Resampled, mixed, limited samples as they become certain."""
-        source = Source(blocks, self._rate, self._cancel)
+    def cut(self, blocks: Iterable[Samples]) -> Iterator[Piece]:
+        """See `Run.cut`."""
         for told in self._converter.notes:
             self._warn(told)
         if wish := expected_pitch(self._converter.voice, self._options):
             self._warn(wish)
-        finish = Finish(self._config.sample_rate, self._options)
-        for piece in pieces(source, self._options.chunks, self._cancel):
-            made = self._chunk(piece)
-            length = None
-            if piece.last:
-                length = round(source.seconds * (self._options.sample_rate or self._config.sample_rate))
-            ready = finish.feed(piece.own, made, piece.last, length)
-            if len(ready):
-                yield ready
+        return pieces(blocks, self._options.chunks, self._cancel)
+
+    def end(self, source: Source) -> None:
+        """See `Run.end`."""
         for warning in source.warnings:
             self._warn(warning)
         if self._config.f0 and not self._voiced and source.peak > 0:
             self._warn("no pitch was found in the recording: the result is a whisper, if it is anything.")
 
     def _warn(self, message: str) -> None:
-        if self._note is not None and message not in self._warned:
+        if message not in self._warned:
             self._note.warn(message)
         self._warned.add(message)
 
-    def _chunk(self, piece: Piece) -> Samples:
-        """What a piece becomes, as long as itself and crossfaded with the one before; keeps its tail."""
-        options, hop = self._options, self._config.hop
+    def hear(self, piece: Piece) -> _Heard:
+        """See `Run.hear`: content features, with retrieved ones, and F0 as the synthesiser is to have it."""
+        options = self._options
         frames = (len(piece.heard) - EXTRA) // PITCH_HOP
         features, plain = self._converter.features(piece.heard, options, self._cancel)
-        features, plain = (_doubled(part, frames) for part in (features, plain))
-        f0 = pitch = turned = None
+        features, plain = (doubled(part, frames) for part in (features, plain))
         stretched = math.ceil(frames * 2 ** (options.formant / 12)) if options.formant else frames
-        if self._config.f0:
-            source_f0 = self._source_f0(piece, frames)
-            features = protect(features, plain, source_f0, options.protect)
-            target = self._target_f0(piece, source_f0)
-            # Stretching the excitation and squeezing the sound leave F0 where it was; the embedded pitch goes
-            # with the formants, as the sound is when it is made.
-            pitch = _coarse(target * np.float32(frames / stretched))
-            f0, turned = self._in_phase(piece, target)
+        if not self._config.f0:
+            return _Heard(features, None, None, None, frames, stretched)
+        source_f0 = self._source_f0(piece, frames)
+        features = protect(features, plain, source_f0, options.protect)
+        target = self._target_f0(piece, source_f0)
+        # Stretching the excitation and squeezing the sound leave F0 where it was; the embedded pitch goes
+        # with the formants, as the sound is when it is made.
+        pitch = coarse(target * np.float32(frames / stretched))
+        f0, turned = self._in_phase(piece, target)
+        return _Heard(features, f0, pitch, turned, frames, stretched)
+
+    def say(self, piece: Piece, heard: _Heard) -> Samples:
+        """See `Run.say`: crossfaded with the piece before, and as loud as the options want it."""
+        hop, frames, stretched = self._config.hop, heard.frames, heard.stretched
         made = self._converter.synthesise(
-            features, f0, pitch, self._speaker, self._generator, self._cancel,
+            heard.features, heard.f0, heard.pitch, self._speaker, self._generator, self._cancel,
             None if stretched == frames else stretched,
         )  # fmt: skip
         if stretched != frames:
             import soxr
 
             made = soxr.resample(made, stretched, frames).astype(np.float32)
-        self._turns = turned
+        self._turns = heard.turns
         begin = (piece.start - piece.at) * hop // PITCH_HOP
         end = (piece.end - piece.at) * hop // PITCH_HOP
         own = made[begin:end].copy()
@@ -303,7 +304,7 @@ class _Stream:
             rise = np.sin(0.5 * np.pi * (np.arange(fading) + 0.5) / fading).astype(np.float32) ** 2
             own[:fading] = own[:fading] * rise + self._tail[:fading] * (1 - rise)
         self._tail = made[end : end + int(FADE * self._config.sample_rate)].copy()
-        return own
+        return self._mix.feed(piece.own, own, piece.last)
 
     def _source_f0(self, piece: Piece, frames: int) -> Floats:
         """F0 [frames] of what a piece hears; where the one before heard the same, what that one found."""
@@ -332,16 +333,14 @@ class _Stream:
                 self._warn(message)
             if len(voiced) >= _ENOUGH or piece.last or options.source_pitch is not None:
                 self._semitones = semitones
-        if self._note is not None:
-            self._note.transposed(semitones)
+        self._note.transposed(semitones)
         target = source_f0
         if options.unvoiced == "interpolate":
             from voicewright.conversion.pitch import interpolate_unvoiced
 
             target = interpolate_unvoiced(source_f0)
         target = (target * np.float32(2 ** (semitones / 12))).astype(np.float32)
-        if self._note is not None:
-            self._note.pitch(source_f0[own].copy(), target[own].copy())
+        self._note.pitch(source_f0[own].copy(), target[own].copy())
         return target
 
     def _in_phase(self, piece: Piece, f0: Floats) -> tuple[Floats, Callable[[float], float]]:
@@ -355,18 +354,6 @@ class _Stream:
             f0[0] += np.float32((missing % 1.0) * FRAMES)
         turns = np.concatenate([[0.0], np.cumsum(f0.astype(np.float64) / FRAMES)])
         return f0, lambda frame: float(np.interp(frame - first, np.arange(len(turns)), turns))
-
-
-def _doubled(features: Floats, frames: int) -> Floats:
-    """Every 20 ms twice, [frames, C]; the last one held where the encoder gave too few."""
-    twice = np.repeat(features, 2, axis=0)[:frames]
-    return np.pad(twice, ((0, frames - len(twice)), (0, 0)), "edge") if len(twice) < frames else twice
-
-
-def _coarse(f0: Floats) -> NDArray[np.int64]:
-    from voicewright.conversion.pitch import coarse
-
-    return coarse(f0)
 
 
 @contextlib.contextmanager

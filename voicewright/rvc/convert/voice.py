@@ -3,12 +3,12 @@ heard."""
 
 from __future__ import annotations
 
-import math
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from voicewright.conversion.pitch import semitones_between
 from voicewright.conversion.protocol import ConvertOptions, Samples
 from voicewright.errors import UsageError
 from voicewright.stopping import Cancel
@@ -16,6 +16,8 @@ from voicewright.stopping import Cancel
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
+
+    from voicewright.rvc.convert.index import Index
 
 Floats = NDArray[np.float32]
 
@@ -84,7 +86,7 @@ def settle(options: ConvertOptions, name: str, voice: Voice, voiced: Floats) -> 
             "--pitch +N in semitones, or --target-pitch with the voice's median in Hz."
         )
     source = options.source_pitch or (float(np.median(voiced)) if len(voiced) else 0.0)
-    return (float(round(12 * math.log2(target / source))) if source > 0 else 0.0), None
+    return semitones_between(source, target), None
 
 
 def expected_pitch(voice: Voice, options: ConvertOptions) -> str | None:
@@ -128,3 +130,18 @@ def ignored(voice: Voice, indexed: bool) -> dict[str, str]:
         names = ("pitch", "target_pitch", "method", "unvoiced", "protect")
         found |= dict.fromkeys(names, "the voice was trained without pitch")
     return found
+
+
+def doubled(features: Floats, frames: int) -> Floats:
+    """Every 20 ms twice, [frames, C]; the last one held where the encoder gave too few."""
+    twice = np.repeat(features, 2, axis=0)[:frames]
+    return np.pad(twice, ((0, frames - len(twice)), (0, 0)), "edge") if len(twice) < frames else twice
+
+
+def check_index(index: Index | None, voice: Voice, name: str) -> None:
+    """Raises UsageError for an index of another width than the voice's features."""
+    if index is not None and index.width != voice.config.phone_width:
+        raise UsageError(
+            f"{index.path} is {index.width} wide, and {name} needs {voice.config.phone_width}: it belongs to "
+            "another version of RVC; give the index that came with the voice."
+        )
