@@ -252,13 +252,13 @@ def test_speech_goes_through_with_its_times(engine: TorchEngine) -> None:
 def test_synthesis_goes_on_while_speech_is_converted(engine: TorchEngine) -> None:
     """When the first part is handed over, the engine is already at work on what follows."""
     threads: list[str] = []
-    stream = engine.stream
+    said = engine.parts
 
     class Watched:
         name, voices, sample_rate = "watched", (), 24_000
 
-        def stream(self, *arguments: object, **further: object):
-            for part in stream(*arguments, **further):
+        def parts(self, *arguments: object):
+            for part in said(*arguments):
                 threads.append(threading.current_thread().name)
                 yield part
 

@@ -127,7 +127,7 @@ class _Heard:
 
     content: Content
     f0: NDArray[np.float32]
-    loudness: float
+    loudness: np.float64
 
 
 class _Recording:
@@ -173,7 +173,7 @@ class _Recording:
         # The network hears everything at one loudness; how loud the source is lately says its mean spectrum.
         level = float(torch.logsumexp(mean, 0))
         source.level = level if source.level is None else source.level
-        return _Heard(heard, moved, float(np.exp(0.5 * (level - source.level)) / source.gain))
+        return _Heard(heard, moved, np.exp(0.5 * (level - source.level)) / source.gain)
 
     @torch.inference_mode()
     def say(self, piece: Piece, heard: _Heard | None) -> Samples:
