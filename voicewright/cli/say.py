@@ -109,7 +109,8 @@ def say(
         )
         order = replace(order, through=through, index=index, embedder=embedder, conversion=conversion)
     elif alone := [asked[name] for name in THROUGH if name in asked]:
-        raise UsageError(f"{', '.join(alone)} belong to --through; name a voice with it.")
+        verb = "belongs" if len(alone) == 1 else "belong"
+        raise UsageError(f"{', '.join(alone)} {verb} to --through; name a voice with it.")
     if output == "-" and as_json:
         raise UsageError("--json and -o - both want standard output; write the audio to a file.")
     if output == "-" and keep_partial:
