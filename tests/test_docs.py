@@ -61,6 +61,18 @@ def test_every_module_says_what_it_is() -> None:
     assert silent == []
 
 
+def test_every_public_forward_states_its_shapes() -> None:
+    silent = []
+    for path in sorted((ROOT / "voicewright").rglob("*.py")):
+        for owner in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if isinstance(owner, ast.ClassDef) and not owner.name.startswith("_"):
+                for method in owner.body:
+                    if isinstance(method, ast.FunctionDef) and method.name == "forward":
+                        told = (ast.get_docstring(method) or "") + (ast.get_docstring(owner) or "")
+                        silent += [] if "[" in told else [f"{path.name}: {owner.name}"]
+    assert silent == []
+
+
 def test_folders_do_nothing_when_they_are_imported() -> None:
     """A folder's `__init__.py` is its docstring; the package's own and `cli`'s give names."""
     busy = [

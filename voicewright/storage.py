@@ -1,5 +1,5 @@
-"""Files written so that readers see the old one or the new one, nothing between; and why a disk refused, in a
-sentence."""
+"""Files written so that readers see the old one or the new one, nothing between; and why a disk refused,
+in a sentence."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Blocks of sound converted one after the other: what the voice hears of the past, and how its blocks are
-joined.
+"""Blocks of sound converted one after the other: what the voice hears of the past, and how its
+blocks are joined.
 
 Everything happens on a grid of 10 ms at 16 kHz: the newest frames join a window with `context` seconds of
 what was heard before, the voice converts the window's end, and `sola` joins it to the block before. Source
@@ -57,8 +57,8 @@ class LiveOptions:
     rms_mix: float = 0.25
     """1 keeps the converted loudness, 0 takes the input's."""
     silence: float | None = None
-    """dB of full scale below which 10 ms are silence, and silence is not converted. None converts
-    everything."""
+    """dB of full scale below which 10 ms are silence, and silence is not converted.
+    None converts everything."""
     unvoiced: Literal["zero", "interpolate"] = "zero"
     """As `ConvertOptions.unvoiced`."""
     speaker: int = 0
@@ -92,8 +92,8 @@ class LiveOptions:
 
 
 class BlockVoice(Protocol):
-    """A voice that converts the end of a window. One stream at a time: it may remember what it heard (its
-    pitch)."""
+    """A voice that converts the end of a window. One stream at a time: it may remember what it
+    heard (its pitch)."""
 
     sample_rate: int
     """A multiple of 100."""
@@ -124,8 +124,8 @@ def _frames(seconds: float) -> int:
 
 
 class BlockEngine:
-    """Whole frames at 16 kHz in, as many out at the voice's rate. Buffers are made once, and again on new
-    sizes."""
+    """Whole frames at 16 kHz in, as many out at the voice's rate. Buffers are made once, and again
+    on new sizes."""
 
     def __init__(self, voice: BlockVoice, options: LiveOptions) -> None:
         self._window = np.zeros(0, dtype=np.float32)
@@ -136,8 +136,8 @@ class BlockEngine:
         self.set(voice, options)
 
     def set(self, voice: BlockVoice, options: LiveOptions) -> None:
-        """Another voice or other options; what was heard is kept, what was said fades out if sizes
-        changed."""
+        """Another voice or other options; what was heard is kept, what was said fades out
+        if sizes changed."""
         self.voice, self.options = voice, options
         self.block = max(int(options.block * 100 + 1e-6), 1)
         most = self.block + 2 + voice.grid
@@ -242,8 +242,8 @@ def gate(before: Samples, samples: Samples, threshold: float) -> tuple[Samples, 
 
 
 def _levels(samples: Samples, hop: int) -> NDArray[np.float64]:
-    """Root mean square of 4 hops around every hop's beginning, zeros beyond the ends: float64 [n // hop +
-    1]."""
+    """Root mean square of 4 hops around every hop's beginning, zeros beyond the ends: float64 [n //
+    hop + 1]."""
     energy = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
     middles = np.arange(len(samples) // hop + 1) * hop
     first = np.clip(middles - 2 * hop, 0, len(samples))
@@ -265,8 +265,8 @@ def mix_loudness(heard: Samples, sound: Samples, rate: int, keep: float) -> Samp
 class PitchCache:
     """F0 of the window, kept from block to block: each block measures its own frames and a few before them.
 
-    The first three frames of a measurement and its last are not used, as in RVC-WebUI: they lack what lies
-    beside."""
+    The first three frames of a measurement and its last are not used, as in RVC-WebUI: they lack
+    what lies beside."""
 
     frames: int = 1024
     values: NDArray[np.float32] = field(init=False)
@@ -297,8 +297,8 @@ class PitchCache:
 
 
 class AutoTranspose:
-    """Semitones from a speaker's median F0 to a voice's `target` (Hz, None unknown), found as the speaker
-    speaks."""
+    """Semitones from a speaker's median F0 to a voice's `target` (Hz, None unknown), found as
+    the speaker speaks."""
 
     _FIRST, _ENOUGH = 20, 100
     """Voiced frames before anything is moved, and after which nothing changes any more."""
@@ -334,8 +334,8 @@ class AutoTranspose:
 
 
 def whole(voice: BlockVoice, samples: Samples, options: LiveOptions | None = None) -> Samples:
-    """`samples` [n] at 16 kHz converted in one piece by the same voice: what a live stream is compared
-    with."""
+    """`samples` [n] at 16 kHz converted in one piece by the same voice: what a live stream
+    is compared with."""
     frames = len(samples) // FRAME
     voice.reset()
     sound = voice.convert(samples[: frames * FRAME], frames, 0, frames, options or LiveOptions())

@@ -199,9 +199,9 @@ def from_file(
     sleep: Callable[[float], object] | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Samples]:
-    """A recording as if it came from a microphone: blocks out, at `output_rate`, with the delay of a live
-    stream at their head and cut off at the recording's end. `paced` waits for each block to have been
-    spoken."""
+    """A recording as if it came from a microphone: blocks out, at `output_rate`, with the delay of a
+    live stream at their head and cut off at the recording's end. `paced` waits for each block to
+    have been spoken."""
     from voicewright.audio import files
 
     rest = sleep or stop.wait

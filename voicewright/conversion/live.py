@@ -1,5 +1,5 @@
-"""Live conversion apart from microphones and servers: `LiveConverter.process`, pieces in, as many pieces
-out."""
+"""Live conversion apart from microphones and servers: `LiveConverter.process`, pieces in, as
+many pieces out."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ class LiveConverter:
 
     @property
     def delay(self) -> float:
-        """Seconds from a sound's arrival in `process` to its leaving, without computing and collecting a
-        block."""
+        """Seconds from a sound's arrival in `process` to its leaving, without computing and
+        collecting a block."""
         return self._engine.delay + self._primed / self.output_rate
 
     @property
     def latency(self) -> float:
-        """Seconds from mouth to ear without the devices' own: a block collected, the slowest so far
-        computed, `delay`."""
+        """Seconds from mouth to ear without the devices' own: a block collected, the slowest so
+        far computed, `delay`."""
         return self.options.block + self.stats.worst + self.delay
 
     @property
@@ -100,8 +100,8 @@ class LiveConverter:
         return self._engine.join_offset
 
     def update(self, **changes: Any) -> None:
-        """Change options by name; heard from the next block on. A wrong one raises UsageError and changes
-        nothing."""
+        """Change options by name; heard from the next block on. A wrong one raises UsageError
+        and changes nothing."""
         known = {item.name for item in fields(LiveOptions)}
         for name in changes:
             if name not in known:
@@ -142,8 +142,8 @@ class LiveConverter:
         return last
 
     def process(self, samples: Samples) -> Samples:
-        """`samples` float [n] at `rate` → float32 at `output_rate` of the same duration (to the sample in
-        the sum)."""
+        """`samples` float [n] at `rate` → float32 at `output_rate` of the same duration (to the sample
+        in the sum)."""
         samples = np.asarray(samples, dtype=np.float32).reshape(-1)
         with self._lock:
             self._prime(len(samples))

@@ -36,8 +36,8 @@ class Run(Protocol):
         ...
 
     def say(self, piece: Any, heard: Any) -> Samples:
-        """The piece in the voice, at the voice's rate, joined to the one before; some may be held back until
-        the last."""
+        """The piece in the voice, at the voice's rate, joined to the one before; some may be held back
+        until the last."""
         ...
 
     def end(self, source: Source) -> None:

@@ -129,8 +129,8 @@ class OwnBlockVoice:
         return window[empty * TENTH :], head - empty
 
     def _say(self, heard: Content, f0: Tensor, head: int, total: int, spoken: int) -> Samples:
-        """Samples from frame `head` of the window's `total` on. f0 [steps]; `spoken` of its steps are new
-        speech."""
+        """Samples from frame `head` of the window's `total` on. f0 [steps]; `spoken` of its steps
+        are new speech."""
         model = self._parts.model
         join = head * TEN // HOP
         first = max((join - model.generator.context) // 2 - FastFront.REACH, 0)

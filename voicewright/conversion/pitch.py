@@ -46,10 +46,10 @@ def estimate(
 
     More than 44 s are estimated 40 s at a time with 2 s of context, in bounded memory, unless `whole`;
     networks that hear everything at once may then differ by a little from what they say of the whole.
-    `f0_min` and `f0_max` bound the search of harvest and dio; the networks of FCPE and RMVPE search
-    32 to 1976 Hz whatever is wanted, as upstream's do. `threshold` is how sure a network must be that a frame
-    is voiced (rmvpe 0.03, fcpe 0.05; upstream's for fcpe is 0.006). Samples that are no numbers count as
-    silence.
+    `f0_min` and `f0_max` bound the search of harvest and dio; the networks of FCPE and RMVPE search 32
+    to 1976 Hz whatever is wanted, as upstream's do. `threshold` is how sure a network must be that a
+    frame is voiced (rmvpe 0.03, fcpe 0.05; upstream's for fcpe is 0.006). Samples that are no numbers
+    count as silence.
 
     Raises UsageError for an unknown method or a threshold with WORLD, VoicewrightError for several channels
     or missing weights.

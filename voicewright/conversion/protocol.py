@@ -173,8 +173,8 @@ class Converter(Protocol):
         ...
 
     def pitch_meter(self, options: ConvertOptions) -> Meter | None:
-        """What measures F0 where the transposition wants all of a long recording heard first; None: nothing
-        does."""
+        """What measures F0 where the transposition wants all of a long recording heard first;
+        None: nothing does."""
         ...
 
     def convert(
@@ -215,8 +215,8 @@ class Opening:
 
 
 class ConverterFormat(Protocol):
-    """A kind of voice files that `convert --to` opens: what a plug-in of `voicewright.converters` is, be it a
-    module."""
+    """A kind of voice files that `convert --to` opens: what a plug-in of `voicewright.converters` is, be
+    it a module."""
 
     TITLE: str
     """As in "--index belongs to TITLE"."""

@@ -1,5 +1,5 @@
-"""What is to be converted: 16 kHz without rumble, in pieces cut where it is quiet, each with its
-surroundings."""
+"""What is to be converted: 16 kHz without rumble, in pieces cut where it is quiet, each
+with its surroundings."""
 
 from __future__ import annotations
 
@@ -90,8 +90,8 @@ class Source:
 
 
 def check_recording(samples: Samples, rate: int, before: int | None = None) -> Samples:
-    """Samples [n] as float32; `before`: how many of a stream came already (None: this is all, and some there
-    must be).
+    """Samples [n] as float32; `before`: how many of a stream came already (None: this is all, and some
+    there must be).
 
     Raises VoicewrightError for what is not mono, not numbers, or nothing at all.
     """

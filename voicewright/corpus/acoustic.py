@@ -1,5 +1,4 @@
-"""What is measured on a clip's sound alone: samples, mel, F0, energy; stored in shards of a few dozen
-clips.
+"""What is measured on a clip's sound alone: samples, mel, F0, energy; stored in shards of a few dozen clips.
 
 Run as a module it is the worker that `voicewright.corpus.features` starts: one JSON job a line on standard
 input, the shard's name on standard output when it is written. A process of its own needs no cooperation

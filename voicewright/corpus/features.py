@@ -1,5 +1,5 @@
-"""What training reads of a corpus: per utterance tokens, durations, F0, energy, mel and samples, computed
-once.
+"""What training reads of a corpus: per utterance tokens, durations, F0, energy, mel and
+samples, computed once.
 
 In the cache folder (usually `<corpus>/features/`):
   acoustic-*.safetensors  what follows from the sound alone, keyed by the audio's hash

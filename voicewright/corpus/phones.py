@@ -89,8 +89,7 @@ def plan(phonemes: str, classes: Mapping[str, int]) -> Plan:
 
 
 def tidy_pauses(durations: npt.NDArray[np.int64], symbols: tuple[str, ...]) -> npt.NDArray[np.int64]:
-    """The same durations with each pause's silence on one token: the first punctuation mark of a run of
-    them.
+    """The same durations with each pause's silence on one token: the first punctuation mark of a run of them.
 
     `, ` with 12 frames of silence becomes 11 and 1, always; only what exceeds MAX_FRAMES spills to the
     next token of the run. A run at a clip's end gives its surplus to the pad, so that pads look alike.

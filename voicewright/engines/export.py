@@ -276,8 +276,8 @@ def _sherpa(source: _Source, out: Path, precision: str, convention: str) -> list
 
 
 def _metadata(source: _Source, precision: str, convention: str) -> dict[str, str]:
-    """Facts of the file itself; kokoro-onnx reads its vocabulary from `kokoro_config`, our engine all of
-    it."""
+    """Facts of the file itself; kokoro-onnx reads its vocabulary from `kokoro_config`, our engine
+    all of it."""
     return {
         "kokoro_config": source.config.model_dump_json(),
         "voicewright": __version__,

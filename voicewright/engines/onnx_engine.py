@@ -49,8 +49,8 @@ _WINDOW = 240
 
 
 def find(model: Path | str | None) -> Path | None:
-    """The ONNX file that a user's words name: a file, or a folder with one and no other weights; else
-    None."""
+    """The ONNX file that a user's words name: a file, or a folder with one and no other
+    weights; else None."""
     if model is None:
         return None
     path = Path(model)

@@ -141,8 +141,8 @@ class _Clock:
 def _collect(
     parts: Iterator[Speech], waiting: queue.Queue[Speech | BaseException | None], halt: threading.Event
 ) -> None:
-    """Puts chunks together from their pieces; runs in a thread of its own. The last thing put is None or what
-    was raised."""
+    """Puts chunks together from their pieces; runs in a thread of its own. The last thing put is None or
+    what was raised."""
 
     def put(item: Speech | BaseException | None) -> None:
         while not halt.is_set():

@@ -282,8 +282,8 @@ def _pieces(
 
 
 class _Note:
-    """Writes down what a conversion has to say; of pitch only how often each tenth of a semitone was
-    there."""
+    """Writes down what a conversion has to say; of pitch only how often each tenth of a
+    semitone was there."""
 
     def __init__(self, done: Done) -> None:
         import numpy as np

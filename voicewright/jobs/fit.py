@@ -159,8 +159,8 @@ class _Watch:
 def stoppable(
     progress: Callable[..., None], cancelled: Callable[[], bool] | None, why: str
 ) -> Callable[..., None]:
-    """Progress that ends the work with `why` when it is asked to, as long as there is no voice that could be
-    kept."""
+    """Progress that ends the work with `why` when it is asked to, as long as there is no voice that
+    could be kept."""
 
     def told(message: str, *numbers: float) -> None:
         if cancelled is not None and cancelled() and message != SOUND:

@@ -22,8 +22,8 @@ Serve: TypeAlias = Callable[["LiveOrder", "LiveOptions"], int]
 
 @dataclass(frozen=True)
 class LiveOrder:
-    """What was asked for; fields are the command's options. Exactly one of live, live_from, serve,
-    list_devices."""
+    """What was asked for; fields are the command's options. Exactly one of live,
+    live_from, serve, list_devices."""
 
     to: str | None = None
     index: Path | None = None
@@ -89,8 +89,8 @@ def live_options(pitch: float | Literal["auto"], **values: Any) -> LiveOptions:
 
 
 def convert_live(order: LiveOrder, options: LiveOptions) -> Streamed:
-    """From a microphone, or a recording in its place, until it ends or Ctrl-C. Raises UsageError,
-    VoicewrightError."""
+    """From a microphone, or a recording in its place, until it ends or Ctrl-C.
+    Raises UsageError, VoicewrightError."""
     if order.to is None:
         order = replace(order, to="tiny")
     if order.live_from is not None:

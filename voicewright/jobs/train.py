@@ -42,8 +42,8 @@ def train(
 ) -> Result:
     """Train a voice by a recipe (a file or a shipped one's name), with progress on standard error.
 
-    The recipe's `kind` names the task; without one it is a voice that speaks. wishes: of a recipe of
-    adapters.
+    The recipe's `kind` names the task; without one it is a voice that speaks. wishes: of a
+    recipe of adapters.
 
     Raises UsageError and VoicewrightError before anything is computed for what is missing or wrong.
     """

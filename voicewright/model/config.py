@@ -90,9 +90,9 @@ class Extension(Strict):
     phase_scale: float = 1.0
     """Output phase is `phase_scale * sin(x)`; Kokoro 1, pi reaches the whole circle."""
     source_gain: bool = False
-    """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics then
-    come in phase from the excitation (as in source-filter vocoders) instead of being drawn anew. Needs
-    `source_stft: cartesian`."""
+    """Add the source's own spectrum, weighted by a learned gain for each bin, to the output's: harmonics
+    then come in phase from the excitation (as in source-filter vocoders) instead of being drawn anew.
+    Needs `source_stft: cartesian`."""
     source_phase_from: float | None = None
     """Hz from which the phase of voiced frames is the excitation's, not the network's, which only shapes
     magnitudes there: harmonics are then as regular as the excitation. Needs `source_stft: cartesian`."""

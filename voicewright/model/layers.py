@@ -99,6 +99,7 @@ class LinearNorm(nn.Module):
         nn.init.xavier_uniform_(self.linear_layer.weight)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[...,inputs] -> [...,outputs]."""
         return self.linear_layer(x)
 
 

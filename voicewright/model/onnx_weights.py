@@ -1,9 +1,9 @@
 """Weights out of an ONNX file of Kokoro, whatever it was rounded to: fp32, fp16, int8, uint8, 4 bits.
 
-Exporters lose the names of most weights, but every node keeps the path of the module that it came from. So
-the graph is walked once: whatever multiplies, convolves or looks up is asked for its module and its weight,
-and a weight is whatever constant arithmetic gives (rounded integers and their scales, a norm times a
-direction).
+Exporters lose the names of most weights, but every node keeps the path of the module that it came from.
+So the graph is walked once: whatever multiplies, convolves or looks up is asked for its module and its
+weight, and a weight is whatever constant arithmetic gives (rounded integers and their scales, a norm
+times a direction).
 
 Sources: ONNX's operators, and onnxruntime's `DynamicQuantizeLSTM`, `MatMulNBits` and fused norms of the
 domain com.microsoft. Nothing in the file runs.

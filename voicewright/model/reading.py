@@ -75,8 +75,8 @@ class _Survey:
 class _Depths:
     """Follows a pickle's stack as `pickletools.dis` does, to know how deep its tuples lie in each other.
 
-    A tuple that holds another twice, and so on forty times, is small, but to hash it (as a dictionary's key)
-    takes years."""
+    A tuple that holds another twice, and so on forty times, is small, but to hash it (as a dictionary's
+    key) takes years."""
 
     MOST = 12
     _MARK = -1

@@ -4,12 +4,12 @@
     term   = name [ "(" weight ")" ]
     name   = a voice's name, a file, file ":" member, or either in quotes
 
-`af_bella(2)+af_sky(1)` is two thirds of one and one third of the other; `a,b` is their mean; `a-b(0.3)`
-takes something of b away. Weights are divided by their total as Kokoro-FastAPI does it (source: its
-`tts_service.py`): a weight that is subtracted counts in the total like any other, so `a-b(0.3)` is (a −
-0.3 b) / 1.3, whose shares sum to 0.54. `normalise="sum"` divides by the sum of the shares instead (here
-0.7), which keeps the level of the voices; `"none"` takes weights as they are (its switch
-`voice_weight_normalization` off).
+`af_bella(2)+af_sky(1)` is two thirds of one and one third of the other; `a,b` is their mean;
+`a-b(0.3)` takes something of b away. Weights are divided by their total as Kokoro-FastAPI does it
+(source: its `tts_service.py`): a weight that is subtracted counts in the total like any other, so
+`a-b(0.3)` is (a − 0.3 b) / 1.3, whose shares sum to 0.54. `normalise="sum"` divides by the sum of the
+shares instead (here 0.7), which keeps the level of the voices; `"none"` takes weights as they are (its
+switch `voice_weight_normalization` off).
 
 The sums are made in float32, in the order written, as there: the results are equal to the last bit. A
 comma alone follows the `kokoro` package, whose mean adds first and divides then.

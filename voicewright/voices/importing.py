@@ -61,8 +61,8 @@ def make_ready(name: str, note: Callable[[str], object]) -> None:
 def ready(
     model: Path | str | None, adapters: Sequence[Path | str], note: Callable[[str], object]
 ) -> Path | str | None:
-    """What an engine is to open for a model with adapters upon it, each first made ready. Raises as
-    `artifacts.adapted`."""
+    """What an engine is to open for a model with adapters upon it, each first made ready.
+    Raises as `artifacts.adapted`."""
     make_ready(str(model), note)
     for words in adapters:
         make_ready(str(words), note)

@@ -1,5 +1,5 @@
-"""A server that w-okada's voice changer clients can use: version 1's REST and Socket.IO, and VCClient 2's
-chunks.
+"""A server that w-okada's voice changer clients can use: version 1's REST and Socket.IO, and
+VCClient 2's chunks.
 
 Version 1 (MIT; protocol read from its server and client library): Socket.IO namespace `/test`, event
 `request_message` with one list `[timestamp, int16 bytes]`, answered by `response` `[timestamp, int16 bytes,
@@ -57,8 +57,8 @@ def to_int16(samples: Samples) -> bytes:
 
 
 class Server:
-    """The ASGI application around a session. `page`: a folder with w-okada's own web page, if the user has
-    it."""
+    """The ASGI application around a session. `page`: a folder with w-okada's own web page, if the
+    user has it."""
 
     def __init__(
         self,
@@ -326,8 +326,8 @@ class Server:
         return JSONResponse(slot)
 
     async def _put_slot(self, slot: dict[str, Any], said: dict[str, Any]) -> None:
-        """Whole objects come back with a value or two changed: those are set, in the stream or in the
-        folder."""
+        """Whole objects come back with a value or two changed: those are set, in the stream or
+        in the folder."""
         chosen = slot["slot_index"] == self.session.settings["modelSlotIndex"]
         names = {
             "pitch_shift": ("tran", "defaultTune"),
@@ -393,8 +393,8 @@ def _gone(request: Request, error: Exception) -> Response:
 def run(
     server: Server, host: str = "127.0.0.1", port: int = PORT, ready: Callable[[int], None] | None = None
 ) -> None:
-    """Serve until interrupted. `ready` is told the port once requests are answered (`port` 0 takes a free
-    one).
+    """Serve until interrupted. `ready` is told the port once requests are answered (`port` 0 takes
+    a free one).
 
     Raises VoicewrightError if the port is taken."""
     runner = Runner(server, host, port)

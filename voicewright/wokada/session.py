@@ -1,5 +1,5 @@
-"""The one stream of a w-okada server: its voice, its settings, who uses it, and what becomes of a piece of
-sound."""
+"""The one stream of a w-okada server: its voice, its settings, who uses it, and what becomes of a
+piece of sound."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ LONGEST = 10.0
 LOUDEST = 8.0
 """Of full scale."""
 WAITING = 3
-"""Pieces of a client that may wait; further ones are answered with silence, so that the delay does not
-grow."""
+"""Pieces of a client that may wait; further ones are answered with silence, so that the delay
+does not grow."""
 
 
 OF_SLOT = {"tran": "defaultTune", "indexRatio": "defaultIndexRatio", "protect": "defaultProtect"}
@@ -47,8 +47,8 @@ class Behind(VoicewrightError):
 
 
 class Opener(Protocol):
-    """Opens a voice of a slot safely: model, index or None → the voice, ready to convert. Raises
-    VoicewrightError."""
+    """Opens a voice of a slot safely: model, index or None → the voice, ready to
+    convert. Raises VoicewrightError."""
 
     def __call__(self, model: Path, index: Path | None, /) -> BlockVoice: ...
 
@@ -63,8 +63,8 @@ class Given:
 
 
 class Session:
-    """One voice, one stream. Every method may be called from any thread; all but `admitted` wait for each
-    other."""
+    """One voice, one stream. Every method may be called from any thread; all but `admitted` wait
+    for each other."""
 
     def __init__(
         self,
@@ -97,8 +97,8 @@ class Session:
 
     @contextmanager
     def admitted(self, who: str) -> Iterator[None]:
-        """A piece of client `who` is under way. Never waits. Raises Busy, or Behind if too many of its
-        pieces wait."""
+        """A piece of client `who` is under way. Never waits. Raises Busy, or Behind if too many of
+        its pieces wait."""
         with self._door:
             now = self._clock()
             if self._owner and self._owner[0] != who and now - self._owner[1] < HELD:
@@ -197,8 +197,8 @@ class Session:
                 self.settings.values[key] = Settings()[key]
 
     def load(self, params: dict[str, Any]) -> None:
-        """`/load_model`: uploaded files into a slot, once the model has opened. Raises UsageError,
-        VoicewrightError."""
+        """`/load_model`: uploaded files into a slot, once the model has opened.
+        Raises UsageError, VoicewrightError."""
         if params.get("isSampleMode"):
             raise UsageError("this server fetches nothing; download the sample yourself and upload it.")
         if params.get("voiceChangerType") != "RVC":

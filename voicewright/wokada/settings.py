@@ -44,8 +44,8 @@ KEPT: dict[str, int | float | str] = {
     **{"useDiffSilence": 0, "diffAcc": 0, "diffSpkId": 0, "kStep": 0, "threshold": -45.0, "speedUp": 0},
     **{"skipDiffusion": 1, "enableDirectML": 0},
 }
-"""What clients may set without any effect here: other models' settings, graphics cards, the server's own
-devices."""
+"""What clients may set without any effect here: other models' settings, graphics cards, the
+server's own devices."""
 
 REFUSED = {
     "enableServerAudio": "this server has no devices of its own; use `voicewright convert --live`.",
@@ -70,8 +70,8 @@ class Settings:
         return self.values[key]
 
     def parse(self, key: str, text: str) -> int | float | str | bool:
-        """A client's words for a value → the value. Raises UsageError for unknown keys and impossible
-        values."""
+        """A client's words for a value → the value. Raises UsageError for unknown keys
+        and impossible values."""
         if key not in self.values:
             raise UsageError(f"there is no setting {key[:40]!r}.")
         kind = type(self.values[key])
@@ -99,8 +99,8 @@ class Settings:
         return value
 
     def options(self, chunk: int) -> LiveOptions:
-        """What the settings ask of a stream of pieces of `chunk` samples. Raises UsageError for what is
-        impossible."""
+        """What the settings ask of a stream of pieces of `chunk` samples. Raises UsageError for
+        what is impossible."""
         rate = int(self["inputSampleRate"])
         silent = float(self["silentThreshold"])
         return LiveOptions(

@@ -1,5 +1,5 @@
-"""Voices of a w-okada server: a folder with a numbered folder each, holding `params.json`, a model, perhaps
-an index.
+"""Voices of a w-okada server: a folder with a numbered folder each, holding `params.json`, a model,
+perhaps an index.
 
 The layout is w-okada's own, so that its `model_dir` can be used as it is. Nothing that a file or a client
 says is taken for a path: names are looked up in the slot's own folder, and only there.
@@ -62,8 +62,8 @@ def slot_number(value: object) -> int:
 
 
 class Uploads:
-    """Files that come in numbered parts, held in a folder until they are loaded. `room`: bytes of all
-    together."""
+    """Files that come in numbered parts, held in a folder until they are loaded. `room`: bytes
+    of all together."""
 
     def __init__(self, folder: Path, room: int = 2 << 30) -> None:
         self.folder = folder

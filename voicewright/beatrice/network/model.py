@@ -103,8 +103,8 @@ class BeatriceModel(nn.Module):
         formant_shift: float = 0.0,
         quantise: bool = True,
     ) -> Heard:
-        """What is to be said and how: samples [B, n] at 16 kHz, n a multiple of 160 and at least 800,
-        voice [B].
+        """What is to be said and how: samples [B, n] at 16 kHz, n a multiple of 160 and at least
+        800, voice [B].
 
         pitch_shift in semitones, in steps of 1/8; formant_shift −2 to 2, in halves. `quantise` replaces each
         phone by the mean of the four nearest of the voice's own.

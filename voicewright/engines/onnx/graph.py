@@ -33,12 +33,12 @@ if TYPE_CHECKING:
     from onnx import ModelProto
 
 OPSET = 17
-"""The oldest with layer norm as one operator; what hexgrad's own files use, and every runtime since 2022
-runs."""
+"""The oldest with layer norm as one operator; what hexgrad's own files use, and every runtime
+since 2022 runs."""
 SEED_UNIT = 65_536
 """A seed of the noise rides on the first token, as seed · 65,536 + id. Nothing that opens Kokoro files
-would hand in a fourth input, and an input with a default value makes onnxruntime print a warning in each of
-them."""
+would hand in a fourth input, and an input with a default value makes onnxruntime print a warning in
+each of them."""
 LONGEST_SCAN = 2**16
 """Frames that a running maximum or minimum reaches over; 512 tokens of 50 frames of 25 ms are 51,200."""
 
@@ -70,8 +70,8 @@ class SpeakingGraph(nn.Module):
         self.rank = rank
 
     def forward(self, tokens: Tensor, style: Tensor, speed: Tensor) -> tuple[Tensor, Tensor]:
-        """tokens int64 [1,T] with pads, style [1,256], speed fp32 [1] -> audio fp32 [600F], durations int64
-        [T]."""
+        """tokens int64 [1,T] with pads, style [1,256], speed fp32 [1] -> audio fp32 [600F],
+        durations int64 [T]."""
         model = self.model
         seed = tokens[0, :1] // SEED_UNIT
         tokens = tokens % SEED_UNIT
@@ -193,8 +193,8 @@ def trace(model: TTSModel, convention: str = "kokoro-onnx") -> ModelProto:
 
 
 def _copy(model: TTSModel) -> TTSModel:
-    """The model again, folded and with norms that can be traced (a deep copy would share
-    parametrisations)."""
+    """The model again, folded and with norms that can be traced (a deep copy
+    would share parametrisations)."""
     ready = TTSModel(model.config)
     state = {key: value.detach().float().cpu() for key, value in model.state_dict().items()}
     ready.load_state_dict(conform(state, ready.state_dict()))
@@ -289,8 +289,8 @@ def _running(operator: str, neutral: int) -> Any:
 
 
 def _nanmedian(g: Any, x: Any, dim: Any, keepdim: Any) -> tuple[Any, Any]:
-    """The lower median of the numbers of [B,T] along axis 1, [B,1]; NaN without any. Its place is not
-    given."""
+    """The lower median of the numbers of [B,T] along axis 1, [B,1]; NaN without any. Its place
+    is not given."""
     if x.type().dim() != 2 or _number(dim) != 1 or not _number(keepdim):
         raise torch.onnx.errors.SymbolicValueError("only along the second of two axes, which is kept", x)
     infinite = g.op("Constant", value_t=torch.tensor(float("inf")))

@@ -20,8 +20,8 @@ Step = Callable[[str, Sequence[str | Path]], None]
 """Shows and runs a command line under a step's name."""
 
 CROPS, STEPS = 20, 30
-"""Of `fit` and of `train adapt`: a quarter and a third of what they take by themselves; by far the most is
-won there."""
+"""Of `fit` and of `train adapt`: a quarter and a third of what they take by themselves; by far the most
+is won there."""
 HEARD = 90.0
 """Seconds of recordings that are learnt from; of more, evenly chosen clips."""
 JUDGED = 12

@@ -1,5 +1,5 @@
-"""The embedded conversion's content network: anybody's log-mel → what a voice's decoder needs to say the
-same.
+"""The embedded conversion's content network: anybody's log-mel → what a voice's decoder needs to
+say the same.
 
 Per 25 ms frame it gives the decoder's text features, as the text encoder would for the phone that is being
 said, and the phone itself; per 12.5 ms energy as the target speaker would have it, and voicing. It is taught

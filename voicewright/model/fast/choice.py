@@ -19,8 +19,8 @@ REMEDY = "install a wheel for this system, or a C compiler (gcc or clang) and th
 
 
 def amx() -> bool:
-    """Whether bf16 products run on the matrix unit: everywhere else the minimal filters in fp32 are as
-    fast."""
+    """Whether bf16 products run on the matrix unit: everywhere else the minimal filters in fp32
+    are as fast."""
     return bool(torch.cpu._is_amx_tile_supported())
 
 

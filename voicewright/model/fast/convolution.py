@@ -1,5 +1,5 @@
-"""Convolutions over rows of channels [L, C], with AdaIN and activation before, residuals and statistics
-after.
+"""Convolutions over rows of channels [L, C], with AdaIN and activation before, residuals
+and statistics after.
 
 Two implementations with one contract: `NativeConv` is one compiled pass; `TorchConv` says the same in torch
 and serves where no compiler was at hand, and where oneDNN's bf16 on AMX is the faster product.
@@ -68,8 +68,8 @@ class Conv(Protocol):
 
 
 class NativeConv:
-    """The compiled kernel. weight [cout, cin, K], bias [cout] or None; `center`: the tap at an output's own
-    row."""
+    """The compiled kernel. weight [cout, cin, K], bias [cout] or None; `center`: the tap at an
+    output's own row."""
 
     def __init__(
         self,
@@ -127,8 +127,8 @@ class NativeConv:
 
 
 class TorchConv:
-    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual stream stays
-    fp32).
+    """The same in torch: oneDNN's channels-last convolution, in fp32 or bf16 (the residual
+    stream stays fp32).
 
     level: instruction set of the compiled steps before and after a bf16 convolution; None: torch does them
     too.
@@ -225,8 +225,8 @@ def total(
     counted: tuple[int, int] | None,
     level: int,
 ) -> Tensor | None:
-    """The compiled sum of up to three fp32 tensors of one layout and one in bf16 into `out`; moments as
-    asked."""
+    """The compiled sum of up to three fp32 tensors of one layout and one in bf16 into `out`;
+    moments as asked."""
     found = library()
     assert found is not None
     like = next(t for t in (*given, out, half) if t is not None)
@@ -282,8 +282,8 @@ class Backend:
         center: int | None = None,
         minimal: bool = True,
     ) -> Conv:
-        """weight [cout, cin, K]. minimal: whether a minimal filter may serve (it costs memory for the
-        weights)."""
+        """weight [cout, cin, K]. minimal: whether a minimal filter may serve (it costs memory
+        for the weights)."""
         weight, bias = weight.detach().float(), None if bias is None else bias.detach().float()
         center = (weight.shape[2] - 1) // 2 if center is None else center
         narrow = minimal and self.dtype == torch.bfloat16
@@ -294,8 +294,8 @@ class Backend:
         return NativeConv(weight, bias, dilation, center, plan, self.level, self.stored)
 
     def add(self, a: Tensor, b: Tensor | None, out: Tensor | None, counted: tuple[int, int]) -> Tensor:
-        """out = a + b (each [L, C] of one layout; no b: a alone), and the moments [2, C] of the rows
-        counted."""
+        """out = a + b (each [L, C] of one layout; no b: a alone), and the moments [2, C] of
+        the rows counted."""
         if self.level is None:
             result = a if b is None else a + b
             if out is not None:

@@ -44,8 +44,8 @@ FAST = {3: Plan(6, 3, 1), 7: Plan(6, 7, 1), 11: Plan(6, 6, 2)}
 
 @cache
 def matrices(m: int, r: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Output [m, n], filter [n, r] and input [n, n] transforms in fp64: y = out · ((filter · g) * (input ·
-    d))."""
+    """Output [m, n], filter [n, r] and input [n, n] transforms in fp64: y = out · ((filter · g) *
+    (input · d))."""
     n = m + r - 1
     if n == 1:
         one = torch.ones(1, 1, dtype=torch.float64)
@@ -99,8 +99,8 @@ def _inverse(rows: list[list[Fraction]]) -> list[list[Fraction]]:
 
 
 def pack(weight: Tensor, plan: Plan, vector: int) -> Tensor:
-    """Weights [cout, cin, taps] -> [panels, points, subs * padded cin, 2 * vector], as the kernels read
-    them."""
+    """Weights [cout, cin, taps] -> [panels, points, subs * padded cin, 2 * vector], as the
+    kernels read them."""
     cout, cin, taps = weight.shape
     panel = 2 * vector
     panels, padded = -(-cout // panel), -(-cin // vector) * vector

@@ -112,8 +112,8 @@ class FastFront:
     """`Decoder.front` for one utterance: asr [F, H], f0 and energy [2F], style [S] → features [2F, C]."""
 
     REACH = 10
-    """Frames on either side that reach a frame's features, statistics apart: five blocks of two taps, and
-    the doubling."""
+    """Frames on either side that reach a frame's features, statistics apart: five blocks of two taps,
+    and the doubling."""
 
     def __init__(self, decoder: Decoder, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend

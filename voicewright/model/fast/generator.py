@@ -216,8 +216,8 @@ class Upsample:
 
 
 class FastGenerator:
-    """`Generator` for inference. Give it a generator with or without folded weight norm; it keeps its own
-    copies."""
+    """`Generator` for inference. Give it a generator with or without folded weight norm; it keeps
+    its own copies."""
 
     def __init__(self, generator: Generator, backend: Backend, spent: Spent = keep) -> None:
         self._backend = backend
@@ -329,8 +329,8 @@ class FastGenerator:
         return xs
 
     def _counted(self, segment: Segment, scale: int, last: bool) -> tuple[int, int]:
-        """Rows of a stage that count: its own range at that stage's rate; the extra first row with the
-        head."""
+        """Rows of a stage that count: its own range at that stage's rate; the extra first row
+        with the head."""
         first, end = segment.counted or (0, len(segment.features))
         extra = int(last)
         low = first * scale + (0 if segment.head and first == 0 else extra)

@@ -53,8 +53,8 @@ class StatsArguments(ctypes.Structure):
 
 @cache
 def library() -> ctypes.CDLL | None:
-    """The compiled kernels, or None where they were not built (the torch implementation then does the
-    work)."""
+    """The compiled kernels, or None where they were not built (the torch implementation then
+    does the work)."""
     path = Path(__file__).with_name(FILE)
     if not path.is_file():
         return None

@@ -1,5 +1,5 @@
-"""The whole graph for inference, restructured: what `TTSModel.speak` says, sooner, in windows, and in
-batches."""
+"""The whole graph for inference, restructured: what `TTSModel.speak` says, sooner, in windows,
+and in batches."""
 
 from __future__ import annotations
 
@@ -285,8 +285,8 @@ def _for_silence(windows: Windows, prosody: Prosody) -> Windows:
 
 
 def _release(module: nn.Module) -> None:
-    """Empty every weight below and give its memory back; one that was folded is a buffer and no parameter
-    any more."""
+    """Empty every weight below and give its memory back; one that was folded is a buffer and no
+    parameter any more."""
     for parameter in module.parameters():
         parameter.data = torch.empty(0)
     for child in module.modules():

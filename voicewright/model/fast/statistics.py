@@ -15,8 +15,8 @@ _MEMORY = 2400
 
 
 class Statistics:
-    """Mean and variance at every norm. This one: each segment has its own, as the whole graph computes
-    them."""
+    """Mean and variance at every norm. This one: each segment has its own, as the whole
+    graph computes them."""
 
     computes = True
 

@@ -1,11 +1,11 @@
 """The generator in windows: memory and delay are bounded by a window, and no join can click.
 
-Convolutions reach about a tenth of a second, so a window with that much context on either side gives exactly
-the samples of the whole, if only AdaIN normalises alike. AdaIN's statistics span the utterance: they are
-taken once, from the first window and short probes spread over the rest, and then held for all windows.
-Whatever error that estimate has is the same everywhere, so windows fit each other to rounding. Probes are
-weighted so that they have the mean and the power that the decoder's features, known for the whole utterance,
-have there.
+Convolutions reach about a tenth of a second, so a window with that much context on either side gives
+exactly the samples of the whole, if only AdaIN normalises alike. AdaIN's statistics span the utterance:
+they are taken once, from the first window and short probes spread over the rest, and then held for all
+windows. Whatever error that estimate has is the same everywhere, so windows fit each other to rounding.
+Probes are weighted so that they have the mean and the power that the decoder's features, known for the
+whole utterance, have there.
 
 Statistics that the voice had elsewhere (`Carried`) are near enough to begin with: then the first windows need
 no probes; the others follow them with better ones, cross-faded where they meet.
@@ -112,8 +112,8 @@ def weigh(features: Tensor, parts: list[tuple[int, int]], prior: list[float]) ->
 
 @dataclass(frozen=True)
 class Sketch:
-    """Features of an utterance's first rows, [L, C], by carried statistics; the last `loose` of them count
-    for nothing."""
+    """Features of an utterance's first rows, [L, C], by carried statistics; the last `loose` of them
+    count for nothing."""
 
     features: Tensor
     loose: int
@@ -129,8 +129,8 @@ def pieces(
     sketch: Sketch | None = None,
     front: dict[int, Tensor] | None = None,
 ) -> Iterator[Tensor]:
-    """features [2F, C], acoustic style [128], harmonics [M, n_fft + 2] → pieces of the audio [600F], in
-    order.
+    """features [2F, C], acoustic style [128], harmonics [M, n_fft + 2] → pieces of the audio
+    [600F], in order.
 
     features may be a function that makes them, not called before they are needed. carried: what is known of
     the voice, used as `windows` says, and taught by this utterance, with what `front` (filled by then) says

@@ -47,8 +47,8 @@ class Windows:
 
 @dataclass(frozen=True)
 class Sketch:
-    """Features of an utterance's first rows, [L, C], by carried statistics; the last `loose` of them count
-    for nothing."""
+    """Features of an utterance's first rows, [L, C], by carried statistics; the last `loose` of them
+    count for nothing."""
 
     features: Array
     loose: int

@@ -24,8 +24,7 @@ _FORMAT = "voicewright-aligner-2"
 
 
 class AlignerNet(nn.Module):
-    """Phone classifier. forward: x [B, 160, F] normalised log-mel pairs → log-probabilities [B, classes,
-    F].
+    """Phone classifier. forward: x [B, 160, F] normalised log-mel pairs → log-probabilities [B, classes, F].
 
     `symbols` names the classes: the first is silence (""), every other one a phoneme symbol. What it needs to
     know about the speech it was taught with travels along: mean and std [80] of its log-mels, and prior
@@ -60,8 +59,7 @@ class AlignerNet(nn.Module):
         return torch.log_softmax(self.layers(x), dim=1)
 
     def adopt(self, other: AlignerNet) -> list[str]:
-        """Start from another aligner's weights; classes are matched by symbol. Returns the symbols it
-        lacked.
+        """Start from another aligner's weights; classes are matched by symbol. Returns the symbols it lacked.
 
         Raises VoicewrightError when the widths differ.
         """

@@ -25,6 +25,7 @@ class Embeddings(nn.Module):
             nn.init.normal_(table.weight, std=0.02)
 
     def forward(self, tokens: Tensor) -> Tensor:
+        """int64 [B,T] -> [B,T,embedding]. Raises VoicewrightError for more tokens than there are places."""
         limit = self.position_embeddings.num_embeddings
         if tokens.shape[1] > limit:
             raise VoicewrightError(
@@ -46,6 +47,7 @@ class Attention(nn.Module):
         self.LayerNorm = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B,T,width], mask bool [B,1,1,T] (True is heard) or None -> [B,T,width]."""
         q, k, v = (
             part(x).unflatten(2, (self.heads, -1)).transpose(1, 2)
             for part in (self.query, self.key, self.value)
@@ -63,6 +65,7 @@ class Layer(nn.Module):
         self.ffn_output = nn.Linear(inner, width)
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B,T,width], mask as `Attention` -> [B,T,width]."""
         x = self.attention(x, mask)
         inner = F.gelu(self.ffn(x), approximate="tanh")
         return self.full_layer_layer_norm(self.ffn_output(inner) + x)
@@ -76,6 +79,7 @@ class Group(nn.Module):
         self.albert_layers = nn.ModuleList([Layer(width, heads, inner)])
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B,T,width], mask as `Attention` -> [B,T,width]."""
         for layer in self.albert_layers:
             x = layer(x, mask)
         return x
@@ -89,6 +93,7 @@ class Encoder(nn.Module):
         self.albert_layer_groups = nn.ModuleList([Group(width, heads, inner)])
 
     def forward(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x [B,T,embedding], mask as `Attention` -> [B,T,width]."""
         x = self.embedding_hidden_mapping_in(x)
         for _ in range(self.depth):
             for group in self.albert_layer_groups:

@@ -24,8 +24,8 @@ PULSE_TOP = 11_000.0
 
 
 Rng: TypeAlias = torch.Generator | Callable[[torch.Size, bool], Tensor] | None
-"""Where random numbers come from: a generator, a function of (shape, normal or uniform), or torch's own
-state."""
+"""Where random numbers come from: a generator, a function of (shape, normal or uniform), or
+torch's own state."""
 
 
 def random_like(shape: torch.Size, device: torch.device, rng: Rng, normal: bool) -> Tensor:

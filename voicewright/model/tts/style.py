@@ -26,6 +26,7 @@ class Halve(nn.Module):
         self.conv = spectral_norm(nn.Conv2d(channels, channels, 3, stride=2, padding=1, groups=channels))
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,C,H,W] -> [B,C,H/2,W/2], odd sizes rounded up."""
         return self.conv(x)
 
 
@@ -91,4 +92,5 @@ class StyleEncoders(nn.Module):
         return torch.cat([self.acoustic(mel), self.prosodic(mel)], dim=1)
 
     def forward(self, mel: Tensor) -> Tensor:
+        """As `encode`: [B,80,T] -> [B,256]."""
         return self.encode(mel)

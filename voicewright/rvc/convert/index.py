@@ -1,8 +1,8 @@
 """Retrieval: features of the target's own recordings, looked up in faiss's IVFFlat `.index` files with NumPy.
 
-RVC's indices are `IVF{n},Flat` with squared Euclidean distances: n cells around centroids, and in each the
-features nearest to its centroid. faiss's file, little-endian, as faiss 1.7 to 1.15 write it
-(`index_write.cpp`)::
+RVC's indices are `IVF{n},Flat` with squared Euclidean distances: n cells around centroids, and
+in each the features nearest to its centroid. faiss's file, little-endian, as faiss 1.7 to 1.15
+write it (`index_write.cpp`)::
 
     "IwFl" header  uint64 nlist, nprobe
     "IxF2" header  uint64 count, float32 centroids [nlist, d]
@@ -37,8 +37,8 @@ MOST_BYTES = 8 * 2**30
 _SPARE = 8
 """Candidates beyond those wanted, from distances that BLAS rounds; they are measured again exactly."""
 _MOST_PROBES = 256
-"""Cells of a search, whatever a file says: each costs time and memory. RVC writes 1, its ancestors up to
-16."""
+"""Cells of a search, whatever a file says: each costs time and memory. RVC writes 1, its ancestors
+up to 16."""
 _QUERIES = 1024
 """Queries looked up at a time: their distances to all centroids are held."""
 _L2 = 1

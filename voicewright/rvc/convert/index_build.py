@@ -1,5 +1,5 @@
-"""An index made from a voice's features, as RVC makes it, in the file that faiss and every RVC program
-open."""
+"""An index made from a voice's features, as RVC makes it, in the file that faiss and every
+RVC program open."""
 
 from __future__ import annotations
 
@@ -125,8 +125,8 @@ def reduce(
     progress: Progress | None = None,
     passes: int = 2,
 ) -> Floats:
-    """Mini-batch k-means (Sculley 2010): centres [count, C] that stand for more rows than an index should
-    hold."""
+    """Mini-batch k-means (Sculley 2010): centres [count, C] that stand for more rows than an
+    index should hold."""
     centres = rows[random.choice(len(rows), count, replace=False)].astype(np.float32)
     seen = np.ones(count)
     steps = [start for _ in range(passes) for start in range(0, len(rows), _BATCH)]

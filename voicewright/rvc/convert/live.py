@@ -1,5 +1,5 @@
-"""An RVC voice in live blocks: content features of the window, its pitch, retrieval, the synthesizer's last
-frames.
+"""An RVC voice in live blocks: content features of the window, its pitch, retrieval, the
+synthesizer's last frames.
 
 What is random is drawn once for every frame of the stream and kept while that frame is in the window, and
 the excitation's phase goes on from block to block (the frame before the first that is heard gets the F0
@@ -36,13 +36,13 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float32]
 
 LEAD = 2
-"""Frames decoded before those that are heard: they hold the correction of the phase, and what padding
-spoils."""
+"""Frames decoded before those that are heard: they hold the correction of the phase, and
+what padding spoils."""
 _BEFORE = {"dio": 30}
 _BEFORE_OTHERS = 15
 """Frames that pitch is measured over before the new ones. With RVC-WebUI's 5, blocks of 0.1 s are found
-voiced or not otherwise than in the whole in 12 (FCPE) to 39 (DIO) of 100 frames; with these in 2, for a few
-milliseconds more."""
+voiced or not otherwise than in the whole in 12 (FCPE) to 39 (DIO) of 100 frames; with these in 2, for a
+few milliseconds more."""
 _RMVPE_STEP = 5120
 _FLOW = 24
 """Frames before the decoded ones that the synthesizer's flow draws noise for."""
@@ -186,8 +186,8 @@ class RvcBlockVoice:
         return f0, pitch.coarse(f0 * np.float32(count / stretched))
 
     def _continue(self, f0: Floats, first: int, count: int, total: int, fresh: int) -> None:
-        """Change F0 of frame `first` so that frame `first + 1` begins at the phase that it had in the last
-        block."""
+        """Change F0 of frame `first` so that frame `first + 1` begins at the phase that it had in
+        the last block."""
         here = total - (first + 1)
         """Frames of the window from the second decoded one on."""
         if self._turns is not None:

@@ -235,8 +235,8 @@ class _Recording:
         self._generator = torch.Generator(converter.device).manual_seed(options.seed)
         self._semitones: float | None = None if options.pitch == "auto" else float(options.pitch)
         self._known = np.zeros(0, np.float32)
-        """F0 of the source from frame `_known_at` on, as the chunk before heard it, up to just past its
-        end."""
+        """F0 of the source from frame `_known_at` on, as the chunk before heard it, up to just
+        past its end."""
         self._known_at = 0
         self._turns: Callable[[float], float] | None = None
         """Phase of the excitation, in turns, at a frame of the whole, as the chunk before had it."""
@@ -344,8 +344,8 @@ class _Recording:
         return target
 
     def _in_phase(self, piece: Piece, f0: Floats) -> tuple[Floats, Callable[[float], float]]:
-        """F0 [T] whose phase meets that of the chunk before, and the phase as a function of the whole's
-        frame."""
+        """F0 [T] whose phase meets that of the chunk before, and the phase as a function of
+        the whole's frame."""
         f0 = f0.copy()
         first = piece.at // PITCH_HOP
         if self._turns is not None:

@@ -1,5 +1,5 @@
-"""What RVC conversions share: the voice, what it says of itself, transposition, protection, what was
-heard."""
+"""What RVC conversions share: the voice, what it says of itself, transposition, protection,
+what was heard."""
 
 from __future__ import annotations
 

@@ -68,6 +68,7 @@ class ResidualBlock(nn.Module):
         self.convs2 = nn.ModuleList(NormedConv(channels, channels, kernel) for _ in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,C,T] → [B,C,T]."""
         for first, second in zip(self.convs1, self.convs2, strict=True):
             x = x + second(F.leaky_relu(first(F.leaky_relu(x, SLOPE)), SLOPE))
         return x
@@ -81,6 +82,7 @@ class SmallResidualBlock(nn.Module):
         self.convs = nn.ModuleList(NormedConv(channels, channels, kernel, dilation) for dilation in dilations)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,C,T] → [B,C,T]."""
         for conv in self.convs:
             x = x + conv(F.leaky_relu(x, SLOPE))
         return x

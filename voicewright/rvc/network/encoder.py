@@ -88,6 +88,7 @@ class FeedForward(nn.Module):
         self._sides = ((kernel - 1) // 2, kernel // 2)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B,C,T], mask [B,1,T] → [B,C,T]."""
         x = self.conv_1(F.pad(x * mask, self._sides))
         x = self.drop(torch.relu(x))
         return self.conv_2(F.pad(x * mask, self._sides)) * mask
@@ -110,6 +111,7 @@ class Transformer(nn.Module):
         self.norm_layers_2 = nn.ModuleList(ChannelNorm(channels) for _ in range(count))
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """x [B,hidden,T], mask [B,1,T] → [B,hidden,T]."""
         real = mask.bool()
         hidden = None if bool(real.all()) else ~(real[:, :, :, None] & real[:, :, None])
         x = x * mask

@@ -56,6 +56,7 @@ class Coupling(nn.Module):
         nn.init.zeros_(self.post.bias)
 
     def forward(self, x: Tensor, mask: Tensor, g: Tensor, reverse: bool = False) -> Tensor:
+        """x [B,inter,T], mask [B,1,T], g [B,gin,1] → [B,inter,T]."""
         still, moved = x.chunk(2, dim=1)
         shift = self.post(self.enc(self.pre(still) * mask, mask, g)) * mask
         moved = (moved - shift) * mask if reverse else shift + moved * mask
@@ -66,6 +67,7 @@ class Flip(nn.Module):
     """Channels in reverse order; it has no weights, but its place in the list counts in the key names."""
 
     def forward(self, x: Tensor) -> Tensor:
+        """[B,inter,T] → [B,inter,T]."""
         return x.flip(1)
 
 
@@ -80,6 +82,7 @@ class Flow(nn.Module):
             self.flows.append(Flip())
 
     def forward(self, x: Tensor, mask: Tensor, g: Tensor, reverse: bool = False) -> Tensor:
+        """x [B,inter,T], mask [B,1,T], g [B,gin,1] → [B,inter,T]."""
         for step in reversed(self.flows) if reverse else self.flows:
             x = step(x, mask, g, reverse) if isinstance(step, Coupling) else step(x)
         return x

@@ -155,8 +155,7 @@ class Reader:
         return self.pieces
 
     def _taken(self) -> tuple[str, list[int], list[int]]:
-        """The stretch as it is read, with start and stop of every character in the text; it is empty
-        then."""
+        """The stretch as it is read, with start and stop of every character in the text; it is empty then."""
         said = "".join(reading for _, _, reading in self.run)
         starts: list[int] = []
         stops: list[int] = []

@@ -141,16 +141,16 @@ def spoken_crops(
 
 
 def decode(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
-    """Sound [1, 600 CROP] of a crop in an acoustic style [1, 128], with the noise of its seed where it has
-    one."""
+    """Sound [1, 600 CROP] of a crop in an acoustic style [1, 128], with the noise of its seed where
+    it has one."""
     rng = None if clip.seed is None else torch.Generator(clip.text.device).manual_seed(clip.seed)
     sound: Tensor = net.decoder(clip.text, clip.f0[None], clip.energy[None], style, rng=rng)
     return sound
 
 
 class AdaptSampler:
-    """`batch(step)` is deterministic. Own clips come as often as they are long; one item in `every` is a
-    replay."""
+    """`batch(step)` is deterministic. Own clips come as often as they are long; one item in `every`
+    is a replay."""
 
     unit = 1
 
