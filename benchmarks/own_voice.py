@@ -33,7 +33,7 @@ from voicewright.audio.files import read
 from voicewright.audio.loudness import normalise
 from voicewright.audio.pitch import f0
 from voicewright.errors import VoicewrightError
-from voicewright.jobs.fit import fit
+from voicewright.jobs.fit import FitOptions, fit
 from voicewright.listen.artefacts import listen_for_artefacts, pooled
 from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
@@ -258,10 +258,8 @@ def cell(
             if way == "fit":
                 file = out / "voices" / f"{speaker.name}-{seconds:g}.pt"
                 file.parent.mkdir(parents=True, exist_ok=True)
-                result = fit(
-                    folder, file, model=bench.model, voices=bench.voices, language="en-us",
-                    progress=lambda *_: None,
-                )  # fmt: skip
+                asked = FitOptions(bench.model, bench.voices, "en-us")
+                result = fit(folder, file, asked, progress=lambda *_: None)
                 more = {"best": result.best, "parts": result.seconds, "steps": result.steps}
                 more |= {"said": {name: asdict(heard) for name, heard in result.figures.items()}}
                 pack = Voicepack.of(next(iter(read_arrays(file).values())))

@@ -137,3 +137,31 @@ def test_doctor_says_what_speaks(capsys: pytest.CaptureFixture[str], monkeypatch
     monkeypatch.setattr("voicewright.model.fast.choice.library", lambda: None)
     main(["doctor", "--json"])
     assert "C compiler" in json.loads(capsys.readouterr().out)["notes"][0]
+
+
+def test_doctor_knows_every_extra_of_the_package(capsys: pytest.CaptureFixture[str]) -> None:
+    """The list was once written by hand, with an extra that there was not and without two that there were."""
+    import tomllib
+
+    from voicewright.jobs.doctor import DEVELOPERS, MEANING
+
+    assert main(["doctor", "--json"]) in (0, 1)
+    told = json.loads(capsys.readouterr().out)["extras"]
+    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    declared = set(project["optional-dependencies"]) - set(DEVELOPERS)
+    assert set(told) == declared == set(MEANING)
+
+
+def test_one_vocabulary_of_recognisers() -> None:
+    """Every command that hears takes the same `--recogniser`, told in one way."""
+    import typer
+
+    from voicewright.cli import app
+
+    helps = {
+        parameter.help
+        for command in typer.main.get_command(app).commands.values()  # type: ignore[attr-defined]
+        for parameter in command.params
+        if parameter.name == "recogniser"
+    }
+    assert len(helps) == 1 and "whisper" in helps.pop()

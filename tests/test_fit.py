@@ -15,6 +15,7 @@ from typer.testing import CliRunner
 from voicewright.audio.mel import LogMel
 from voicewright.cli import app, main
 from voicewright.errors import Interrupted, VoicewrightError
+from voicewright.jobs.fit import FitOptions
 from voicewright.jobs.fit import fit as fit_recordings
 from voicewright.jobs.fit_adapt import fit_and_adapt
 from voicewright.listen import campplus
@@ -422,7 +423,7 @@ def test_a_statement_is_the_same_persons(
 def test_a_fit_stopped_early_writes_nothing(recordings: Path, tmp_path: Path) -> None:
     out = tmp_path / "me.pt"
     with pytest.raises(Interrupted, match="nothing was written"):
-        fit_recordings(recordings, out, model="tiny", progress=lambda *_: None, cancelled=lambda: True)
+        fit_recordings(recordings, out, FitOptions("tiny"), progress=lambda *_: None, cancelled=lambda: True)
     assert not list(tmp_path.iterdir())
 
 
@@ -458,7 +459,12 @@ def test_adapters_follow_a_fit_and_judge_by_clips_that_taught_neither(
     out, folder = tmp_path / "me.pt", tmp_path / "me"
     quick = Settings(prosody_steps=1, crops=1, every=1)
     fitted, adapted = fit_and_adapt(
-        source, out, folder, model="tiny", consent="hers", settings=quick, steps=2, progress=lambda *_: None
+        source,
+        out,
+        folder,
+        FitOptions("tiny", consent="hers", settings=quick),
+        steps=2,
+        progress=lambda *_: None,
     )
     assert adapted is not None and adapted.finished and out.is_file()
     card = json.loads((adapted.model / "card.json").read_text("utf-8"))
@@ -468,7 +474,7 @@ def test_adapters_follow_a_fit_and_judge_by_clips_that_taught_neither(
     started = Voicepack.read(folder / "start.safetensors")
     assert np.array_equal(started.rows, Voicepack.read(out).rows)
     with pytest.raises(VoicewrightError, match="already holds a run"):
-        fit_and_adapt(source, tmp_path / "b.pt", folder, model="tiny", progress=lambda *_: None)
+        fit_and_adapt(source, tmp_path / "b.pt", folder, FitOptions("tiny"), progress=lambda *_: None)
     assert not (tmp_path / "b.pt").exists()
 
 
@@ -477,7 +483,7 @@ def test_adapters_stopped_before_there_is_a_voice_keep_what_was_prepared(
 ) -> None:
     with pytest.raises(Interrupted, match="goes on with"):
         fit_and_adapt(
-            recordings, tmp_path / "me.pt", tmp_path / "me", model="tiny", progress=lambda *_: None,
+            recordings, tmp_path / "me.pt", tmp_path / "me", FitOptions("tiny"), progress=lambda *_: None,
             cancelled=lambda: True,
         )  # fmt: skip
     assert not (tmp_path / "me.pt").exists()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -255,3 +257,17 @@ def test_durations_that_do_not_fit_the_audio(tmp_path: Path) -> None:
     onnx.save(proto, str(file))
     with pytest.raises(VoicewrightError, match="do not belong together"):
         OnnxEngine(file).speak(TEXT, pack(tmp_path / "voices"))
+
+
+def test_an_onnx_file_is_warmed_and_speaks_without_torch(tmp_path: Path) -> None:
+    """`warm` once failed on what an inherited constructor had not set; and torch was loaded for a file that
+    needs none."""
+    file = graph(tmp_path / "model.onnx", CONVENTIONS["kokoro-onnx"])
+    voice = pack(tmp_path / "voices")
+    OnnxEngine(file).warm(voice)
+    code = (
+        "import sys; from pathlib import Path; from voicewright.engines.onnx_engine import OnnxEngine\n"
+        f"speech = OnnxEngine({str(file)!r}).speak('Hello.', Path({str(voice)!r}))\n"
+        "assert len(speech.samples) and 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

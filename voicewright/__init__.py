@@ -14,10 +14,9 @@ from typing import TYPE_CHECKING, Any
 from voicewright.version import __version__
 
 if TYPE_CHECKING:
-    from voicewright.api import Voice, convert, judge, load
+    from voicewright.api import Voice, convert, fit, judge, load
     from voicewright.corpus.prepare import prepare
     from voicewright.errors import Cancelled, Interrupted, UsageError, VoicewrightError
-    from voicewright.jobs.fit import fit
     from voicewright.jobs.train import train
 
 __all__ = [
@@ -35,10 +34,9 @@ __all__ = [
     "train",
 ]
 _PLACES = {
-    "api": ("Voice", "convert", "judge", "load"),
+    "api": ("Voice", "convert", "fit", "judge", "load"),
     "corpus.prepare": ("prepare",),
     "errors": ("Cancelled", "Interrupted", "UsageError", "VoicewrightError"),
-    "jobs.fit": ("fit",),
     "jobs.train": ("train",),
 }
 """Module → names; each is imported when it is first asked for."""

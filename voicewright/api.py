@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +12,7 @@ from voicewright.engines.protocol import Voice as VoiceName
 if TYPE_CHECKING:
     from voicewright.conversion.protocol import ConvertOptions
     from voicewright.jobs.convert import Done
+    from voicewright.jobs.fit import FitOptions, Result
     from voicewright.judging.result import Judgement
     from voicewright.stopping import Cancel
 
@@ -121,3 +122,31 @@ def judge(model: str | Path | None, corpus: str | Path, output: str | Path, **op
     from voicewright.jobs.judge import run_judgement
 
     return run_judgement(None if model is None else str(model), Path(corpus), Path(output), **options)
+
+
+def fit(
+    recordings: str | Path,
+    output: str | Path,
+    *,
+    model: str = "kokoro",
+    consent: str | None = None,
+    licence: str | None = None,
+    language: str | None = None,
+    options: FitOptions | None = None,
+    progress: Callable[..., None] | None = None,
+) -> Result:
+    """Fit a voicepack for a model to recordings (a file, a folder, a prepared corpus); with its card.
+
+    options: all that the command takes, in place of the four above. progress: called with what is being done;
+    standard error when not given. Raises UsageError, VoicewrightError for recordings that do not serve.
+    """
+    from voicewright.jobs.fit import FitOptions
+    from voicewright.jobs.fit import fit as run
+    from voicewright.progress import Progress
+
+    asked = options or FitOptions(model, language=language, consent=consent, licence=licence)
+    shown = Progress()
+    try:
+        return run(Path(recordings), Path(output), asked, progress=progress or shown)
+    finally:
+        shown.close()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from voicewright.cli.console import emit
 from voicewright.cli.options import Json, Recogniser
+
+if TYPE_CHECKING:
+    from voicewright.jobs.fit import Result
 
 
 def fit(
@@ -45,8 +48,8 @@ def fit(
     as_json: Json = False,
 ) -> None:
     """Fit a voice to recordings: a voicepack for Kokoro, whose weights stay as they are."""
+    from voicewright.jobs.fit import FitOptions
     from voicewright.jobs.fit import fit as run
-    from voicewright.jobs.fit import table
     from voicewright.jobs.fit_adapt import fit_and_adapt
     from voicewright.progress import Progress
     from voicewright.records import as_json as plain
@@ -54,23 +57,17 @@ def fit(
     from voicewright.voices.fit import Settings
 
     progress, adapted = Progress(), None
-    asked: dict[str, Any] = {
-        "model": model,
-        "voices": voices,
-        "language": language,
-        "consent": consent,
-        "licence": licence,
-        "statement": statement,
-        "recogniser": recogniser,
-        "settings": Settings(crops=crops, seed=seed),
-        "progress": progress,
-    }
+    asked = FitOptions(
+        model, voices, language, consent, licence, statement, recogniser, Settings(crops=crops, seed=seed)
+    )
     try:
         with interruptible() as stop:
             if adapt is None:
-                result = run(source, output, **asked, cancelled=stop.is_set)
+                result = run(source, output, asked, progress=progress, cancelled=stop.is_set)
             else:
-                result, adapted = fit_and_adapt(source, output, adapt, **asked, cancelled=stop.is_set)
+                result, adapted = fit_and_adapt(
+                    source, output, adapt, asked, progress=progress, cancelled=stop.is_set
+                )
     finally:
         progress.close()
     if as_json:
@@ -82,3 +79,21 @@ def fit(
             print(adapted.model)
     if stop.is_set() or (adapted is not None and not adapted.finished):
         raise typer.Exit(130)
+
+
+def table(result: Result) -> str:
+    """The figures as text, one line a measure."""
+    columns = list(result.figures)
+    lines = [f"{'':34}" + "".join(f"{name:>12}" for name in columns)]
+    for encoder in result.figures["fitted"].similarity:
+        cells = [result.figures[name].similarity.get(encoder) for name in columns]
+        lines.append(_line(f"similarity, {encoder[:20]}", cells, 2))
+    lines.append(_line("quality (Distill-MOS)", [result.figures[name].quality for name in columns], 2))
+    lines.append(_line("words wrong", [result.figures[name].words for name in columns], 3))
+    lines.append(_line("pitch, Hz", [result.figures[name].pitch for name in columns], 0))
+    lines.append("Similarity: 0 as strangers are, 1 as the speaker's other recordings are.")
+    return "\n".join(lines)
+
+
+def _line(label: str, cells: list[float | None], digits: int) -> str:
+    return f"{label:34}" + "".join(f"{'–' if cell is None else f'{cell:.{digits}f}':>12}" for cell in cells)

@@ -164,7 +164,7 @@ def _start(
     import hashlib
     import tempfile
 
-    from voicewright.jobs.fit import fit
+    from voicewright.jobs.fit import FitOptions, fit
     from voicewright.voices.pack import Voicepack
 
     kept, note = out / START, (out / START).with_suffix(".txt")
@@ -185,8 +185,8 @@ def _start(
     with tempfile.TemporaryDirectory(prefix="voicewright-adapt-") as folder:
         part = part_of(corpus, training, Path(folder) / "corpus")
         target = Path(folder) / "start.safetensors"
-        voices = Path(plan.voices) if plan.voices else None
-        fit(part, target, model=plan.model, voices=voices, recogniser=recogniser, progress=line)
+        asked = FitOptions(plan.model, Path(plan.voices) if plan.voices else None, recogniser=recogniser)
+        fit(part, target, asked, progress=line)
         pack = Voicepack.read(target)
     pack.write(kept)
     write_atomically(note, (mark + "\n").encode())

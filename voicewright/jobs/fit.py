@@ -54,18 +54,25 @@ class Result:
     notes: list[str]
 
 
+@dataclass(frozen=True)
+class FitOptions:
+    """What a fit is asked for; fields are the command's options."""
+
+    model: str = "kokoro"
+    voices: Path | None = None
+    language: str | None = None
+    consent: str | None = None
+    licence: str | None = None
+    statement: Path | None = None
+    recogniser: str = "auto"
+    settings: Settings | None = None
+
+
 def fit(
     source: Path,
     out: Path,
+    options: FitOptions | None = None,
     *,
-    model: str = "kokoro",
-    voices: Path | None = None,
-    language: str | None = None,
-    consent: str | None = None,
-    licence: str | None = None,
-    statement: Path | None = None,
-    recogniser: str = "auto",
-    settings: Settings | None = None,
     progress: Callable[..., None],
     cancelled: Callable[[], bool] | None = None,
 ) -> Result:
@@ -79,37 +86,41 @@ def fit(
     from voicewright.voices.importing import make_ready
     from voicewright.voices.studio import Studio
 
-    check(source, out, voices, language, statement)
+    options = options or FitOptions()
+    check(source, out, options)
     progress = stoppable(progress, cancelled, "Stopped before there was a voice; nothing was written.")
-    make_ready(model, progress)
-    resolve_model(model)  # before the recordings are gone through
+    make_ready(options.model, progress)
+    resolve_model(options.model)  # before the recordings are gone through
     watch = _Watch()
     with tempfile.TemporaryDirectory(prefix="voicewright-fit-") as folder:
-        corpus, notes = _corpus(source, Path(folder), language, recogniser, progress)
+        corpus, notes = _corpus(source, Path(folder), options, progress)
         watch("preparing")
-        studio = Studio(model, voices, progress)
+        studio = Studio(options.model, options.voices, progress)
         takes = _takes(corpus, studio)
         band = min(item.measurements.bandwidth_hz for item in corpus.utterances)
         spoken = corpus.meta.language
         texts = [item.text for item in corpus.utterances]
         agreed, licensed = (
             given or known or "not stated"
-            for given, known in ((consent, corpus.meta.consent), (licence, corpus.meta.licence))
+            for given, known in (
+                (options.consent, corpus.meta.consent),
+                (options.licence, corpus.meta.licence),
+            )
         )
     for said in notes:
         progress(said)
-    return _Fitting(studio, takes, spoken, texts, recogniser, watch, progress).run(
+    return _Fitting(studio, takes, spoken, texts, options.recogniser, watch, progress).run(
         out,
-        model,
+        options.model,
         min(0.97 * band, 12_000.0),
-        settings,
+        options.settings,
         cancelled,
         notes,
-        Rights(agreed, licensed, statement),
+        Rights(agreed, licensed, options.statement),
     )
 
 
-def check(source: Path, out: Path, voices: Path | None, language: str | None, statement: Path | None) -> None:
+def check(source: Path, out: Path, options: FitOptions) -> None:
     """Raise UsageError for what can be seen to be asked wrongly before anything is opened."""
     from voicewright.corpus.manifest import META
     from voicewright.voices.consent import opened
@@ -121,15 +132,15 @@ def check(source: Path, out: Path, voices: Path | None, language: str | None, st
         raise UsageError(f"there is no folder {out.absolute().parent}; make it first.")
     if not source.exists():
         raise UsageError(f"there are no recordings at {source}; name a file or a folder.")
-    if voices is not None and not voices.exists():
+    if options.voices is not None and not options.voices.exists():
         raise UsageError(
-            f"there are no voices at {voices}; name a folder of voicepacks, or a file of several."
+            f"there are no voices at {options.voices}; name a folder of voicepacks, or a file of several."
         )
-    if language is not None and (source / META).is_file():
+    if options.language is not None and (source / META).is_file():
         raise UsageError(f"{source} is prepared and says itself what is spoken: leave --language out.")
     _own_card(out)
-    if statement is not None:
-        opened(statement)
+    if options.statement is not None:
+        opened(options.statement)
 
 
 def _own_card(out: Path) -> None:
@@ -171,11 +182,7 @@ def stoppable(
 
 
 def _corpus(
-    source: Path,
-    work: Path,
-    language: str | None,
-    recogniser: str,
-    progress: Callable[..., None],
+    source: Path, work: Path, options: FitOptions, progress: Callable[..., None]
 ) -> tuple[Corpus, list[str]]:
     """The recordings as a corpus (one is made unless it is one), and what of them was refused."""
     from voicewright.corpus.manifest import META, Corpus, read_quarantine
@@ -184,7 +191,7 @@ def _corpus(
     folder = source
     if not (source / META).is_file():
         folder = work / "corpus"
-        prepare(source, folder, language=language, recogniser=recogniser, progress=progress)
+        prepare(source, folder, language=options.language, recogniser=options.recogniser, progress=progress)
     corpus = Corpus.read(folder)
     refusals = read_quarantine(folder)
     notes = [f"{one.source} is left out: {one.detail}" for one in refusals[:5]]
@@ -399,21 +406,3 @@ def _write(out: Path, fitted: Fitted, studio: Studio, result: Result, rights: di
     }
     text = json.dumps(plain(card), indent=1, ensure_ascii=False)
     write_atomically(out.with_suffix(".json"), text.encode())
-
-
-def table(result: Result) -> str:
-    """The figures as text, one line a measure."""
-    columns = list(result.figures)
-    lines = [f"{'':34}" + "".join(f"{name:>12}" for name in columns)]
-    for encoder in result.figures["fitted"].similarity:
-        cells = [result.figures[name].similarity.get(encoder) for name in columns]
-        lines.append(_line(f"similarity, {encoder[:20]}", cells, 2))
-    lines.append(_line("quality (Distill-MOS)", [result.figures[name].quality for name in columns], 2))
-    lines.append(_line("words wrong", [result.figures[name].words for name in columns], 3))
-    lines.append(_line("pitch, Hz", [result.figures[name].pitch for name in columns], 0))
-    lines.append("Similarity: 0 as strangers are, 1 as the speaker's other recordings are.")
-    return "\n".join(lines)
-
-
-def _line(label: str, cells: list[float | None], digits: int) -> str:
-    return f"{label:34}" + "".join(f"{'–' if cell is None else f'{cell:.{digits}f}':>12}" for cell in cells)

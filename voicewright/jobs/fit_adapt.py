@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicewright.errors import UsageError
 
 if TYPE_CHECKING:
+    from voicewright.jobs.fit import FitOptions
     from voicewright.jobs.fit import Result as Fitted
     from voicewright.training.run import Result as Adapted
-    from voicewright.voices.fit import Settings
 
 CORPUS, LEARNT = "corpus", "learnt"
 """Of the run's folder: what the recordings were prepared to, and the clips of it that teach."""
@@ -22,15 +23,8 @@ def fit_and_adapt(
     source: Path,
     out: Path,
     folder: Path,
+    options: FitOptions | None = None,
     *,
-    model: str = "kokoro",
-    voices: Path | None = None,
-    language: str | None = None,
-    consent: str | None = None,
-    licence: str | None = None,
-    statement: Path | None = None,
-    recogniser: str = "auto",
-    settings: Settings | None = None,
     steps: int | None = None,
     progress: Callable[..., None],
     cancelled: Callable[[], bool] | None = None,
@@ -46,12 +40,13 @@ def fit_and_adapt(
     from voicewright.corpus.manifest import META, Corpus
     from voicewright.corpus.prepare import prepare
     from voicewright.jobs.adapt import part_of, parts, train_adapters
-    from voicewright.jobs.fit import check, fit, stoppable
+    from voicewright.jobs.fit import FitOptions, check, fit, stoppable
     from voicewright.training.adapt.recipe import AdaptRecipe
     from voicewright.training.options import Options, check_folder, find_recipe
     from voicewright.training.order import Wishes
 
-    check(source, out, voices, language, statement)
+    options = options or FitOptions()
+    check(source, out, options)
     if folder.exists() and not folder.is_dir():
         raise UsageError(f"{folder} is a file; --adapt names the folder that adapters are trained in.")
     check_folder(folder, resume=False)
@@ -60,23 +55,21 @@ def fit_and_adapt(
     if not (source / META).is_file():
         given = folder / CORPUS
         prepare(
-            source, given, language=language, consent=consent, licence=licence, recogniser=recogniser,
+            source, given, language=options.language, consent=options.consent, licence=options.licence,
+            recogniser=options.recogniser,
             progress=stoppable(progress, cancelled, f"Stopped; the same again goes on with {given}."),
         )  # fmt: skip
     corpus = Corpus.read(given)
     training, _ = parts(corpus, AdaptRecipe.read(recipe), given)
     folder.mkdir(parents=True, exist_ok=True)
-    fitted = fit(
-        part_of(corpus, training, folder / LEARNT), out, model=model, voices=voices, consent=consent,
-        licence=licence, statement=statement, recogniser=recogniser, settings=settings, progress=progress,
-        cancelled=cancelled,
-    )  # fmt: skip
+    part = part_of(corpus, training, folder / LEARNT)
+    fitted = fit(part, out, replace(options, language=None), progress=progress, cancelled=cancelled)
     if cancelled is not None and cancelled():
         return fitted, None
     progress(f"{out} is fitted; adapters begin with it.")
     adapted = train_adapters(
-        recipe, given, folder, wishes=Wishes(model, str(out), voices), options=Options(steps),
-        recogniser=recogniser,
+        recipe, given, folder, wishes=Wishes(options.model, str(out), options.voices),
+        options=Options(steps), recogniser=options.recogniser,
         line=stoppable(progress, cancelled, f"Stopped before there were adapters; {out} is fitted."),
     )  # fmt: skip
     if not adapted.finished:
