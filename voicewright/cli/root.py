@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import traceback
+from collections.abc import MutableMapping
 from typing import Annotated, Any
 
 import typer
@@ -20,49 +21,46 @@ from voicewright.errors import Interrupted, UsageError, VoicewrightError
 
 
 class Commands(TyperGroup):
-    """Our commands, and those of plug-ins: looked for where a name is none of ours, and in the help."""
+    """Our commands, each file loaded when its command is asked for, and those of plug-ins: looked for where a
+    name is none of ours, and in the help."""
+
+    @property
+    def commands(self) -> MutableMapping[str, Any]:
+        """Ours by name, all of them loaded."""
+        return {name: self.get_command(None, name) for name in registry.OURS["commands"]}
+
+    @commands.setter
+    def commands(self, given: Any) -> None:
+        """Typer's own table: empty, as commands are found by the registry."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        return [*super().list_commands(ctx), *registry.strangers("commands")]
+        return list(registry.plugins("commands"))
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        found = super().get_command(ctx, cmd_name)
-        if found is not None:
-            return found
-        plugin = registry.strangers("commands").get(cmd_name)
+        plugin = registry.ours("commands").get(cmd_name) or registry.strangers("commands").get(cmd_name)
         return None if plugin is None else _command(plugin)
 
 
 def _command(plugin: registry.Plugin) -> Any:
     """A plug-in's function (or Typer) as a command."""
     loaded = plugin.load()
-    if isinstance(loaded, typer.Typer):
-        return typer.main.get_command(loaded)
-    alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
-    alone.command(plugin.name)(loaded)
-    return typer.main.get_command(alone)
-
-
-def _built() -> typer.Typer:
-    """The application with our commands."""
-    made = typer.Typer(
-        help="Give Kokoro-class text-to-speech new voices: prepare recordings, train, speak, judge.",
-        cls=Commands,
-        add_completion=False,
-        rich_markup_mode=None,
-        pretty_exceptions_enable=False,
-        context_settings={"help_option_names": ["-h", "--help"]},
-    )
-    for plugin in registry.ours("commands").values():
-        loaded = plugin.load()
-        if isinstance(loaded, typer.Typer):
-            made.add_typer(loaded, name=plugin.name)
-        else:
-            made.command(plugin.name)(loaded)
+    if not isinstance(loaded, typer.Typer):
+        alone = typer.Typer(add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False)
+        alone.command(plugin.name)(loaded)
+        loaded = alone
+    made = typer.main.get_command(loaded)
+    made.name = plugin.name
     return made
 
 
-app = _built()
+app = typer.Typer(
+    help="Give Kokoro-class text-to-speech new voices: prepare recordings, train, speak, judge.",
+    cls=Commands,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 
 
 @app.callback(invoke_without_command=True)
