@@ -58,7 +58,7 @@ def hubert(samples: torch.Tensor) -> Runs:
 
 
 def rmvpe(samples: torch.Tensor, checkout: Path | None) -> Runs:
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     import rmvpe_reference
 
     from voicewright.model.pitch.rmvpe import from_state

@@ -87,7 +87,7 @@ def content(contestant: str, options: argparse.Namespace) -> Work:
 
 def pitch(contestant: str, options: argparse.Namespace) -> Work:
     """Samples → F0 by RMVPE."""
-    sys.path[:0] = [str(ROOT / "tests"), str(ROOT / "benchmarks")]
+    sys.path[:0] = [str(ROOT / "tests" / "support"), str(ROOT / "benchmarks")]
     import content as beside
     import rmvpe_reference
 

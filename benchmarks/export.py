@@ -97,7 +97,7 @@ def correlation(one, other) -> float:  # type: ignore[no-untyped-def]
 
 def opened_by(folder: Path, format: str, phonemes: str, voice: str) -> list[str]:
     """Which of the installed readers speak from an export."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
     readers = []
     try:
         if format == "sherpa":
@@ -177,7 +177,7 @@ def kokoro_opens(folder: Path) -> str:
 
     import torch
 
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "support"))
     import kokoro_oracle
 
     from voicewright.model.config import ModelConfig

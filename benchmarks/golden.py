@@ -146,7 +146,7 @@ def material(checkout: Path, folder: Path) -> None:
     onnx = next(path for path in sorted((folder / "onnx").glob("*.onnx")))
     onnx.rename(folder / "onnx/model.onnx")
     code = (
-        "import sys; sys.path.insert(0, sys.argv[1] + '/tests')\n"
+        "import sys; sys.path.insert(0, sys.argv[1] + '/tests/support')\n"
         "from pathlib import Path\n"
         "from beatrice_weights import trained\n"
         "from voicewright.model.vc.beatrice.files import save_beatrice\n"

@@ -75,7 +75,7 @@ def beatrice(path: Path | None, seed: int = 0) -> BlockVoice:
         return open_beatrice_block(path, seed)
     import sys
 
-    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+    sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests" / "support"))
     from beatrice_weights import trained
 
     from voicewright.beatrice.fold import fold

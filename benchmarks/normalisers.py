@@ -4,8 +4,8 @@
 
 A peer is a Python of its own (`--peer nemo=/path/to/python`) in which `nemo_text_processing` or `wetext` is
 installed; what it writes is read by our front end as plain words, so that only what it changed is compared.
-Rows are the tables in `tests/cases/`, and with `--speech` LJSpeech's raw and normalised sentences and every
-fifth ARCTIC prompt, which hold nothing to expand and must come back unchanged.
+Rows are the tables in `tests/support/cases/`, and with `--speech` LJSpeech's raw and normalised sentences and
+every fifth ARCTIC prompt, which hold nothing to expand and must come back unchanged.
 
 Printed for each normaliser: rows read right, seconds to start, and seconds for a megabyte of the rows.
 """
@@ -21,7 +21,7 @@ import sys
 import time
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parent.parent / "tests"))
+sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
 
 from reading_cases import FOLDER, Case, cases, problem
 

@@ -180,7 +180,7 @@ def _torch(assets: Path, threads: int) -> Speak:
 def _kokoro(assets: Path, threads: int) -> Speak:
     import torch
 
-    sys.path.insert(0, str(ROOT / "tests"))
+    sys.path.insert(0, str(ROOT / "tests" / "support"))
     import kokoro_oracle
 
     from voicewright.model.config import ModelConfig

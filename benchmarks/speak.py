@@ -147,7 +147,7 @@ def speaker(
         return int(audio.shape[-1]), wall, busy
 
     if engine == "kokoro":
-        sys.path.insert(0, str(ROOT / "tests"))
+        sys.path.insert(0, str(ROOT / "tests" / "support"))
         import kokoro_oracle
 
         from voicewright.model.config import ModelConfig

@@ -15,7 +15,9 @@ import pytest
 from voicewright.corpus.sources import discover
 from voicewright.errors import VoicewrightError
 
-CASES = tomllib.loads((Path(__file__).parent / "cases/lists.toml").read_text("utf-8"))["case"]
+CASES = tomllib.loads((Path(__file__).parents[1] / "support" / "cases" / "lists.toml").read_text("utf-8"))[
+    "case"
+]
 
 
 def lay_out(case: dict[str, Any], root: Path) -> Path:

@@ -35,7 +35,7 @@ from voicewright.training.recipe import Recipe
 from voicewright.training.run import Result
 from voicewright.training.state import Checkpoints
 
-SCRIPT = Path(__file__).with_name("rvc_resume_script.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "rvc_resume_script.py"
 CPU = torch.device("cpu")
 
 

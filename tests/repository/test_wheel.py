@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 COMPILER = shutil.which("gcc") or shutil.which("clang")
 CROSS = shutil.which("aarch64-linux-gnu-gcc")
 needs_compiler = pytest.mark.skipif(
@@ -98,7 +98,7 @@ def test_a_wheel_needs_no_compiler(source: Path, tmp_path: Path) -> None:
     bare = {"PATH": str(home / "bin"), "CC": "false", "HOME": str(tmp_path), "OMP_NUM_THREADS": "1"}
     run = subprocess.run(
         [str(python), "-c", NUMBERS],
-        env={**bare, "PYTHONPATH": str(ROOT / "tests")},
+        env={**bare, "PYTHONPATH": str(ROOT / "tests" / "support")},
         cwd=tmp_path,
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""Every row of the tables of written texts in `tests/cases/`, kind by kind."""
+"""Every row of the tables of written texts in `tests/support/cases/`, kind by kind."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.training.run import train_features
 from voicewright.training.state import Checkpoints
 
-SCRIPT = Path(__file__).with_name("resume_script.py")
+SCRIPT = Path(__file__).parents[1] / "support" / "resume_script.py"
 TOTAL = 16
 
 

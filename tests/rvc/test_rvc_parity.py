@@ -23,7 +23,7 @@ from voicewright.rvc.network.config import RVC_PRESETS, SynthesizerConfig
 from voicewright.rvc.network.synthesizer import Synthesizer
 
 EXPECTED: dict[str, dict[str, Any]] = json.loads(
-    (Path(__file__).parent / "data" / "rvc_expected.json").read_text("utf-8")
+    (Path(__file__).parents[1] / "support" / "data" / "rvc_expected.json").read_text("utf-8")
 )
 CONFIGS = {
     f"{version}-{rate}-{'f0' if f0 else 'plain'}": replace(preset, f0=f0)

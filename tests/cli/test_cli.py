@@ -147,7 +147,7 @@ def test_doctor_knows_every_extra_of_the_package(capsys: pytest.CaptureFixture[s
 
     assert main(["doctor", "--json"]) in (0, 1)
     told = json.loads(capsys.readouterr().out)["extras"]
-    project = tomllib.loads((Path(__file__).parents[1] / "pyproject.toml").read_text("utf-8"))["project"]
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
     declared = set(project["optional-dependencies"]) - set(DEVELOPERS)
     assert set(told) == declared == set(MEANING)
 

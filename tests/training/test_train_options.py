@@ -56,7 +56,7 @@ def test_an_unknown_recipe_names_the_known(
 
 
 def test_the_checkout_s_recipes_are_the_package_s() -> None:
-    folder = Path(__file__).resolve().parents[1] / "recipes"
+    folder = Path(__file__).resolve().parents[2] / "recipes"
     if not folder.is_dir():
         pytest.skip("this system keeps no links")
     assert {path.stem for path in folder.glob("*.yaml")} == set(shipped())

@@ -20,7 +20,7 @@ from voicewright.model.fast.filters import FAST, Plan, halved, matrices, pack, p
 from voicewright.model.fast.library import SNAKE
 
 COMPILER, EMULATOR = "aarch64-linux-gnu-gcc", "qemu-aarch64"
-NATIVE = Path(__file__).parents[1] / "voicewright" / "model" / "fast" / "native"
+NATIVE = Path(__file__).parents[2] / "voicewright" / "model" / "fast" / "native"
 LEVELS = {"plain": 0, "neon": 1}
 VECTOR = 4
 CONVOLUTION, NARROW, RECURRENT, NAMES = range(4)
@@ -36,7 +36,7 @@ Call = Callable[..., bytes]
 def call(tmp_path_factory: pytest.TempPathFactory) -> Call:
     """what, level, then integers, floats and tensors (None: NULL) → what the driver wrote."""
     program = tmp_path_factory.mktemp("aarch64") / "driver"
-    sources = [str(Path(__file__).with_name("kernels_driver.c")), str(NATIVE / "kernels.c")]
+    sources = [str(Path(__file__).parents[1] / "support" / "kernels_driver.c"), str(NATIVE / "kernels.c")]
     flags = ["-O3", "-std=gnu11", "-fno-math-errno", "-static", "-Wall", "-Wextra", "-Werror"]
     subprocess.run([COMPILER, *flags, *sources, "-o", str(program)], check=True, timeout=300)
 

@@ -1,4 +1,4 @@
-"""Written texts with the words that they are read as: the tables in `tests/cases/`, and the comparison.
+"""Written texts with the words that they are read as: the tables in `tests/support/cases/`, and the comparison.
 
 A table is tab-separated with a header: kind, language, check, written, right. `⏎` is a line end, `\\t` a tab.
 Checks, each on the phonemes of the whole text, stress and blanks aside:
@@ -40,7 +40,7 @@ class Case:
 
 
 def cases(name: str) -> Iterator[Case]:
-    """The rows of `tests/cases/NAME.tsv`."""
+    """The rows of `tests/support/cases/NAME.tsv`."""
     with (FOLDER / f"{name}.tsv").open(encoding="utf-8", newline="") as file:
         rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
         for row in rows:

@@ -18,7 +18,7 @@ import typer
 
 import voicewright
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = (
     "README.md",
     "ARCHITECTURE.md",

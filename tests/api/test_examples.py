@@ -19,7 +19,7 @@ from voicewright.voices.pack import Voicepack
 
 __all__ = ["embedded", "recordings"]  # fixtures
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(name: str, *given: str | Path) -> str:

@@ -1,5 +1,5 @@
 /* One call of a kernel, for processors that are emulated and have no Python: numbers and arrays on standard input,
- * results on standard output, both as the processor has them (tests/test_kernels_elsewhere.py).
+ * results on standard output, both as the processor has them (tests/model/test_kernels_elsewhere.py).
  *
  * In: int32 what (0 convolution, 1 bf16, 2 LSTM, 3 names), level; then each number and array in the order below, an
  * array as int64 bytes (-1: NULL) and its content.

@@ -179,7 +179,7 @@ def test_killed_process_goes_on(tmp_path: Path, sent: signal.Signals, workers: i
     script = tmp_path / "script.py"
     script.write_text(_SCRIPT)
     out = tmp_path / "out"
-    tests = str(Path(__file__).parent)
+    tests = str(Path(__file__).parents[1] / "support")
     command = [sys.executable, str(script), str(source), str(out), tests, str(workers)]
     process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
