@@ -15,9 +15,8 @@ import pytest
 from voicewright.corpus.sources import discover
 from voicewright.errors import VoicewrightError
 
-CASES = tomllib.loads((Path(__file__).parents[1] / "support" / "cases" / "lists.toml").read_text("utf-8"))[
-    "case"
-]
+TABLE = Path(__file__).parents[1] / "support" / "cases" / "lists.toml"
+CASES = tomllib.loads(TABLE.read_text("utf-8"))["case"]
 
 
 def lay_out(case: dict[str, Any], root: Path) -> Path:

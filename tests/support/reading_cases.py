@@ -1,4 +1,4 @@
-"""Written texts with the words that they are read as: the tables in `tests/support/cases/`, and the comparison.
+"""Written texts with the words that they are read as: the tables in `cases/`, and the comparison.
 
 A table is tab-separated with a header: kind, language, check, written, right. `⏎` is a line end, `\\t` a tab.
 Checks, each on the phonemes of the whole text, stress and blanks aside:
