@@ -10,9 +10,6 @@ from collections.abc import Mapping, Sequence
 
 from voicewright.corpus.items import plain_words, tables
 
-Columns = Mapping[str, int]
-"""Role (id, text, normalised, speaker, language, offset) → place."""
-
 _NUMBER = re.compile(r"-?\d{1,12}(?:\.\d{1,12})?")
 _SECONDS = re.compile(r"\d{1,9}\.\d{1,12}")
 _INLINE = re.compile(r"\[[^\[\]]{0,200}\]\(/[^()]{0,400}/\)")

@@ -56,7 +56,6 @@ REFUSED = {
 METHODS = {
     **{"dio": "dio", "harvest": "harvest", "rmvpe": "rmvpe", "rmvpe_onnx": "rmvpe", "fcpe": "fcpe"},
 }
-_SEARCH = 0.012
 _RATES = (8_000, 192_000)
 
 

@@ -44,8 +44,6 @@ _BEFORE_OTHERS = 15
 voiced or not otherwise than in the whole in 12 (FCPE) to 39 (DIO) of 100 frames; with these in 2, for a
 few milliseconds more."""
 _RMVPE_STEP = 5120
-_FLOW = 24
-"""Frames before the decoded ones that the synthesizer's flow draws noise for."""
 
 
 class RvcBlockVoice:
