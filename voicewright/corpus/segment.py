@@ -27,9 +27,7 @@ class Cutting:
     shortest: float = 1.0
     longest: float = 12.0
     pause: float = 0.6
-    """A pause of this length ends a piece that is long enough."""
-    enough: float = 3.0
-    """Long enough for that."""
+    """A pause of this length ends a piece."""
     padding: float = 0.10
     """Kept around speech, at most half of the pause."""
 
