@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import importlib
 import inspect
 import textwrap
@@ -76,6 +77,7 @@ class Asked(Exception):
     """Raised in place of a job; says what it was called with."""
 
 
+@functools.cache
 def commands() -> dict[str, Any]:
     """Every command by its words."""
     found: dict[str, Any] = {}
