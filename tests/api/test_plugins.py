@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import os
 import subprocess
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,7 @@ import pytest
 import soundfile
 
 from voicewright import registry
+from voicewright.cli import main
 from voicewright.errors import UsageError
 
 PLUGIN = Path(__file__).with_name("plugin")
@@ -33,18 +37,34 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(site: Path, *words: object, code: int = 0) -> subprocess.CompletedProcess[str]:
+@dataclass
+class Done:
+    """What a command printed."""
+
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture(autouse=True)
+def installed(site: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The package is seen by this process; its folder is the working one."""
+    monkeypatch.syspath_prepend(str(site / "site"))
+    monkeypatch.chdir(site)
+
+
+def run(site: Path, *words: object, code: int = 0) -> Done:
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        ended = main([str(word) for word in words])
+    assert ended == code, err.getvalue()
+    return Done(out.getvalue(), err.getvalue())
+
+
+def test_another_process_sees_it(site: Path) -> None:
     paths = os.pathsep.join(filter(None, (str(site / "site"), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(
-        [sys.executable, "-m", "voicewright", *map(str, words)],
-        cwd=site,
-        env={**os.environ, "PYTHONPATH": paths},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == code, done.stderr
-    return done
+    words = [sys.executable, "-m", "voicewright", "squawk"]
+    done = subprocess.run(words, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, check=True)
+    assert done.stdout == b"squawk \n"
 
 
 def test_an_engine_of_a_stranger_speaks(site: Path) -> None:
