@@ -185,9 +185,12 @@ def hear(
         figures[f"{name}_raw"] = raw
         figures[name] = (raw - like.floor) / (like.ceiling - like.floor)
     heard = bench.recogniser.transcribe_many(clips)
-    errors = [count_errors(text, said, "en-us") for text, said in zip(texts, heard, strict=True)]
-    figures["wer"] = sum(e.word_errors for e in errors) / max(1, sum(e.words for e in errors))
-    figures["cer"] = sum(e.character_errors for e in errors) / max(1, sum(e.characters for e in errors))
+    written = [(text, said) for text, said in zip(texts, heard, strict=True) if text]
+    errors = [count_errors(text, said, "en-us") for text, said in written]
+    unknown = float("nan")  # some recordings have no text
+    figures["wer"] = sum(e.word_errors for e in errors) / sum(e.words for e in errors) if errors else unknown
+    letters = sum(e.characters for e in errors)
+    figures["cer"] = sum(e.character_errors for e in errors) / letters if errors else unknown
     figures["mos"] = float(np.mean([bench.quality.score(clip) for clip in clips]))
     curves = [f0(clip) for clip in clips]
     figures |= pooled([listen_for_artefacts(c, curve) for c, curve in zip(clips, curves, strict=True)])
