@@ -185,7 +185,8 @@ def record(checkout: Path, folder: Path, only: str) -> dict[str, Any]:
             if done.returncode:
                 entry["err"] = _print(done.stderr.decode("utf-8", "replace"), work)
             for path in sorted(work.rglob("*")):
-                if path.is_file() and not any(path.is_relative_to(old) for old in before):
+                known = any(path.is_relative_to(old) for old in before) or "tfevents" in path.name
+                if path.is_file() and not known:
                     entry["files"][str(path.relative_to(work))] = digest(path)
             found[name] = entry
             print(f"{name}: {done.returncode}, {time.monotonic() - began:.1f} s", flush=True)
@@ -232,7 +233,7 @@ def digest(path: Path) -> Any:
         head = json.loads(data[8 : 8 + size])
         head.pop("__metadata__", None)
         return _hash(json.dumps(head, sort_keys=True).encode() + data[8 + size :])
-    if path.suffix in (".log", ".html") or "events" in path.name:
+    if path.suffix in (".log", ".html"):
         return "varies"
     return _hash(data)
 
