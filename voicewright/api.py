@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from voicewright.engines.protocol import Engine, SpeakOptions, Speech, join
+from voicewright.engines.protocol import Engine, SpeakOptions, Speech, spoken
 from voicewright.engines.protocol import Voice as VoiceName
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ class Voice:
         Raises UsageError, VoicewrightError; Cancelled when `cancel` says so.
         """
         options = SpeakOptions(self.voice, speed, seed, language, markup)
-        return join(list(self.engine.parts(text, options, cancel)), self.engine.sample_rate)
+        return spoken(self.engine, text, options, cancel)
 
     def stream(
         self,
@@ -85,8 +85,9 @@ def load(
     from voicewright.engines.open import open_engine
 
     engine = open_engine(model, lexicon, adapters=adapters)
-    mix = None if voice is None else words_to_mix(str(voice), engine.model_path, engine.name)
-    return Voice(engine, mix)
+    if isinstance(voice, str):
+        return Voice(engine, words_to_mix(voice, engine.model_path, engine.name))
+    return Voice(engine, voice)  # a path is a file, whatever signs are in its name
 
 
 def convert(
@@ -113,15 +114,38 @@ def convert(
     return convert_all(order, options or ConvertOptions(), work, folders)[0]
 
 
-def judge(model: str | Path | None, corpus: str | Path, output: str | Path, **options: Any) -> Judgement:
+def judge(
+    model: str | Path | None,
+    corpus: str | Path,
+    output: str | Path,
+    *,
+    voice: str | Path | None = None,
+    ids: str | None = None,
+    most: int | None = None,
+    seed: int = 0,
+    recogniser: str = "auto",
+    copies: bool | None = None,
+    implementation: str = "auto",
+) -> Judgement:
     """Judge a model beside the recordings of a prepared corpus; the page and its JSON go to `output`.
 
-    options: `voice`, `ids`, `most`, `seed`, `recogniser`, `copies`, `implementation`, as of the command.
-    Raises UsageError, VoicewrightError.
+    ids: a regular expression of utterances; most: at most so many, evenly spread. copies: copy-synthesis too;
+    None where the engine can. The rest as of the command. Raises UsageError, VoicewrightError.
     """
     from voicewright.jobs.judge import run_judgement
 
-    return run_judgement(None if model is None else str(model), Path(corpus), Path(output), **options)
+    return run_judgement(
+        None if model is None else str(model),
+        Path(corpus),
+        Path(output),
+        voice=voice,
+        ids=ids,
+        most=most,
+        seed=seed,
+        recogniser=recogniser,
+        copies=copies,
+        implementation=implementation,
+    )
 
 
 def fit(
@@ -135,7 +159,7 @@ def fit(
     options: FitOptions | None = None,
     progress: Callable[..., None] | None = None,
 ) -> Result:
-    """Fit a voicepack for a model to recordings (a file, a folder, a prepared corpus); with its card.
+    """Fit a voicepack for a model to recordings (a file, a folder, a prepared corpus), and write its card.
 
     options: all that the command takes, in place of the four above. progress: called with what is being done;
     standard error when not given. Raises UsageError, VoicewrightError for recordings that do not serve.

@@ -2,8 +2,8 @@
 
 A package adds one by an entry point in a group `voicewright.GROUP`; ours stand in `OURS` in the form that
 an entry point has. They are a table here and not entry points of our own, because reading those of all
-installed packages takes 0.12 s, a third of what a short `say` takes, and is done only where a name is none of
-ours or where all are listed. Source of the form: the packaging specification of entry points.
+installed packages takes a good part of what a short `say` takes: it is done only where a name is none of ours
+or where all are listed. Source of the form: the packaging specification of entry points.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from voicewright.errors import UsageError, VoicewrightError
 
 PREFIX = "voicewright."
 OURS: Mapping[str, Mapping[str, str]] = {
-    "engines": {"onnx": "voicewright.engines.onnx_engine", "torch": "voicewright.engines.torch_engine"},
+    "engines": {"onnx": "voicewright.engines.onnx_engine"},
     "converters": {
         "beatrice": "voicewright.beatrice.converter",
         "rvc": "voicewright.rvc.converter",

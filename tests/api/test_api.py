@@ -14,6 +14,7 @@ import soundfile
 import typer
 
 import voicewright
+from voicewright.catalogue.places import embedded_model
 from voicewright.cli import app
 from voicewright.conversion.block import LiveOptions
 from voicewright.conversion.protocol import ConvertOptions
@@ -59,6 +60,9 @@ def test_a_voice_says_streams_and_saves(tmp_path: Path) -> None:
         voice.say("Hello.", speed=9)
     with pytest.raises(voicewright.VoicewrightError):
         voicewright.load("nowhere")
+    pack = tmp_path / "my-own+voice.npz"
+    pack.write_bytes((embedded_model() / "voices" / "kathleen.npz").read_bytes())
+    assert len(voicewright.load("tiny", pack).say("Hello.").samples)
 
 
 def test_convert_is_the_command(tmp_path: Path) -> None:

@@ -71,6 +71,8 @@ def test_an_engine_of_a_stranger_speaks(site: Path) -> None:
     run(site, "say", "Pretty Polly speaks.", "--model", "polly.parrot", "-o", "said.wav")
     samples, rate = soundfile.read(site / "said.wav")
     assert rate == 16_000 and len(samples) == 3 * 4_000
+    told = run(site, "say", "Hello.", "--model", "polly.parrot", "--weights", "half", "-o", "b.wav", code=2)
+    assert "is a parrot, whose weights are as it stores them" in told.stderr
     assert "there is no model" in run(site, "say", "Hello.", "--model", "nobody.parrot", code=2).stderr
 
 

@@ -34,6 +34,7 @@ from voicewright.voices.files import pick, read_arrays
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.sources import refuse_unlike
 
+TITLE = "an ONNX file"
 SEED_UNIT = 65_536
 """Files of ours take a seed on the first token (`engines/onnx/graph.py`), and say so in their metadata."""
 ESTIMATED = "This file gives no durations: the times of words are estimated from the length of the sound."
@@ -65,6 +66,11 @@ def find(model: Path | str | None) -> Path | None:
             raise UsageError(f"{path} holds several models ({names}); name one of them.")
         return found[0] if found else None
     return None
+
+
+def open(path: Path, lexicon: Path | None) -> OnnxEngine:
+    """See `EngineFormat.open`."""
+    return OnnxEngine(path, lexicon)
 
 
 @dataclass(frozen=True)

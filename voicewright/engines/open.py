@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
 class EngineFormat(Protocol):
     """What a plug-in of `voicewright.engines` is, be it a module."""
+
+    TITLE: str
+    """With its article: "an ONNX file"."""
 
     def find(self, model: Path | str | None) -> Path | None:
         """What speaks, where these words mean a model of this kind; else None."""
@@ -38,42 +41,54 @@ def open_engine(
     implementation, weights, adapters: as TorchEngine's, or "light" for LightEngine; others have only the
     defaults. Raises UsageError for what an engine does not have.
     """
-    from voicewright.engines import onnx_engine
 
-    file = onnx_engine.find(model)
-    if file is not None:
-        if adapters:
-            raise UsageError(
-                f"{file} is an ONNX file, whose weights stay as they are; adapters go upon model folders, "
-                "and `voicewright export` makes ONNX files of these."
-            )
-        if weights != "full":
-            raise UsageError(
-                f"{file} is an ONNX file, whose weights are as it stores them; leave --weights out."
-            )
-        if implementation != "auto":
-            raise UsageError(
-                f"{file} is run by onnxruntime alone; the implementation {implementation!r} is for model "
-                "folders and weights files."
-            )
-        return onnx_engine.OnnxEngine(file, lexicon=lexicon)
-    if implementation == "light":
-        return _light(model, lexicon, weights, adapters)
-    from voicewright.engines.torch_engine import TorchEngine
+    def foreign(formats: Iterable[registry.Plugin]) -> Engine | None:
+        for plugin in formats:
+            one: EngineFormat = plugin.load()
+            if (path := one.find(model)) is not None:
+                _refuse(f"{path} is {one.TITLE}", implementation, weights, adapters)
+                return one.open(path, lexicon)
+        return None
 
+    if (found := foreign(registry.ours("engines").values())) is not None:
+        return found
     try:
-        return TorchEngine(
-            model, lexicon=lexicon, implementation=implementation, weights=weights, adapters=adapters
-        )
+        return _own(model, lexicon, implementation, weights, adapters)
     except VoicewrightError:  # no model of ours; perhaps of a plug-in
-        if (found := _strangers(model, lexicon)) is not None:
+        if (found := foreign(registry.strangers("engines").values())) is not None:
             return found
         raise
 
 
-def _light(
-    model: Path | str | None, lexicon: Path | None, weights: str, adapters: Sequence[Path | str]
+def _refuse(what: str, implementation: str, weights: str, adapters: Sequence[Path | str]) -> None:
+    """Raises UsageError for what only our own graph has."""
+    if adapters:
+        raise UsageError(
+            f"{what}, whose weights stay as they are; adapters go upon model folders, and "
+            "`voicewright export` makes ONNX files of these."
+        )
+    if weights != "full":
+        raise UsageError(f"{what}, whose weights are as it stores them; leave --weights out.")
+    if implementation != "auto":
+        raise UsageError(
+            f"{what}, run by its own engine; the implementation {implementation!r} is for model folders "
+            "and weights files."
+        )
+
+
+def _own(
+    model: Path | str | None,
+    lexicon: Path | None,
+    implementation: str,
+    weights: str,
+    adapters: Sequence[Path | str],
 ) -> Speaking:
+    if implementation != "light":
+        from voicewright.engines.torch_engine import TorchEngine
+
+        return TorchEngine(
+            model, lexicon=lexicon, implementation=implementation, weights=weights, adapters=adapters
+        )
     from voicewright.engines import light_engine
 
     light = light_engine.opened(model, lexicon, weights, adapters)
@@ -83,11 +98,3 @@ def _light(
             "kernels, and a folder of Kokoro's own graph; leave the implementation to be chosen."
         )
     return light
-
-
-def _strangers(model: Path | str | None, lexicon: Path | None) -> Engine | None:
-    for plugin in registry.strangers("engines").values():
-        one: EngineFormat = plugin.load()
-        if (path := one.find(model)) is not None:
-            return one.open(path, lexicon)
-    return None

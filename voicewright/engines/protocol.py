@@ -194,6 +194,11 @@ class Speaks(ABC):
         return self.parts(text, SpeakOptions(voice, speed, seed, language, markup, early), cancel)
 
 
+def spoken(engine: Engine, text: str, options: SpeakOptions, cancel: Cancel | None = None) -> Speech:
+    """The whole text at once, by any engine. Raises as `Engine.parts`."""
+    return join(list(engine.parts(text, options, cancel)), engine.sample_rate)
+
+
 def join(parts: list[Speech], sample_rate: int) -> Speech:
     """One speech from the parts of a stream, in order; warnings once each."""
     samples = [part.samples for part in parts]

@@ -112,7 +112,7 @@ def _extras() -> dict[str, list[str]]:
 def _lacking(extras: Mapping[str, Mapping[str, str]]) -> dict[str, str]:
     """What is not installed → what that means and what to do."""
     told = {
-        f"extra {extra}": f"{MEANING.get(extra, 'less works')}; pip install 'voicewright[{extra}]'"
+        f"extra {extra}": f"{MEANING[extra]}; pip install 'voicewright[{extra}]'"
         for extra, packages in extras.items()
         if "missing" in packages.values()
     }

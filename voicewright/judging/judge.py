@@ -15,7 +15,7 @@ from typing import Protocol
 import numpy as np
 import soxr
 
-from voicewright.engines.protocol import Engine, SpeakOptions, Speech, Voice, join
+from voicewright.engines.protocol import Engine, SpeakOptions, Speech, Voice, spoken
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judging.ears import MoreEars, embed, likeness, open_more_ears, strangers_name
 from voicewright.judging.lines import set_lines, summary, tone_rows
@@ -50,7 +50,7 @@ class InLanguage:
     def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech:
         """The whole text at once."""
         options = SpeakOptions(voice, speed, seed, self.language)
-        return join(list(self.engine.parts(text, options)), self.engine.sample_rate)
+        return spoken(self.engine, text, options)
 
 
 def judge(

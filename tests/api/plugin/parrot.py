@@ -43,6 +43,7 @@ class ParrotEngine(Speaks):
 
 
 class engine:  # a class or a module: whatever has the functions
+    TITLE = "a parrot"
     find = staticmethod(_found)
 
     @staticmethod
