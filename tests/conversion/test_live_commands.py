@@ -221,7 +221,7 @@ def test_a_recording_is_paced_like_speech(tmp_path: Path) -> None:
     [
         (["--live", "--live-from", "a.wav"], "give one of --live"),
         (["--live-from", "a.wav", "--to", "tiny"], "say where the result goes"),
-        (["--serve", "telepathy"], "--serve speaks w-okada"),
+        (["--serve", "telepathy"], "there is no protocol to --serve 'telepathy'; there are w-okada"),
         (["--live", "a.wav", "--to", "tiny"], "take no recordings"),
         (["--live", "--to", "tiny", "--block", "0.001"], "block is 0.001"),
         (["--live", "--to", "tiny", "--pitch", "high"], "the pitch is 'high'"),

@@ -1,4 +1,4 @@
-"""One file over HTTP: resumed, capped, checked by hash, renamed. Only `artifacts.pull` calls it."""
+"""One file over HTTP: resumed, capped, checked by hash, renamed. Only `catalogue.pull` calls it."""
 
 from __future__ import annotations
 

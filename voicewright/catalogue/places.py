@@ -1,7 +1,4 @@
-"""Where models are: inside the package, folders, training runs, our cache and Hugging Face's.
-
-`pull` is the only code of the project that downloads, and it does so only when `models pull` is asked for.
-"""
+"""Where models are: inside the package, folders, training runs, our cache and Hugging Face's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fetching what others published: all that downloads, and only when it is asked to."""
+"""What others published: known by its hash, here already, or fetched (only when it is asked to)."""
 
 from __future__ import annotations
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -130,14 +128,15 @@ def convert(
     asked = given_options(given)
     _check_mode(asked)
     if live or live_from is not None or serve is not None or list_devices:
-        from voicewright.jobs.live import LiveOrder, live_options
+        from voicewright.conversion.block import LiveOptions
+        from voicewright.jobs.live import LiveOrder
 
         order = LiveOrder(
             to, index, embedder, live, live_from, output, fast, input_device, output_device, list_devices,
             rate, serve, host, port, tuple(origin or ()), page, slots, frozenset(asked),
         )  # fmt: skip
-        sound = live_options(
-            pitch_of(pitch, target_pitch), block=block, crossfade=crossfade, context=past, silence=silence,
+        sound = LiveOptions(
+            pitch=pitch_of(pitch, target_pitch), block=block, crossfade=crossfade, context=past, silence=silence,
             speaker=speaker, target_pitch=target_pitch, method=method, index_rate=index_rate,
             protect=protect, unvoiced=unvoiced, rms_mix=rms_mix, formant=formant,
         )  # fmt: skip
@@ -180,13 +179,8 @@ def convert(
 
 def _check_mode(asked: dict[str, str]) -> None:
     """Raises UsageError for two modes at once, and for an option that belongs to another mode."""
-    flags = {
-        "live": "--live",
-        "live_from": "--live-from",
-        "serve": "--serve",
-        "list_devices": "--list-devices",
-    }
-    chosen = [flag for name, flag in flags.items() if name in asked]
+    flags = ("live", "live_from", "serve", "list_devices")
+    chosen = [asked[name] for name in flags if name in asked]
     if len(chosen) > 1:
         raise UsageError("give one of --live, --live-from, --serve and --list-devices.")
     mode = chosen[0] if chosen else "recordings"
@@ -218,14 +212,12 @@ def _live(order: LiveOrder, options: LiveOptions, as_json: bool) -> None:
             note("no devices")
         return
     if order.serve is not None:
-        if order.serve not in (known := registry.plugins("servers")):
-            raise UsageError(f"--serve speaks {', '.join(sorted(known))}, not {order.serve}.")
-        serve: Serve = known[order.serve].load()
+        serve: Serve = registry.named("servers", order.serve, "protocol to --serve").load()
         if code := serve(order, options):
             raise typer.Exit(code)
         return
     done = convert_live(order, options)
     if as_json:
-        print(json.dumps({**asdict(done), "live": done.live}, ensure_ascii=False))
+        emit({**asdict(done), "live": done.live})
     else:
-        print("\n".join(done.lines()), file=sys.stderr)
+        note("\n".join(done.lines()))

@@ -15,12 +15,12 @@ import numpy as np
 
 from voicewright.audio.limit import CEILING, Limiter
 from voicewright.conversion.flow import Resampler, as_long
-from voicewright.conversion.heard import Heard
+from voicewright.conversion.notes import Notes
 from voicewright.conversion.protocol import CONTENT_RATE, Converted, ConvertOptions, Note, Samples
 from voicewright.conversion.source import Source, check_recording
 from voicewright.stopping import Cancel, stop_if
 
-_BLOCK = 1 << 20
+BLOCK = 1 << 20
 """Samples of a whole recording that are taken up at once."""
 
 
@@ -72,8 +72,8 @@ class OfflineConverter(ABC):
     ) -> Converted:
         """A whole recording; see `Converter.convert`."""
         wave = check_recording(samples, rate)
-        kept = Heard()
-        blocks = [wave[at : at + _BLOCK] for at in range(0, len(wave), _BLOCK)]
+        kept = Notes()
+        blocks = [wave[at : at + BLOCK] for at in range(0, len(wave), BLOCK)]
         run = self.begin(options, kept, cancel, wave, rate)
         made = list(self._through(run, blocks, rate, options, cancel))
         joined = np.concatenate(made) if made else np.zeros(0, np.float32)
@@ -88,7 +88,7 @@ class OfflineConverter(ABC):
         note: Note | None = None,
     ) -> Iterator[Samples]:
         """A recording of any length; see `Converter.stream`."""
-        run = self.begin(options, note or Heard(), cancel, None, rate)
+        run = self.begin(options, note or Notes(), cancel, None, rate)
         return self._through(run, blocks, rate, options, cancel)
 
     def _through(

@@ -89,7 +89,7 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
     output = order.output
     if single and output is not None and not Path(output).is_dir() and not output.endswith("/"):
         if order.format is not None:
-            raise UsageError(f"--format is of files in a folder, and {output} is a file; leave it out.")
+            raise UsageError("--format is of files in a folder; the name after -o says what this one is.")
         check_file(output, found[0][0])
         return [(found[0][0], Path(output))], False
     if output == "-":

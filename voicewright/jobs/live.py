@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from voicewright.errors import UsageError
 
@@ -79,13 +79,6 @@ class Streamed:
     def live(self) -> bool:
         """Does every block but a few take less time than it lasts?"""
         return self.factor < 0.9 and self.late_blocks * 20 <= max(self.seconds / max(self.block, 0.01), 20)
-
-
-def live_options(pitch: float | Literal["auto"], **values: Any) -> LiveOptions:
-    """Live options as the command has them. Raises UsageError."""
-    from voicewright.conversion.block import LiveOptions
-
-    return LiveOptions(pitch=pitch, **values)
 
 
 def convert_live(order: LiveOrder, options: LiveOptions) -> Streamed:

@@ -27,7 +27,7 @@ EMBEDDERS = (
     "japanese-hubert-base",
     "korean-hubert-base",
 )
-"""What Applio's `embedder_model` may say, as named in `published.py`."""
+"""What Applio's `embedder_model` may say, as named in `catalogue/data/published.toml`."""
 ALIASES = {
     "hubert": "contentvec",
     "hubert_base": "contentvec",

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.conversion.heard import Heard
+from voicewright.conversion.notes import Notes
 from voicewright.conversion.protocol import (
     CONTENT_RATE,
     MOST_EXACT,
@@ -61,7 +61,7 @@ def convert_exactly(
     padded = np.pad(wave, pad, "reflect")
     config = converter.voice.config
     speaker = speaker_row(converter.voice, options.speaker, converter.name)
-    heard = Heard()
+    heard = Notes()
     source = target = None
     if config.f0:
         stop_if(cancel)

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from voicewright.conversion.offline import OfflineConverter
+from voicewright.conversion.offline import BLOCK, OfflineConverter
 from voicewright.conversion.pitch import coarse
 from voicewright.conversion.protocol import (
     CONTENT_RATE,
@@ -60,14 +60,12 @@ FADE = 0.04
 """Seconds over which one chunk goes over into the next."""
 FRAMES = CONTENT_RATE // PITCH_HOP
 """Frames of F0 a second."""
-_BLOCK = 1 << 20
-"""Samples of a whole recording that are taken up at once."""
 _ENOUGH = 50
 """Voiced frames from which a median is taken for a voice's."""
 
 
 class RvcConverter(OfflineConverter):
-    """Converts into one RVC voice. `index` may be None; `estimate` is `convert.pitch.estimate` unless
+    """Converts into one RVC voice. `index` may be None; `estimate` is `conversion.pitch.estimate` unless
     given. `notes`: what is to be known of the voice's file, told with every conversion."""
 
     filtered = True
@@ -130,7 +128,7 @@ class RvcConverter(OfflineConverter):
             return convert_exactly(self, samples, rate, options, cancel)
         measured = options.pitch != "auto" or options.source_pitch is not None or not self.voice.config.f0
         if not measured and len(samples) > options.chunks.longest * rate:
-            blocks = [samples[at : at + _BLOCK] for at in range(0, len(samples), _BLOCK)]
+            blocks = [samples[at : at + BLOCK] for at in range(0, len(samples), BLOCK)]
             seen = survey(blocks, rate, lambda part: self.estimate(part, options), cancel)
             options = options.measured(seen.pitch)
         return super().convert(samples, rate, options, cancel)

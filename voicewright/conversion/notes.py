@@ -13,7 +13,7 @@ Floats = NDArray[np.float32]
 
 
 @dataclass
-class Heard:
+class Notes:
     """A Note that keeps everything."""
 
     warnings: dict[str, None] = field(default_factory=dict)
