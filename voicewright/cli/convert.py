@@ -136,9 +136,9 @@ def convert(
             rate, serve, host, port, tuple(origin or ()), page, slots, frozenset(asked),
         )  # fmt: skip
         sound = LiveOptions(
-            pitch=pitch_of(pitch, target_pitch), block=block, crossfade=crossfade, context=past, silence=silence,
-            speaker=speaker, target_pitch=target_pitch, method=method, index_rate=index_rate,
-            protect=protect, unvoiced=unvoiced, rms_mix=rms_mix, formant=formant,
+            pitch=pitch_of(pitch, target_pitch), block=block, crossfade=crossfade, context=past,
+            silence=silence, speaker=speaker, target_pitch=target_pitch, method=method,
+            index_rate=index_rate, protect=protect, unvoiced=unvoiced, rms_mix=rms_mix, formant=formant,
         )  # fmt: skip
         _live(order, sound, as_json)
         return
