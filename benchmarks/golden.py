@@ -75,24 +75,7 @@ CALLS: dict[str, str] = {
     "bad-train": "train nowhere.yaml --corpus corpus -o run",
 }
 """Name → command line; what is read lies in the folder made by `material`."""
-SENTENCES = (
-    "The boy was there when the sun rose.",
-    "A rod is used to catch pink salmon.",
-    "The source of the huge river is the clear spring.",
-    "Kick the ball straight and follow through.",
-    "Help the woman get back to her feet.",
-    "A pot of tea helps to pass the evening.",
-    "Smoky fires lack flame and heat.",
-    "The soft cushion broke the man's fall.",
-    "The salt breeze came across from the sea.",
-    "The girl at the booth sold fifty bonds.",
-    "The small pup gnawed a hole in the sock.",
-    "The fish twisted and turned on the bent hook.",
-    "Press the pants and sew a button on the vest.",
-    "The swan dive was far short of perfect.",
-    "The beauty of the view stunned the young boy.",
-    "Two blue fish swam in the tank.",
-)
+SENTENCES = (Path(__file__).parent / "data" / "harvard.txt").read_text("utf-8").splitlines()[:16]
 SHORT = {
     "tiny.yaml": "tiny",
     "finetune.yaml": "finetune",

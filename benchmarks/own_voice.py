@@ -47,28 +47,7 @@ from voicewright.voices.known import Portrait, portrait, portraits, prosody_blen
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.studio import Line, Studio
 
-SENTENCES = (
-    "The boy was there when the sun rose.",
-    "A rod is used to catch pink salmon.",
-    "The source of the huge river is the clear spring.",
-    "Kick the ball straight and follow through.",
-    "Help the woman get back to her feet.",
-    "A pot of tea helps to pass the evening.",
-    "Smoky fires lack flame and heat.",
-    "The soft cushion broke the man's fall.",
-    "The salt breeze came across from the sea.",
-    "The girl at the booth sold fifty bonds.",
-    "The small pup gnawed a hole in the sock.",
-    "The fish twisted and turned on the bent hook.",
-    "Press the pants and sew a button on the vest.",
-    "The swan dive was far short of perfect.",
-    "The beauty of the view stunned the young boy.",
-    "Two blue fish swam in the tank.",
-    "Her purse was full of useless trash.",
-    "The colt reared and threw the tall rider.",
-    "It snowed, rained, and hailed the same morning.",
-    "Read verse out loud for pleasure.",
-)
+SENTENCES = tuple((Path(__file__).parent / "data" / "harvard.txt").read_text("utf-8").splitlines())
 """Harvard sentences (IEEE 1969), lists 2 and 3; the fit's own checks speak others."""
 RATE = 24_000
 
