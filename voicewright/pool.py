@@ -5,11 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
+from multiprocessing.context import SpawnContext, SpawnProcess
+from types import ModuleType
 from typing import Any, TypeVar
 
 J = TypeVar("J")
@@ -28,6 +31,24 @@ class _Worker:
     """The one worker of a child process, set by the pool's initializer."""
 
     work: Callable[[Any], Any]
+
+
+class _Child(SpawnProcess):
+    """A process that does not run the caller's script once more: nobody needs `if __name__ == "__main__"`."""
+
+    def start(self) -> None:
+        script = sys.modules["__main__"]
+        sys.modules["__main__"] = ModuleType("__main__")  # what a child is told to run first
+        try:
+            super().start()
+        finally:
+            sys.modules["__main__"] = script
+
+
+class _Apart(SpawnContext):
+    """Not fork: the caller may have threads (torch), and a forked child inherits their locks."""
+
+    Process = _Child
 
 
 def _start(make: Callable[[], Callable[[Any], Any]]) -> None:
@@ -79,8 +100,7 @@ def _pooled(
     jobs: Sequence[J], batches: Sequence[range], make: Make[J, R], workers: int
 ) -> Iterator[tuple[range, list[R] | None]]:
     """Results of batches as they come; None for every batch that was not finished when a process died."""
-    # Not fork: the caller may have threads (torch), and a forked child inherits their locks.
-    pool = ProcessPoolExecutor(workers, multiprocessing.get_context("spawn"), _start, (make,))
+    pool = ProcessPoolExecutor(workers, _Apart(), _start, (make,))
     waiting = iter(batches)
     running: dict[Future[list[R]], range] = {}
     dead = False

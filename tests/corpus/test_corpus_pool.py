@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -50,3 +53,15 @@ def test_a_dead_process_costs_its_job_only() -> None:
     results = dict(spread(list(range(9)), Make(deadly=(4,)), 2, batch=3))
     assert isinstance(results.pop(4), Crashed)
     assert results == {number: number * number for number in range(9) if number != 4}
+
+
+def test_a_script_without_a_main_guard_uses_processes(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import functools, operator\n"
+        "from voicewright.pool import spread\n"
+        "make = functools.partial(functools.partial, operator.neg)\n"
+        "print(sorted(spread([3, 4, 5, 6], make, 2, batch=1)))\n"
+    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
+    assert done.stdout == "[(0, -3), (1, -4), (2, -5), (3, -6)]\n" and not done.stderr
