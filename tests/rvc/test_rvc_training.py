@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import pytest
 import soundfile
 import torch
 import yaml
+from forked import Forked
 from rvc_fakes import SYNTHESIZER, coarse, extractors, small
 from safetensors.torch import load_file
 from synthetic import corpus as make_corpus
@@ -35,7 +34,6 @@ from voicewright.training.recipe import Recipe
 from voicewright.training.run import Result
 from voicewright.training.state import Checkpoints
 
-SCRIPT = Path(__file__).parents[1] / "support" / "rvc_resume_script.py"
 CPU = torch.device("cpu")
 
 
@@ -71,11 +69,6 @@ def trained(corpus: Corpus, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
 
 def losses(out: Path) -> list[dict[str, object]]:
     return [json.loads(line) for line in (out / "log.jsonl").read_text("utf-8").splitlines()]
-
-
-def run(corpus: Path, out: Path, kill_at: int = 0, place: str = "never") -> int:
-    command = [sys.executable, str(SCRIPT), str(corpus), str(out), str(kill_at), place]
-    return subprocess.run(command, check=False, cwd=SCRIPT.parent).returncode
 
 
 # ── features and batches ──────────────────────────────────────────────────────────────────────────────────
@@ -226,10 +219,11 @@ def test_killed_and_resumed_is_bit_identical(corpus: Corpus, tmp_path: Path) -> 
     straight, broken = tmp_path / "a" / "singer", tmp_path / "b" / "singer"
     straight.parent.mkdir()
     broken.parent.mkdir()
-    assert run(corpus.folder, straight) == 0
-    for kill_at, place in ((3, "step"), (6, "save")):
-        assert run(corpus.folder, broken, kill_at, place) == -signal.SIGKILL
-    assert run(corpus.folder, broken) == 0
+    with Forked("rvc_resume_script") as run:
+        assert run(corpus.folder, straight) == 0
+        for kill_at, place in ((3, "step"), (6, "save")):
+            assert run(corpus.folder, broken, kill_at, place) == -signal.SIGKILL
+        assert run(corpus.folder, broken) == 0
     assert losses(broken) == losses(straight)
     states = [Checkpoints(p / "checkpoints").found()[0] for p in (broken, straight)]
     a, b = (load_file(p / "state.safetensors") for p in states)

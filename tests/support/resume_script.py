@@ -1,6 +1,6 @@
 """Runs the small recipe in the folder given; the resume test kills this process and starts it again.
 
-Usage: python resume_script.py OUT KILL_AT PLACE, where PLACE is `step` (after that step's update), `save` (in
+Forked (forked.py) as run(OUT, KILL_AT, PLACE), where PLACE is `step` (after that step's update), `save` (in
 the middle of writing a checkpoint) or `never`.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -19,9 +18,9 @@ from voicewright.training.loop import Trainer
 from voicewright.training.run import train_features
 
 
-def main(out: Path, kill_at: int, place: str) -> None:
+def main(folder: str, at: str = "0", place: str = "never") -> None:
     torch.set_num_threads(1)
-    here: list[int] = [0]
+    out, kill_at, here = Path(folder), int(at), [0]
     follow, save_file = Trainer._follow, state.save_file
 
     def followed(self: Trainer) -> None:
@@ -48,7 +47,3 @@ def main(out: Path, kill_at: int, place: str) -> None:
         device=torch.device("cpu"),
         line=lambda text: None,
     )
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])

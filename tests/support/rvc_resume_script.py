@@ -1,6 +1,6 @@
 """Trains the small RVC recipe in OUT on the corpus given; the resume test kills it and starts it again.
 
-Usage: python rvc_resume_script.py CORPUS OUT KILL_AT PLACE, where PLACE is `step` (after that step's update),
+Forked (forked.py) as run(CORPUS, OUT, KILL_AT, PLACE), where PLACE is `step` (after that step's update),
 `save` (in the middle of writing a checkpoint) or `never`.
 """
 
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from pathlib import Path
 
 import torch
@@ -20,9 +19,9 @@ from voicewright.rvc.train.run import train_voice
 from voicewright.training.loop import Trainer
 
 
-def main(corpus: Path, out: Path, kill_at: int, place: str) -> None:
+def main(corpus: str, folder: str, at: str = "0", place: str = "never") -> None:
     torch.set_num_threads(1)
-    here = [0]
+    out, kill_at, here = Path(folder), int(at), [0]
     follow, save_file = Trainer._follow, state.save_file
 
     def followed(self: Trainer) -> None:
@@ -44,13 +43,9 @@ def main(corpus: Path, out: Path, kill_at: int, place: str) -> None:
     recipe.write_text(yaml.safe_dump(small(precision="fp16").model_dump(mode="json")), "utf-8")
     train_voice(
         recipe,
-        corpus,
+        Path(corpus),
         out,
         lambda plan: extractors(),
         resume=(out / "run.json").exists(),
         line=lambda text: None,
     )
-
-
-if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), sys.argv[4])

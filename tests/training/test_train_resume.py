@@ -6,24 +6,26 @@ import json
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import torch
 from fakes import small_recipe, tone_features
+from forked import HERE, Forked
 from safetensors.torch import load_file
 
 from voicewright.errors import VoicewrightError
 from voicewright.training.run import train_features
 from voicewright.training.state import Checkpoints
 
-SCRIPT = Path(__file__).parents[1] / "support" / "resume_script.py"
 TOTAL = 16
 
 
-def run(out: Path, kill_at: int = 0, place: str = "never") -> int:
-    command = [sys.executable, str(SCRIPT), str(out), str(kill_at), place]
-    return subprocess.run(command, check=False, cwd=SCRIPT.parent).returncode
+@pytest.fixture(scope="module")
+def run() -> Iterator[Forked]:
+    with Forked("resume_script") as forked:
+        yield forked
 
 
 def losses(out: Path) -> list[dict[str, object]]:
@@ -31,13 +33,13 @@ def losses(out: Path) -> list[dict[str, object]]:
 
 
 @pytest.fixture(scope="module")
-def straight(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def straight(run: Forked, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("straight")
     assert run(out) == 0
     return out
 
 
-def test_killed_and_resumed_is_bit_identical(straight: Path, tmp_path: Path) -> None:
+def test_killed_and_resumed_is_bit_identical(run: Forked, straight: Path, tmp_path: Path) -> None:
     """Killed in each stage, at a stage's first step, and twice in the middle of saving."""
     for kill_at, place in ((3, "step"), (5, "save"), (7, "step"), (9, "save"), (15, "step")):
         assert run(tmp_path, kill_at, place) == -signal.SIGKILL
@@ -89,9 +91,11 @@ def test_another_recipe_or_an_unasked_resume_is_refused(straight: Path) -> None:
         )
 
 
-def test_interrupting_saves_and_the_resumed_run_is_bit_identical(straight: Path, tmp_path: Path) -> None:
+def test_interrupting_saves_and_the_resumed_run_is_bit_identical(
+    run: Forked, straight: Path, tmp_path: Path
+) -> None:
     """Step 5 is no step at which checkpoints are written anyway."""
-    script = SCRIPT.with_name("sigint_script.py")
+    script = HERE / "sigint_script.py"
     stopped = subprocess.run(
         [sys.executable, str(script), str(tmp_path), "5"], check=False, cwd=script.parent, capture_output=True
     )
