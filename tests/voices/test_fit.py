@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from voicewright.listen.speaker import SpeakerEncoder
 from voicewright.listen.steering import SteeringEncoder
 from voicewright.voices.consent import Rights
 from voicewright.voices.fit import HeardMel, Settings, Steer, fit
-from voicewright.voices.fit_ears import Encoders, likeness
+from voicewright.voices.fit_ears import WORDS_WEIGHT, Ears, Encoders, likeness
 from voicewright.voices.known import (
     Portrait,
     assembled,
@@ -308,15 +309,79 @@ def test_the_best_heard_is_kept_and_a_worse_end_ends_it(
 
     rules = Settings(prosody_steps=0, crops=12, every=2, patience=3)
     found = fit(studio.net, references, voice, 11_000.0, check=check, settings=rules)
-    assert found.best == 2 and np.array_equal(found.pack.rows, heard[1].rows)
-    assert len(heard) == 5 and [step.crops for step in found.steps] == [0, 2, 4, 6, 8]
+    assert found.best == 4 and np.array_equal(found.pack.rows, heard[1].rows) and found.share == 1.0
+    assert len(heard) == 5 and [step.crops for step in found.steps] == [2, 4, 6, 8, 10]
+
+
+@pytest.mark.parametrize(
+    ("scores", "share"), [((0.5, 0.4), 1.0), ((0.5, 0.6, 0.6, 0.2), 0.5), ((0.1, 0.2, 0.3, 0.4), 0.0)]
+)
+def test_as_much_of_the_way_is_kept_as_makes_the_best_voice(
+    scores: tuple[float, ...], share: float, studio: Studio, voice: Voicepack, references: list[Reference]
+) -> None:
+    told, heard = iter(scores), []
+
+    def weigh(pack: Voicepack) -> float:
+        heard.append(pack)
+        return next(told)
+
+    rules = Settings(prosody_steps=0, crops=2, every=2, shares=(1.0, 0.75, 0.5, 0.0))
+    found = fit(studio.net, references, voice, 11_000.0, weigh=weigh, settings=rules)
+    assert found.share == share and len(heard) == len(scores)
+    whole, kept, start = heard[0].rows, found.pack.rows, voice.rows
+    assert np.allclose(kept - start, share * (whole - start), atol=1e-6) and not np.array_equal(whole, start)
+
+
+def test_a_fit_stopped_while_it_is_weighed_leaves_what_was_best(
+    studio: Studio, voice: Voicepack, references: list[Reference]
+) -> None:
+    heard: list[Voicepack] = []
+
+    def weigh(pack: Voicepack) -> float:
+        heard.append(pack)
+        return float(len(heard))
+
+    rules = Settings(prosody_steps=0, crops=2, every=2)
+    found = fit(
+        studio.net, references, voice, 11_000.0, weigh=weigh, settings=rules, cancelled=lambda: len(heard) > 1
+    )
+    assert len(heard) == 2 and found.share == rules.shares[1]
+
+
+class Hearing:
+    """A recogniser that hears every word of "the same words", or is deaf to the last."""
+
+    name = "hearing"
+    deaf = False
+
+    def transcribe_many(self, clips: Sequence[np.ndarray], progress: object = None) -> list[str]:
+        return ["the same" if self.deaf else "the same words" for _ in clips]
+
+
+def test_lost_words_cost_a_voice_and_what_was_heard_is_remembered(
+    studio: Studio, voice: Voicepack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = studio.clips(voice, studio.lines(TEXTS, "en-us"))
+    like = likeness(SpeakerEncoder(), clips)
+    hearing = Hearing()
+    line = replace(studio.lines(["The same words."], "en-us")[0], text="the same words")
+    ears = Ears(studio, like, [like], hearing, [line] * 2, lambda _: None, few=1)
+    assert ears.start(voice).words == 0
+    whole = ears.weigh(voice)
+    hearing.deaf = True
+    assert ears.weigh(voice) == whole  # not heard again
+    worse = moved(voice, acoustic=1e-3)
+    assert ears.weigh(worse) == pytest.approx(whole - WORDS_WEIGHT / 3, abs=0.05)
+    assert ears.check(worse) == pytest.approx(whole, abs=0.05)  # words are not asked for at intervals
+    assert ears.hear(worse).words == pytest.approx(1 / 3)
 
 
 def test_a_stopped_fit_gives_what_was_best(
     studio: Studio, voice: Voicepack, references: list[Reference]
 ) -> None:
     found = fit(studio.net, references, voice, 11_000.0, settings=QUICK, cancelled=lambda: True)
-    assert found.best == 0 and len(found.steps) == 1
+    assert found.best == 0 and not found.steps
+    assert np.array_equal(found.pack.rows[..., :128], voice.rows[..., :128])
 
 
 def test_damage_is_said(studio: Studio, voice: Voicepack, references: list[Reference]) -> None:

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     Samples = NDArray[np.float32]
 
-SOUND = "fitting sound"
-"""The stage from which on a stopped fit leaves a voice."""
+SOUND = ("fitting sound", "weighing")
+"""The stages in which a stopped fit leaves a voice."""
 LEAST, MOST = 4.0, 600.0
 """Seconds of speech: below the first nothing is fitted, above the second no more is listened to."""
 _HELD = 0.2
@@ -39,7 +39,8 @@ _ALIGNERS = 3
 
 @dataclass(frozen=True)
 class Result:
-    """What a fit made. `figures`: of recordings, start and voice; `notes`: what was left out, why."""
+    """What a fit made. `figures`: of recordings, start and voice; `best`, `share`: after how many crops, and
+    how much of their way is kept (voices/fit.py); `notes`: what was left out, why."""
 
     voice: Path
     model: str
@@ -49,6 +50,7 @@ class Result:
     start_prosody: dict[str, float]
     figures: dict[str, Heard]
     best: int
+    share: float
     steps: list[dict[str, float]]
     seconds: dict[str, float]
     notes: list[str]
@@ -174,7 +176,7 @@ def stoppable(
     could be kept."""
 
     def told(message: str, *numbers: float) -> None:
-        if cancelled is not None and cancelled() and message != SOUND:
+        if cancelled is not None and cancelled() and message not in SOUND:
             raise Interrupted(why)
         progress(message, *numbers)
 
@@ -270,7 +272,7 @@ class _Fitting:
         self._watch("aligning")
         ears = self._ears()
         figures = {"recordings": ears.hear_clips([take.samples for take in self._held or self._takes])}
-        figures["start"] = ears.hear(start)
+        figures["start"] = ears.start(start)
         fitted = run(
             self._studio.net,
             references,
@@ -278,6 +280,7 @@ class _Fitting:
             top,
             steers(self._encoders, [take.samples for take in self._fitted]),
             ears.check,
+            ears.weigh,
             settings,
             self._studio.precision,
             self._progress,
@@ -294,6 +297,7 @@ class _Fitting:
             prosodic,
             figures,
             fitted.best,
+            fitted.share,
             [asdict(step) for step in fitted.steps],
             self._watch.seconds,
             notes,
@@ -374,7 +378,7 @@ class _Fitting:
         """What checks render: known sentences in English, else the shorter of the speaker's own texts."""
         if self._language.startswith("en"):
             return self._studio.lines(_sentences(), "en-us" if self._language == "en" else self._language)
-        own = sorted((text for text in self._texts if len(text) > 25), key=len)[:4] or self._texts[:2]
+        own = sorted((text for text in self._texts if len(text) > 25), key=len)[:8] or self._texts[:2]
         return self._studio.lines(own, self._language)
 
 
@@ -403,6 +407,7 @@ def _write(out: Path, fitted: Fitted, studio: Studio, result: Result, rights: di
         "figures": {name: asdict(heard) for name, heard in result.figures.items()},
         "steps": result.steps,
         "best": result.best,
+        "share": result.share,
     }
     text = json.dumps(plain(card), indent=1, ensure_ascii=False)
     write_atomically(out.with_suffix(".json"), text.encode())

@@ -5,7 +5,8 @@ of sound through the decoder under the recordings' own times, F0 and energy, com
 speaker encoder. Each half is one offset [128] on all rows of the start, whose curve over length stays.
 
 What a speaker encoder is pleased with is not yet a better voice: `check` hears what is said at intervals with
-other ears, and the best that it heard is kept, not the last.
+other ears, and the best that it heard is kept, not the last. Losses overshoot, too: at the end `weigh`, which
+hears words and more sentences, says how much of the way to that best is kept.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ _RESOLUTIONS = ((2048, 100), (1024, 80), (512, 50))
 
 Floats = NDArray[np.float32]
 Check = Callable[[Voicepack], float]
-"""How good a voice is to ears that do not steer; higher is better."""
+"""How good a voice is to ears; higher is better."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,8 @@ class Settings:
     """Checks without a better one after which the fit ends."""
     keep: float = 0.9
     """Of the running mean of offsets, a crop: single crops pull to and fro."""
+    shares: tuple[float, ...] = (1.0, 0.75, 0.55, 0.4, 0.2, 0.0)
+    """Of the best offset: they are weighed from the whole downwards as long as the voice becomes better."""
     seed: int = 0
 
 
@@ -89,10 +92,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Fitted:
-    """`pack`: the best of all checks. `best`: after how many crops (0: the start)."""
+    """`pack`: the best of all. `best`: after how many crops; `share`: how much of its offset is kept."""
 
     pack: Voicepack
     best: int
+    share: float
     prosody_loss: tuple[float, float]
     steps: list[Step] = field(default_factory=list)
 
@@ -126,7 +130,7 @@ class HeardMel(nn.Module):
 
 
 class SoundFit:
-    """The acoustic half on its way: `step` hears one crop, `pack` is the voice by now."""
+    """The acoustic half on its way: `step` hears one crop, `pack` is the voice of an offset."""
 
     def __init__(
         self,
@@ -152,12 +156,13 @@ class SoundFit:
         self._noise = torch.Generator().manual_seed(rules.seed)
 
     @property
-    def length(self) -> float:
-        return float(self._mean.norm())
+    def offset(self) -> Tensor:
+        """[128], by now."""
+        return self._mean.clone()
 
-    def pack(self) -> Voicepack:
+    def pack(self, offset: Tensor) -> Voicepack:
         moved = self._rows.clone()
-        moved[:, :STYLE] += self._mean
+        moved[:, :STYLE] += offset
         return Voicepack.of(moved.numpy())
 
     def step(self, draw: np.random.Generator) -> tuple[float, float]:
@@ -206,6 +211,7 @@ def fit(
     top: float,
     steer: Sequence[Steer] = (),
     check: Check | None = None,
+    weigh: Check | None = None,
     settings: Settings | None = None,
     precision: torch.dtype = torch.float32,
     progress: Callable[[str, int, int], None] | None = None,
@@ -213,7 +219,7 @@ def fit(
 ) -> Fitted:
     """Fit `start` to the references. `net`: frozen, weight norm folded; `top`: Hz where their band ends.
 
-    precision: of the decoder. cancelled: asked between crops; what was best by then is returned.
+    precision: of the decoder. cancelled: asked between crops and weighings; what was best is returned.
     Raises VoicewrightError when there is nothing to fit to, or the losses are no numbers.
     """
     if not references:
@@ -228,7 +234,13 @@ def fit(
     moved = rows.clone()
     moved[:, STYLE:] += offset
     sound = SoundFit(net, references, moved, top, steer, rules, precision)
-    return _listen(sound, check, rules, draw, losses, progress, cancelled)
+    best, best_at, steps = _listen(sound, check, rules, draw, progress, cancelled)
+    share = 1.0
+    if weigh is not None and best_at:
+        share = _share(sound, best, weigh, rules, progress, cancelled)
+    if progress is not None:
+        progress("fitting sound", rules.crops, rules.crops)
+    return Fitted(sound.pack(share * best), best_at, share, losses, steps)
 
 
 def _listen(
@@ -236,15 +248,13 @@ def _listen(
     check: Check | None,
     rules: Settings,
     draw: np.random.Generator,
-    losses: tuple[float, float],
     progress: Callable[[str, int, int], None] | None,
     cancelled: Callable[[], bool] | None,
-) -> Fitted:
-    """Step until the ears hear nothing better."""
+) -> tuple[Tensor, int, list[Step]]:
+    """Step until the ears hear nothing better: the best offset, after how many crops, and all checks."""
     began = time.monotonic()
-    best, best_at = sound.pack(), 0
-    highest = check(best) if check is not None else -np.inf
-    steps = [Step(0, float("nan"), float("nan"), 0.0, float(highest), 0.0)]
+    best, best_at, highest = sound.offset, 0, -np.inf
+    steps: list[Step] = []
     since: list[tuple[float, float]] = []
     without = 0
     for number in range(1, rules.crops + 1):
@@ -255,15 +265,36 @@ def _listen(
         since.append(sound.step(draw))
         if number % rules.every and number != rules.crops:
             continue
-        pack = sound.pack()
-        score = check(pack) if check is not None else float(number)
+        offset = sound.offset
+        score = check(sound.pack(offset)) if check is not None else float(number)
         mel, alike = np.mean(since, axis=0)
-        steps.append(Step(number, float(mel), float(alike), sound.length, score, time.monotonic() - began))
+        length = float(offset.norm())
+        steps.append(Step(number, float(mel), float(alike), length, score, time.monotonic() - began))
         since, without = [], without + 1
         if score > highest:
-            best, best_at, highest, without = pack, number, score, 0
+            best, best_at, highest, without = offset, number, score, 0
         if without >= rules.patience:
             break
-    if progress is not None:
-        progress("fitting sound", rules.crops, rules.crops)
-    return Fitted(best, best_at, losses, steps)
+    return best, best_at, steps
+
+
+def _share(
+    sound: SoundFit,
+    offset: Tensor,
+    weigh: Check,
+    rules: Settings,
+    progress: Callable[[str, int, int], None] | None,
+    cancelled: Callable[[], bool] | None,
+) -> float:
+    """How much of an offset makes the best voice."""
+    best, highest = 1.0, -np.inf
+    for number, share in enumerate(rules.shares):
+        if cancelled is not None and cancelled():
+            break
+        if progress is not None:
+            progress("weighing", number, len(rules.shares))
+        score = weigh(sound.pack(share * offset))
+        if score < highest:
+            break
+        best, highest = share, score
+    return best

@@ -1,4 +1,5 @@
-"""What hears a voice while it is fitted: one ear stops, another reports; neither is the one that steers."""
+"""What hears a voice while it is fitted: one encoder stops and weighs, with quality, lines and words;
+another, which neither steers nor stops, reports."""
 
 from __future__ import annotations
 
@@ -136,8 +137,19 @@ class Heard:
     """Median, Hz."""
 
 
+@dataclass(frozen=True)
+class _Spoken:
+    """What a voice said: clips, the quality of each, the share of words that were wrong; None: nothing here
+    hears it."""
+
+    clips: list[Samples]
+    quality: NDArray[np.float32] | None
+    words: float | None
+
+
 class Ears:
-    """stopping: the ear of `check`; reporting: those of the table; lines: what a voice is heard by."""
+    """stopping: the ear of `check` and `weigh`; reporting: those of the table; lines: what a voice is heard
+    by, the first `few` of them at intervals."""
 
     def __init__(
         self,
@@ -147,55 +159,68 @@ class Ears:
         recogniser: Recogniser | None,
         lines: Sequence[Line],
         note: Callable[[str], object],
+        few: int = 4,
     ) -> None:
         self._studio, self._stopping, self._reporting = studio, stopping, tuple(reporting)
-        self._recogniser, self._lines = recogniser, tuple(lines)
+        self._recogniser, self._lines, self._few = recogniser, tuple(lines), few
         self._quality: Quality | None = None
         try:
             self._quality = DistillMos()
         except VoicewrightError as error:
             note(f"Quality is not heard: {error}")
-        self._start: tuple[float | None, float | None] | None = None
-        self._last: tuple[Voicepack, list[Samples], float | None, float | None] | None = None
+        self._start: _Spoken | None = None
+        self._heard: list[tuple[NDArray[np.float32], _Spoken]] = []
+
+    def start(self, pack: Voicepack) -> Heard:
+        """The voice that a fit begins with, which others are held against from now on."""
+        self._start = self._spoken(pack)
+        return self._figures(self._start)
 
     def check(self, pack: Voicepack) -> float:
-        """Similarity to the ear that stops, less what quality and words have lost since the first call."""
-        clips, quality, words = self._spoken(pack)
-        score = min(1.0, self._stopping.of(clips))  # nobody is more alike than oneself
-        if self._start is None:
-            self._start = quality, words
-        first_quality, first_words = self._start
-        if quality is not None and first_quality is not None:
-            score -= QUALITY_WEIGHT * max(0.0, first_quality - QUALITY_MARGIN - quality)
-        if words is not None and first_words is not None:
-            score -= WORDS_WEIGHT * max(0.0, words - first_words)
-        return score - lines_cost(clips)
+        """Similarity to the ear that stops, less what quality has lost since the start; of a few lines."""
+        clips = self._studio.clips(pack, self._lines[: self._few])
+        return self._score(_Spoken(clips, self._quality_of(clips), None))
+
+    def weigh(self, pack: Voicepack) -> float:
+        """The same of all lines, and less the words that were lost."""
+        return self._score(self._spoken(pack))
 
     def hear(self, pack: Voicepack) -> Heard:
-        return self._figures(*self._spoken(pack))
+        return self._figures(self._spoken(pack))
 
     def hear_clips(self, clips: Sequence[Samples]) -> Heard:
         """Of recordings: nobody asks whether their words are right."""
-        return self._figures(clips, self._quality_of(clips), None)
+        return self._figures(_Spoken(list(clips), self._quality_of(clips), None))
 
-    def _figures(self, clips: Sequence[Samples], quality: float | None, words: float | None) -> Heard:
+    def _score(self, spoken: _Spoken) -> float:
+        clips, first = spoken.clips, self._start
+        score = min(1.0, self._stopping.of(clips))  # nobody is more alike than oneself
+        if first is not None and first.quality is not None and spoken.quality is not None:
+            before = float(first.quality[: len(clips)].mean())
+            score -= QUALITY_WEIGHT * max(0.0, before - QUALITY_MARGIN - float(spoken.quality.mean()))
+        if first is not None and first.words is not None and spoken.words is not None:
+            score -= WORDS_WEIGHT * max(0.0, spoken.words - first.words)
+        return score - lines_cost(clips)
+
+    def _figures(self, spoken: _Spoken) -> Heard:
+        clips, quality = spoken.clips, spoken.quality
         voiced = np.concatenate([(curve := f0(clip))[curve > 0] for clip in clips])
         similar = {one.encoder.name: one.of(clips) for one in self._reporting}
-        return Heard(similar, quality, words, float(np.median(voiced)) if len(voiced) else 0.0)
+        mean = None if quality is None else float(quality.mean())
+        return Heard(similar, mean, spoken.words, float(np.median(voiced)) if len(voiced) else 0.0)
 
-    def _spoken(self, pack: Voicepack) -> tuple[list[Samples], float | None, float | None]:
-        """What the voice speaks, its quality and its words; the last voice's are remembered."""
-        if self._last is None or self._last[0] is not pack:
-            clips = self._studio.clips(pack, self._lines)
-            self._last = pack, clips, self._quality_of(clips), self._words_of(clips)
-        return self._last[1:]
+    def _spoken(self, pack: Voicepack) -> _Spoken:
+        """All lines by a voice; what was heard once is remembered."""
+        for rows, spoken in self._heard:
+            if np.array_equal(rows, pack.rows):
+                return spoken
+        clips = self._studio.clips(pack, self._lines)
+        words = None if self._recogniser is None else words_wrong(self._recogniser, self._lines, clips)
+        spoken = _Spoken(clips, self._quality_of(clips), words)
+        self._heard.append((pack.rows, spoken))
+        return spoken
 
-    def _quality_of(self, clips: Sequence[Samples]) -> float | None:
+    def _quality_of(self, clips: Sequence[Samples]) -> NDArray[np.float32] | None:
         if self._quality is None:
             return None
-        return float(np.mean([self._quality.score(clip) for clip in clips]))
-
-    def _words_of(self, clips: Sequence[Samples]) -> float | None:
-        if self._recogniser is None:
-            return None
-        return words_wrong(self._recogniser, self._lines, clips)
+        return np.array([self._quality.score(clip) for clip in clips], np.float32)

@@ -29,8 +29,14 @@ SENTENCES = (
     "It is easy to tell the depth of a well.",
     "These days a chicken leg is a rare dish.",
     "The juice of lemons makes fine punch.",
+    "Glue the sheet to the dark blue background.",
+    "Rice is often served in round bowls.",
+    "The box was thrown beside the parked truck.",
+    "The hogs were fed chopped corn and garbage.",
+    "Four hours of steady work faced us.",
+    "A large size in stockings is hard to sell.",
 )
-"""Harvard sentences (IEEE 1969): what known voices are heard by, and what checks render."""
+"""Harvard sentences (IEEE 1969), list 1: known voices are heard by the first, fitted ones by all."""
 
 
 @dataclass(frozen=True)
