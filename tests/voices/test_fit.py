@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 from typer.testing import CliRunner
 
@@ -19,6 +20,7 @@ from voicewright.errors import Interrupted, VoicewrightError
 from voicewright.jobs.fit import FitOptions
 from voicewright.jobs.fit import fit as fit_recordings
 from voicewright.jobs.fit_adapt import fit_and_adapt
+from voicewright.jobs.fit_material import one_voice
 from voicewright.listen import campplus
 from voicewright.listen.campplus import CamEncoder, CamPlusPlus
 from voicewright.listen.speaker import SpeakerEncoder
@@ -461,6 +463,22 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     told = capsys.readouterr().err
     assert words in told.splitlines()[-1] and "Traceback" not in told
     assert not list(tmp_path.rglob("me.*"))
+
+
+def test_two_voices_are_told_apart(studio: Studio, voice: Voicepack) -> None:
+    """A clip of somebody else's (her own, a fifth deeper) in ten is left out; one in two refuses them all."""
+    encoder = SpeakerEncoder()
+    mine = studio.clips(voice, studio.lines([*TEXTS, "Rice is often served in round bowls."], "en-us"))
+    others = [soxr.resample(clip, 2, 3) for clip in mine]
+    takes = [Take(f"me{n}", clip, np.zeros(3, np.int64)) for n, clip in enumerate(mine * 3)]
+    stranger = [Take(f"he{n}", clip, np.zeros(3, np.int64)) for n, clip in enumerate(others)]
+    assert one_voice(takes, encoder) == (takes, [])
+    kept, notes = one_voice([*takes, stranger[0]], encoder)
+    assert kept == takes and "he0: another voice" in notes[0]
+    with pytest.raises(
+        VoicewrightError, match="two voices speak in these recordings, one of them in he0, he1"
+    ):
+        one_voice([*takes[:3], *stranger], encoder)
 
 
 def test_a_statement_is_the_same_persons(

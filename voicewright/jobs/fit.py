@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
+from voicewright.jobs.fit_material import corpus_of, one_voice, takes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from voicewright.corpus.manifest import Corpus
     from voicewright.voices.consent import Rights
     from voicewright.voices.fit import Fitted, Settings
     from voicewright.voices.fit_ears import Ears, Heard
@@ -30,8 +30,6 @@ if TYPE_CHECKING:
 
 SOUND = ("fitting sound", "weighing")
 """The stages in which a stopped fit leaves a voice."""
-LEAST, MOST = 4.0, 600.0
-"""Seconds of speech: below the first nothing is fitted, above the second no more is listened to."""
 _HELD = 0.2
 """Share of the clips by which the result is judged, where there are enough of them."""
 _ALIGNERS = 3
@@ -95,10 +93,10 @@ def fit(
     resolve_model(options.model)  # before the recordings are gone through
     watch = _Watch()
     with tempfile.TemporaryDirectory(prefix="voicewright-fit-") as folder:
-        corpus, notes = _corpus(source, Path(folder), options, progress)
+        corpus, notes = corpus_of(source, Path(folder), options.language, options.recogniser, progress)
         watch("preparing")
         studio = Studio(options.model, options.voices, progress)
-        takes = _takes(corpus, studio)
+        takes = takes_of(corpus, studio)
         band = min(item.measurements.bandwidth_hz for item in corpus.utterances)
         spoken = corpus.meta.language
         texts = [item.text for item in corpus.utterances]
@@ -183,48 +181,6 @@ def stoppable(
     return told
 
 
-def _corpus(
-    source: Path, work: Path, options: FitOptions, progress: Callable[..., None]
-) -> tuple[Corpus, list[str]]:
-    """The recordings as a corpus (one is made unless it is one), and what of them was refused."""
-    from voicewright.corpus.manifest import META, Corpus, read_quarantine
-    from voicewright.corpus.prepare import prepare
-
-    folder = source
-    if not (source / META).is_file():
-        folder = work / "corpus"
-        prepare(source, folder, language=options.language, recogniser=options.recogniser, progress=progress)
-    corpus = Corpus.read(folder)
-    refusals = read_quarantine(folder)
-    notes = [f"{one.source} is left out: {one.detail}" for one in refusals[:5]]
-    if len(refusals) > 5:
-        notes.append(f"{len(refusals) - 5} more are left out; `voicewright prepare` names them.")
-    if len(corpus.speakers) > 1:
-        raise VoicewrightError(
-            f"{source} holds {len(corpus.speakers)} speakers ({', '.join(corpus.speakers[:4])}); "
-            "fit one at a time."
-        )
-    if corpus.seconds < LEAST:
-        why = f" ({refusals[0].source}: {refusals[0].detail})" if refusals else ""
-        raise VoicewrightError(
-            f"{source} holds {corpus.seconds:.1f} s of speech that serves{why}; record at least "
-            f"{LEAST:.0f} s, better a minute, of one person reading."
-        )
-    return corpus, notes
-
-
-def _takes(corpus: Corpus, studio: Studio) -> list[Take]:
-    """Clips and tokens, evenly chosen where there is more than is listened to."""
-    from voicewright.audio.files import read
-    from voicewright.voices.references import Take
-
-    chosen = list(corpus.utterances)
-    if corpus.seconds > MOST:
-        count = max(1, int(len(chosen) * MOST / corpus.seconds))
-        chosen = [chosen[int(index)] for index in np.linspace(0, len(chosen) - 1, count)]
-    return [Take(item.id, read(corpus.path(item)), studio.ids(item.phonemes)) for item in chosen]
-
-
 class _Fitting:
     """One fit, once everything is read in."""
 
@@ -240,9 +196,13 @@ class _Fitting:
     ) -> None:
         from voicewright.voices.fit_ears import open_encoders
 
-        self._studio, self._takes, self._watch, self._progress = studio, takes, watch, progress
+        self._studio, self._watch, self._progress = studio, watch, progress
         self._encoders = open_encoders(progress)
         self._recogniser, self._language, self._texts = recogniser, language, texts
+        takes, self.notes = one_voice(takes, self._encoders.surest)
+        for said in self.notes:
+            progress(said)
+        self._takes = takes
         held = max(1, round(_HELD * len(takes))) if len(takes) >= 4 else 0
         every = max(1, len(takes) // held) if held else 0
         self._held = [take for number, take in enumerate(takes) if held and number % every == every - 1]
@@ -268,7 +228,7 @@ class _Fitting:
         self._watch("known voices")
         acoustic, prosodic, start = self._start(wanted, known)
         references, refused = self._references(wanted, known)
-        notes = [*notes, *refused]
+        notes = [*notes, *self.notes, *refused]
         self._watch("aligning")
         ears = self._ears()
         figures = {"recordings": ears.hear_clips([take.samples for take in self._held or self._takes])}
