@@ -38,6 +38,7 @@ from voicewright.voices.known import (
     timbre_blend,
 )
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.phones import open_phone_ear, unlike
 from voicewright.voices.prosody import fit_prosody
 from voicewright.voices.references import Reference, Take, aligned, calibrate
 from voicewright.voices.studio import Studio
@@ -297,6 +298,30 @@ def test_a_speaker_is_steered_to(studio: Studio, voice: Voicepack, references: l
         return float(np.mean([encoder.embed(sound.numpy()) @ wanted.numpy() for sound in made]))
 
     assert alike(found.pack) > alike(start) + 0.01
+
+
+def test_phones_are_heard_and_hold_a_voice_to_what_it_says(
+    studio: Studio, voice: Voicepack, references: list[Reference]
+) -> None:
+    ear = open_phone_ear(pytest.fail)
+    assert ear is not None
+    item, other = references
+    said = ear(item.sound[None])
+    assert said.shape == (1, 178, item.frames) and torch.allclose(said.exp().sum(1), torch.ones(()))
+    frames = min(item.frames, other.frames)
+    assert float(unlike(said, said)) == pytest.approx(0, abs=1e-6)
+    assert float(unlike(ear(other.sound[None])[..., :frames], said[..., :frames])) > 2
+    # Drawn to a voice that nobody has it says what it said before, and without the ear it does not.
+    encoder = SpeakerEncoder()
+    nobody = torch.from_numpy(np.random.default_rng(1).standard_normal(256).astype(np.float32))
+    steer = [Steer(SteeringEncoder(encoder), nobody / nobody.norm())]
+    rules = Settings(prosody_steps=0, crops=16, every=16, crop_rate=0.3, tones=0, lines=0, identity=20)
+    lost = {}
+    for weight in (1e-6, 30.0):
+        asked = replace(rules, phones=weight)
+        made = fit(studio.net, references, voice, 11_000.0, steer, ear, settings=asked)
+        lost[weight] = made.steps[-1].phones
+    assert lost[30.0] < 0.8 * lost[1e-6], lost
 
 
 def test_the_best_heard_is_kept_and_a_worse_end_ends_it(

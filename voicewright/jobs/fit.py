@@ -221,6 +221,7 @@ class _Fitting:
     ) -> Result:
         from voicewright.voices.fit import fit as run
         from voicewright.voices.fit_ears import steers
+        from voicewright.voices.phones import open_phone_ear
 
         own = [take.samples for take in self._takes]
         card = rights.card(own, self._encoders.surest, self._language, self._progress)
@@ -239,6 +240,7 @@ class _Fitting:
             start,
             top,
             steers(self._encoders, [take.samples for take in self._fitted]),
+            open_phone_ear(self._progress),
             ears.check,
             ears.weigh,
             settings,

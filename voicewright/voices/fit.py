@@ -1,8 +1,9 @@
 """A voicepack fitted to recordings by gradients, every weight of the model frozen.
 
 The halves are fitted apart. The prosodic half (`prosody.py`) makes no sound. The acoustic half: short crops
-of sound through the decoder under the recordings' own times, F0 and energy, compared by log-mels and by a
-speaker encoder. Each half is one offset [128] on all rows of the start, whose curve over length stays.
+of sound through the decoder under the recordings' own times, F0 and energy, compared by log-mels and by
+speaker encoders, and held to what the start's voice says there (phones.py). Each half is one offset [128] on
+all rows of the start, whose curve over length stays.
 
 What a speaker encoder is pleased with is not yet a better voice: `check` hears what is said at intervals with
 other ears, and the best that it heard is kept, not the last. Losses overshoot, too: at the end `weigh`, which
@@ -27,6 +28,7 @@ from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.phones import PhoneEar, unlike
 from voicewright.voices.prosody import fit_prosody, row_of
 from voicewright.voices.references import Reference
 
@@ -56,8 +58,8 @@ class Settings:
     prosody_steps: int = 30
     prosody_clips: int = 2
     prosody_rate: float = 0.04
-    crops: int = 80
-    crop_rate: float = 0.04
+    crops: int = 60
+    crop_rate: float = 0.02
     """At the beginning; a cosine brings it down to a fiftieth."""
     identity: float = 3.0
     """Of each encoder."""
@@ -65,6 +67,8 @@ class Settings:
     """On the generator's constant tones, which hide below the recordings' noise where no log-mel looks."""
     lines: float = 1.0
     """On its lines within speech, by which the encoders would else be pleased."""
+    phones: float = 0.5
+    """On what is said: by the phones' divergence (phones.py) from those of the start's voice."""
     leash: float = 0.01
     """On the squared length of an offset: far from every known voice a decoder does not know its way."""
     every: int = 20
@@ -85,6 +89,7 @@ class Step:
     crops: int
     mel: float
     identity: float
+    phones: float
     length: float
     score: float
     seconds: float
@@ -139,10 +144,11 @@ class SoundFit:
         rows: Tensor,
         top: float,
         steer: Sequence[Steer],
+        phones: PhoneEar | None,
         rules: Settings,
         precision: torch.dtype,
     ) -> None:
-        self._net, self._references, self._rows = net, references, rows
+        self._net, self._references, self._rows, self._phones = net, references, rows, phones
         self._steer, self._rules, self._precision = steer, rules, precision
         self._mel = HeardMel(references, top)
         with torch.no_grad():
@@ -154,6 +160,7 @@ class SoundFit:
         self._mean = torch.zeros(STYLE)
         self._steps = 0
         self._noise = torch.Generator().manual_seed(rules.seed)
+        self._said = [self._start_says(index) for index in range(len(references))]
 
     @property
     def offset(self) -> Tensor:
@@ -165,20 +172,23 @@ class SoundFit:
         moved[:, :STYLE] += offset
         return Voicepack.of(moved.numpy())
 
-    def step(self, draw: np.random.Generator) -> tuple[float, float]:
-        """Losses of one crop: log-mels, and the encoders' one minus likeness. Raises VoicewrightError."""
+    def step(self, draw: np.random.Generator) -> tuple[float, float, float]:
+        """One crop: what log-mels, encoders (one minus likeness) and phones lose. Raises VoicewrightError."""
         index = int(draw.choice(len(self._references), p=self._chances))
         item = self._references[index]
         at = int(draw.integers(0, item.frames - CROP))
         style = (row_of(self._rows, item)[:STYLE] + self._offset)[None]
-        fake = self._crop(item, self._texts[index], at, style)
+        fake = self._frames(index, slice(at, at + CROP), style)
         real = item.sound[None, FRAME * at : FRAME * (at + CROP)]
         spectral = self._mel(fake, real)
         alike = fake.new_zeros(())
         for one in self._steer:
             alike = alike + 1 - one.encoder(fake)[0] @ one.wanted
+        said, wanted = fake.new_zeros(()), self._said[index]
+        if self._phones is not None and wanted is not None:
+            said = unlike(self._phones(fake), wanted[:, :, at : at + CROP])
         rules, hop = self._rules, self._net.config.istftnet.gen_istft_hop_size
-        loss = spectral + rules.identity * alike
+        loss = spectral + rules.identity * alike + rules.phones * said
         loss = loss + rules.tones * tone_loss(fake, hop) + rules.lines * line_loss(fake, real, hop)
         loss = loss + rules.leash * self._offset.square().sum()
         if not torch.isfinite(loss):
@@ -192,16 +202,30 @@ class SoundFit:
         self._steps += 1
         weight = min(rules.keep, 1 - 1 / self._steps)
         self._mean = weight * self._mean + (1 - weight) * self._offset.detach()
-        return float(spectral.detach()), float(alike.detach())
+        return float(spectral.detach()), float(alike.detach()), float(said.detach())
 
-    def _crop(self, item: Reference, text: Tensor, at: int, style: Tensor) -> Tensor:
-        """Sound [1, 600 CROP] of the frames from `at` on, in this style."""
-        inside, curves = slice(at, at + CROP), slice(2 * at, 2 * (at + CROP))
+    def _frames(self, index: int, inside: slice, style: Tensor) -> Tensor:
+        """Sound [1, 600 F] of a reference's frames in this style."""
+        item = self._references[index]
+        curves = slice(2 * inside.start, 2 * inside.stop)
         with torch.autocast("cpu", torch.bfloat16, enabled=self._precision == torch.bfloat16):
             sound: Tensor = self._net.decoder(
-                text[:, :, inside], item.f0[None, curves], item.energy[None, curves], style, rng=self._noise
+                self._texts[index][:, :, inside],
+                item.f0[None, curves],
+                item.energy[None, curves],
+                style,
+                rng=self._noise,
             )
         return sound.float()
+
+    @torch.no_grad()
+    def _start_says(self, index: int) -> Tensor | None:
+        """Phones [1, K, F] of a reference as the start's voice says it."""
+        if self._phones is None or not self._rules.phones:
+            return None
+        item = self._references[index]
+        style = row_of(self._rows, item)[None, :STYLE]
+        return self._phones(self._frames(index, slice(0, item.frames), style))
 
 
 def fit(
@@ -210,6 +234,7 @@ def fit(
     start: Voicepack,
     top: float,
     steer: Sequence[Steer] = (),
+    phones: PhoneEar | None = None,
     check: Check | None = None,
     weigh: Check | None = None,
     settings: Settings | None = None,
@@ -233,7 +258,7 @@ def fit(
     )  # fmt: skip
     moved = rows.clone()
     moved[:, STYLE:] += offset
-    sound = SoundFit(net, references, moved, top, steer, rules, precision)
+    sound = SoundFit(net, references, moved, top, steer, phones, rules, precision)
     best, best_at, steps = _listen(sound, check, rules, draw, progress, cancelled)
     share = 1.0
     if weigh is not None and best_at:
@@ -255,7 +280,7 @@ def _listen(
     began = time.monotonic()
     best, best_at, highest = sound.offset, 0, -np.inf
     steps: list[Step] = []
-    since: list[tuple[float, float]] = []
+    since: list[tuple[float, float, float]] = []
     without = 0
     for number in range(1, rules.crops + 1):
         if cancelled is not None and cancelled():
@@ -267,9 +292,9 @@ def _listen(
             continue
         offset = sound.offset
         score = check(sound.pack(offset)) if check is not None else float(number)
-        mel, alike = np.mean(since, axis=0)
+        mel, alike, said = (float(loss) for loss in np.mean(since, axis=0))
         length = float(offset.norm())
-        steps.append(Step(number, float(mel), float(alike), length, score, time.monotonic() - began))
+        steps.append(Step(number, mel, alike, said, length, score, time.monotonic() - began))
         since, without = [], without + 1
         if score > highest:
             best, best_at, highest, without = offset, number, score, 0
