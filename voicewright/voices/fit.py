@@ -58,7 +58,7 @@ class Settings:
     prosody_steps: int = 30
     prosody_clips: int = 2
     prosody_rate: float = 0.04
-    crops: int = 60
+    crops: int = 80
     crop_rate: float = 0.02
     """At the beginning; a cosine brings it down to a fiftieth."""
     identity: float = 3.0
