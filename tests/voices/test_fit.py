@@ -38,7 +38,7 @@ from voicewright.voices.known import (
     timbre_blend,
 )
 from voicewright.voices.pack import Voicepack
-from voicewright.voices.phones import open_phone_ear, unlike
+from voicewright.voices.phones import open_phone_ear, unlike, with_phones
 from voicewright.voices.prosody import fit_prosody
 from voicewright.voices.references import Reference, Take, aligned, calibrate
 from voicewright.voices.studio import Studio
@@ -311,6 +311,9 @@ def test_phones_are_heard_and_hold_a_voice_to_what_it_says(
     frames = min(item.frames, other.frames)
     assert float(unlike(said, said)) == pytest.approx(0, abs=1e-6)
     assert float(unlike(ear(other.sound[None])[..., :frames], said[..., :frames])) > 2
+    kept, refused = with_phones(studio.net, references, voice, ear)
+    assert not refused and all(one.phones is not None for one in kept)
+    references = kept
     # Drawn to a voice that nobody has it says what it said before, and without the ear it does not.
     encoder = SpeakerEncoder()
     nobody = torch.from_numpy(np.random.default_rng(1).standard_normal(256).astype(np.float32))
@@ -322,6 +325,22 @@ def test_phones_are_heard_and_hold_a_voice_to_what_it_says(
         made = fit(studio.net, references, voice, 11_000.0, steer, ear, settings=asked)
         lost[weight] = made.steps[-1].phones
     assert lost[30.0] < 0.8 * lost[1e-6], lost
+
+
+def test_a_recording_that_says_something_else_is_left_out(
+    studio: Studio, voice: Voicepack, references: list[Reference]
+) -> None:
+    ear = open_phone_ear(pytest.fail)
+    assert ear is not None
+    lines = studio.lines(TEXTS, "en-us")
+    scale = calibrate([studio.render(line.tokens, voice) for line in lines], LogMel("styletts2"))
+    wrong = Take("wrong", references[0].sound.numpy(), lines[1].tokens[0].numpy())
+    found, _ = aligned([wrong], studio.render, {"own": voice}, scale)
+    kept, refused = with_phones(studio.net, [*references, *found], voice, ear)
+    assert [one.id for one in kept] == [one.id for one in references]
+    assert len(refused) == 1 and "wrong: its text is not what is said" in refused[0]
+    with pytest.raises(VoicewrightError, match=r"texts are not what is said: 1 of 1 .* \(wrong \.\.\.\)"):
+        with_phones(studio.net, found, voice, ear)
 
 
 def test_the_best_heard_is_kept_and_a_worse_end_ends_it(

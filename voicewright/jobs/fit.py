@@ -221,7 +221,7 @@ class _Fitting:
     ) -> Result:
         from voicewright.voices.fit import fit as run
         from voicewright.voices.fit_ears import steers
-        from voicewright.voices.phones import open_phone_ear
+        from voicewright.voices.phones import open_phone_ear, with_phones
 
         own = [take.samples for take in self._takes]
         card = rights.card(own, self._encoders.surest, self._language, self._progress)
@@ -229,6 +229,12 @@ class _Fitting:
         self._watch("known voices")
         acoustic, prosodic, start = self._start(wanted, known)
         references, refused = self._references(wanted, known)
+        ear = open_phone_ear(self._progress)
+        if ear is not None:
+            references, others = with_phones(self._studio.net, references, start, ear)
+            refused += others
+        for said in refused:
+            self._progress(said)
         notes = [*notes, *self.notes, *refused]
         self._watch("aligning")
         ears = self._ears()
@@ -240,7 +246,7 @@ class _Fitting:
             start,
             top,
             steers(self._encoders, [take.samples for take in self._fitted]),
-            open_phone_ear(self._progress),
+            ear,
             ears.check,
             ears.weigh,
             settings,

@@ -160,7 +160,6 @@ class SoundFit:
         self._mean = torch.zeros(STYLE)
         self._steps = 0
         self._noise = torch.Generator().manual_seed(rules.seed)
-        self._said = [self._start_says(index) for index in range(len(references))]
 
     @property
     def offset(self) -> Tensor:
@@ -178,15 +177,15 @@ class SoundFit:
         item = self._references[index]
         at = int(draw.integers(0, item.frames - CROP))
         style = (row_of(self._rows, item)[:STYLE] + self._offset)[None]
-        fake = self._frames(index, slice(at, at + CROP), style)
+        fake = self._crop(item, self._texts[index], at, style)
         real = item.sound[None, FRAME * at : FRAME * (at + CROP)]
         spectral = self._mel(fake, real)
         alike = fake.new_zeros(())
         for one in self._steer:
             alike = alike + 1 - one.encoder(fake)[0] @ one.wanted
-        said, wanted = fake.new_zeros(()), self._said[index]
-        if self._phones is not None and wanted is not None:
-            said = unlike(self._phones(fake), wanted[:, :, at : at + CROP])
+        said = fake.new_zeros(())
+        if self._phones is not None and item.phones is not None:
+            said = unlike(self._phones(fake), item.phones[:, :, at : at + CROP])
         rules, hop = self._rules, self._net.config.istftnet.gen_istft_hop_size
         loss = spectral + rules.identity * alike + rules.phones * said
         loss = loss + rules.tones * tone_loss(fake, hop) + rules.lines * line_loss(fake, real, hop)
@@ -204,28 +203,14 @@ class SoundFit:
         self._mean = weight * self._mean + (1 - weight) * self._offset.detach()
         return float(spectral.detach()), float(alike.detach()), float(said.detach())
 
-    def _frames(self, index: int, inside: slice, style: Tensor) -> Tensor:
-        """Sound [1, 600 F] of a reference's frames in this style."""
-        item = self._references[index]
-        curves = slice(2 * inside.start, 2 * inside.stop)
+    def _crop(self, item: Reference, text: Tensor, at: int, style: Tensor) -> Tensor:
+        """Sound [1, 600 CROP] of the frames from `at` on, in this style."""
+        inside, curves = slice(at, at + CROP), slice(2 * at, 2 * (at + CROP))
         with torch.autocast("cpu", torch.bfloat16, enabled=self._precision == torch.bfloat16):
             sound: Tensor = self._net.decoder(
-                self._texts[index][:, :, inside],
-                item.f0[None, curves],
-                item.energy[None, curves],
-                style,
-                rng=self._noise,
+                text[:, :, inside], item.f0[None, curves], item.energy[None, curves], style, rng=self._noise
             )
         return sound.float()
-
-    @torch.no_grad()
-    def _start_says(self, index: int) -> Tensor | None:
-        """Phones [1, K, F] of a reference as the start's voice says it."""
-        if self._phones is None or not self._rules.phones:
-            return None
-        item = self._references[index]
-        style = row_of(self._rows, item)[None, :STYLE]
-        return self._phones(self._frames(index, slice(0, item.frames), style))
 
 
 def fit(
@@ -244,7 +229,8 @@ def fit(
 ) -> Fitted:
     """Fit `start` to the references. `net`: frozen, weight norm folded; `top`: Hz where their band ends.
 
-    precision: of the decoder. cancelled: asked between crops and weighings; what was best is returned.
+    phones: hears what references say that carry phones. precision: of the decoder. cancelled: asked between
+    crops and weighings; what was best is returned.
     Raises VoicewrightError when there is nothing to fit to, or the losses are no numbers.
     """
     if not references:

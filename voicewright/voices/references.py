@@ -52,6 +52,8 @@ class Reference:
     sound: Tensor
     f0: Tensor
     energy: Tensor
+    phones: Tensor | None = None
+    """What the start's voice says of it (phones.py): log-probabilities [1, K, F]."""
 
     @property
     def frames(self) -> int:
