@@ -265,3 +265,20 @@ def test_real_recordings(tmp_path: Path) -> None:
     assert not [r for r in read_quarantine(tmp_path / "out") if r.reason == "unknown_symbols"]
     corpus = Corpus.read(tmp_path / "out")
     assert all(u.measurements.bandwidth_hz <= 8_000 for u in corpus.utterances)
+
+
+def test_more_than_enough_is_thinned_evenly(tmp_path: Path) -> None:
+    source = ljspeech(tmp_path / "ann", 12)
+    (source / "wavs" / "clip004.wav").write_bytes(b"RIFF")
+    whole = sum(soundfile.info(p).duration for p in source.rglob("*.wav") if p.stem != "clip004")
+    summary = prepare(source, tmp_path / "out", reader=Letters(), workers=1, most=whole / 3, verify=False)
+    ids = [item.id for item in Corpus.read(tmp_path / "out").utterances]
+    assert summary.found == summary.accepted + sum(summary.quarantined.values()) < 8
+    assert (
+        ids[0] == "clip000"
+        and ids[-1] == "clip011"
+        and any("more than is listened to" in n for n in summary.notes)
+    )
+    assert max(np.diff([int(name[4:]) for name in ids])) <= 6
+    everything = prepare(source, tmp_path / "all", reader=Letters(), workers=1, most=1e6, verify=False)
+    assert everything.found == 12

@@ -36,6 +36,7 @@ from voicewright.corpus.manifest import (
 from voicewright.corpus.pace import mismatches
 from voicewright.corpus.readings import cut_readings
 from voicewright.corpus.recordings import PIECES, Cutter
+from voicewright.corpus.thinning import thinned
 from voicewright.corpus.segment import Cutting, Detector
 from voicewright.corpus.sound import listen
 from voicewright.corpus.sources import Item, Sources, Transcribe, discover
@@ -101,17 +102,17 @@ def prepare(
     reader: Reader | None = None,
     verify: bool = True,
     check_language: bool = True,
+    most: float | None = None,
     progress: Progress | None = None,
 ) -> Summary:
     """Make a corpus in `out` from the recordings in `source` (a folder, a list or one recording).
 
     `language` is guessed from the texts unless given, and compared with them unless `check_language` is
     False. With `verify`, clips whose text is probably not what is said are refused: an aligner is taught on
-    the corpus (see `voicewright.corpus.doubt`), which training then uses. `speaker` names
-    whoever the metadata does not name (default: the folder's name); `licence` and `consent`
-    are recorded. `transcribe` and `recogniser`: see `discover` and `listen.recogniser`. An interrupted run,
-    run again, goes on where it stopped. `workers` defaults to the number of CPUs; above one, a script that
-    calls this needs the usual `if __name__ == "__main__":`.
+    the corpus (see `voicewright.corpus.doubt`), which training then uses. `speaker` names whoever the
+    metadata does not name (default: the folder's name). `transcribe` and `recogniser`: see `discover` and
+    `listen.recogniser`. `most`: seconds of speech that are enough; the rest is left out, evenly. `workers`:
+    default the CPUs. An interrupted run, run again, goes on where it stopped.
     Raises VoicewrightError (nothing to prepare, nothing accepted, disk full), UsageError (`out` is in use,
     the texts are in another language), Interrupted (Ctrl-C).
     """
@@ -135,6 +136,8 @@ def prepare(
     if sources.untranscribed:
         pieces, ears = _cut(sources.untranscribed, out, language, recogniser, workers, tell)
         items += pieces
+    items, fewer = thinned(items, most)
+    notes += fewer
     with Journal(out) as journal:
         make = _MakeClip(settings, lexicon, reader, ears)
         outcomes, resumed = _prepare_items(items, make, journal, workers, tell)
