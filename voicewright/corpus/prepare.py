@@ -36,11 +36,11 @@ from voicewright.corpus.manifest import (
 from voicewright.corpus.pace import mismatches
 from voicewright.corpus.readings import cut_readings
 from voicewright.corpus.recordings import PIECES, Cutter
-from voicewright.corpus.thinning import thinned
 from voicewright.corpus.segment import Cutting, Detector
 from voicewright.corpus.sound import listen
 from voicewright.corpus.sources import Item, Sources, Transcribe, discover
 from voicewright.corpus.summary import Summary, origins, render
+from voicewright.corpus.thinning import thinned
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
 from voicewright.listen.heard import Heard
 from voicewright.listen.recogniser import Choice, choose
