@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 import threading
@@ -34,7 +35,7 @@ class _Worker:
 
 
 class _Child(SpawnProcess):
-    """A process that does not run the caller's script once more: nobody needs `if __name__ == "__main__"`."""
+    """A process that does not run the caller's script once more, so that it needs no main guard."""
 
     def start(self) -> None:
         script = sys.modules["__main__"]
@@ -100,7 +101,10 @@ def _pooled(
     jobs: Sequence[J], batches: Sequence[range], make: Make[J, R], workers: int
 ) -> Iterator[tuple[range, list[R] | None]]:
     """Results of batches as they come; None for every batch that was not finished when a process died."""
-    pool = ProcessPoolExecutor(workers, _Apart(), _start, (make,))
+    # What the caller's script itself defines is found by running it: then it does need a guard.
+    own = b"__main__" in pickle.dumps(make)
+    context = multiprocessing.get_context("spawn") if own else _Apart()
+    pool = ProcessPoolExecutor(workers, context, _start, (make,))
     waiting = iter(batches)
     running: dict[Future[list[R]], range] = {}
     dead = False

@@ -34,6 +34,7 @@ from voicewright.listen.recogniser import Choice
 from voicewright.training.options import find_recipe
 from voicewright.training.recipe import read_yaml
 from voicewright.voices import fit
+from voicewright.voices.studio import SENTENCES
 
 
 @pytest.fixture(scope="session")
@@ -444,6 +445,7 @@ def test_the_whole_road_upon_a_base(
     monkeypatch.setattr("voicewright.catalogue.packaged.packaged_path", lambda *_: None)
     monkeypatch.setattr("voicewright.jobs.adapt.LEAST", 5.0)
     monkeypatch.setattr(demo_kokoro, "CROPS", 1)
+    monkeypatch.setattr("voicewright.voices.studio.SENTENCES", SENTENCES[:3])
     monkeypatch.setattr(fit, "Settings", partial(fit.Settings, prosody_steps=2, prosody_clips=1))
     made, shown = whole_road(prepared, upon_tiny(), tmp_path, monkeypatch, capsys)
     assert shown == ["say", "prepare", "fit", "train", "say", "judge", "judge"]

@@ -41,7 +41,7 @@ from voicewright.voices.pack import Voicepack
 from voicewright.voices.phones import open_phone_ear, unlike, with_phones
 from voicewright.voices.prosody import fit_prosody
 from voicewright.voices.references import Reference, Take, aligned, calibrate
-from voicewright.voices.studio import Studio
+from voicewright.voices.studio import SENTENCES, Studio
 from voicewright.voices.warp import SHAPES, boundaries, settled, shapes, warp
 
 TEXTS = ("The birch canoe slid on the smooth planks.", "It is easy to tell the depth of a well.")
@@ -443,6 +443,12 @@ def test_damage_is_said(studio: Studio, voice: Voicepack, references: list[Refer
 
 
 # ── the command ──────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture(autouse=True)
+def few_sentences(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Fits of one crop need not be heard by ten."""
+    monkeypatch.setattr("voicewright.voices.studio.SENTENCES", SENTENCES[:3])
 
 
 @pytest.fixture(scope="module")
