@@ -1,12 +1,13 @@
 """How near each way comes to a speaker's voice on Kokoro: the table of docs/fit.md.
 
     python benchmarks/own_voice.py SPEECH VOICES OUT [--speakers libri10 kathleen …] [--seconds 10 60]
-                                   [--ways nearest walk inno fit] [--sentences 20] [--model kokoro]
+                                   [--ways nearest walk inno fit adapt] [--sentences 20] [--model kokoro]
 
 SPEECH holds `libri10/`, `ljspeech32/`, `kathleen/` (each with metadata.csv); VOICES Kokoro's English packs.
 Ways: *nearest* known pack by one encoder; *walk*: KVoiceWalk's random walk on a pack, given the seconds that
 the fit took; *inno*: inno-kokoro's published method, its speaker head taught on the known packs (its own was
-taught on recordings that nobody has); *fit*: ours. Each is heard on sentences that nothing was fitted to.
+taught on recordings that nobody has); *fit*: ours; *adapt*: adapters that begin with that pack, on the same
+clips less those that judge them. Each is heard on sentences that nothing was fitted to.
 Every finished cell is a line of OUT/cells.jsonl and is not done again; the table is printed, and
 OUT/index.html plays two sentences of each. Recordings are neither copied nor linked.
 """
@@ -32,8 +33,11 @@ import soundfile
 from voicewright.audio.files import read
 from voicewright.audio.loudness import normalise
 from voicewright.audio.pitch import f0
+from voicewright.catalogue.places import read_card
+from voicewright.corpus.prepare import prepare
 from voicewright.errors import VoicewrightError
 from voicewright.jobs.fit import FitOptions, fit
+from voicewright.jobs.train import train
 from voicewright.listen.artefacts import listen_for_artefacts, pooled
 from voicewright.listen.campplus import CamEncoder
 from voicewright.listen.dvector import DVector
@@ -41,6 +45,7 @@ from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.listen.speaker import SpeakerEncoder, mean_voice
 from voicewright.listen.words import count_errors
+from voicewright.training.order import Wishes
 from voicewright.voices.files import read_arrays
 from voicewright.voices.fit_ears import Likeness, likeness
 from voicewright.voices.known import Portrait, portrait, portraits, prosody_blend, timbre_guess
@@ -145,8 +150,11 @@ class Bench:
         symbols = [line.tokens.shape[1] - 2 for line in self.studio.lines([row[1] for row in rows], "en-us")]
         return portrait(clips, symbols, self.timbre)
 
-    def judge(self, pack: Voicepack, own: Sequence[Likeness], keep: Path | None) -> dict[str, Any]:
-        clips = self.studio.clips(pack, self.lines)
+    def judge(
+        self, pack: Voicepack, own: Sequence[Likeness], keep: Path | None, studio: Studio | None = None
+    ) -> dict[str, Any]:
+        """studio: the model that speaks, if not the stock one."""
+        clips = (studio or self.studio).clips(pack, self.lines)
         if keep is not None:
             keep.parent.mkdir(parents=True, exist_ok=True)
             soundfile.write(keep, np.concatenate(clips[:2]), RATE)
@@ -219,6 +227,18 @@ def inno(bench: Bench, wanted: Portrait) -> Voicepack:
     return Voicepack.of(rows)
 
 
+def adapted(bench: Bench, material: Path, start: Path, run: Path) -> tuple[Studio, Voicepack, dict[str, Any]]:
+    """Adapters trained from a fitted pack: the model that speaks, its new voice, the judgement it was
+    chosen by."""
+    corpus = run.with_name(f"{run.name}-corpus")
+    prepare(material, corpus, language="en-us")
+    wishes = Wishes(bench.model, str(start), bench.voices)
+    train("adapt", corpus, run, resume=run.exists(), wishes=wishes)
+    studio = Studio(str(run), None, print)
+    card = read_card(run / "best")
+    return studio, studio.packs[card["voice"]], {"judged": card["figures"]}
+
+
 def cell(
     bench: Bench, speaker: Speaker, seconds: float, ways: Sequence[str], out: Path, done: set[str]
 ) -> None:
@@ -232,14 +252,15 @@ def cell(
         length = speaker.material(seconds, folder)
         wanted = bench.portrait(folder)
         took = 0.0
-        for way in sorted(ways, key=lambda one: one == "walk"):  # the walk gets the fit's time
+        # The walk gets the fit's time, adapters its pack.
+        for way in sorted(ways, key=("nearest", "inno", "fit", "walk", "adapt").index):
             if keys[way] in done:
                 took = max(took, done_seconds(out, keys[way]))
                 continue
-            began, more = time.monotonic(), {}
+            began, more, studio = time.monotonic(), {}, bench.studio
+            file = out / "voices" / f"{speaker.name}-{seconds:g}.pt"
+            file.parent.mkdir(parents=True, exist_ok=True)
             if way == "fit":
-                file = out / "voices" / f"{speaker.name}-{seconds:g}.pt"
-                file.parent.mkdir(parents=True, exist_ok=True)
                 asked = FitOptions(bench.model, bench.voices, "en-us")
                 result = fit(folder, file, asked, progress=lambda *_: None)
                 more = {"best": result.best, "parts": result.seconds, "steps": result.steps}
@@ -249,6 +270,8 @@ def cell(
             elif way == "walk":
                 target = mean_voice(np.stack([bench.encoders[0].embed(x) for x in bench.clips(folder)]))
                 pack = walk(bench, wanted, target, took or 180.0)
+            elif way == "adapt":
+                studio, pack, more = adapted(bench, folder, file, out / "adapters" / file.stem)
             elif way == "inno":
                 pack = inno(bench, wanted)
             else:
@@ -256,7 +279,7 @@ def cell(
                 pack, more = bench.studio.packs[name], {"pack": name}
             passed = time.monotonic() - began
             keep = out / "sound" / f"{keys[way].replace(' ', '-')}.wav"
-            figures = bench.judge(pack, own, keep)
+            figures = bench.judge(pack, own, keep, studio)
             row = {"key": keys[way], "speaker": speaker.name, "seconds": seconds, "way": way}
             row |= {"had": length, "work": passed, **figures, **more}
             with (out / "cells.jsonl").open("a", encoding="utf-8") as file_:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from voicewright.training.loop import Trainer
 from voicewright.training.options import find_recipe
 from voicewright.training.state import Checkpoints
 from voicewright.voices.fit import Steer
+from voicewright.voices.phones import open_phone_ear
 from voicewright.voices.references import Reference
 
 __all__ = ["cache"]
@@ -58,7 +60,7 @@ def recipe(**changes: Any) -> AdaptRecipe:
                 "stage": "sound",
                 "steps": 6,
                 "optimizer": STEP,
-                "losses": {"mel": 1, "identity": 1, "tones": 1, "lines": 1, "replay": 1},
+                "losses": {"mel": 1, "identity": 1, "phones": 1, "tones": 1, "lines": 1, "replay": 1},
             },
         ],
     }
@@ -114,9 +116,11 @@ def run(
     said: list[str] = []
     texts = [torch.from_numpy(np.r_[0, np.arange(40, 80), 0])[None]]
     stock = {"alto": pack(2), "bass": pack(6)}
-    items = [reference(index) for index in range(4)]
+    ear = open_phone_ear(pytest.fail)
+    assert ear is not None
+    items = [replace(one, phones=ear(one.sound[None])) for one in (reference(index) for index in range(4))]
     wanted = identity(items[0].sound[None, :39_600])[0]
-    material = Material(items, [reference(9)], pack(3), texts, stock, 8_000.0, [Steer(who, wanted)])
+    material = Material(items, [reference(9)], pack(3), texts, stock, 8_000.0, [Steer(who, wanted)], ear)
     sha256 = digest(folder / WEIGHTS)
     made = adapt(
         plan or recipe(),
@@ -156,6 +160,14 @@ def straight(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.finished and result.steps == 10
     assert any("Step 6: words were lost" in one and "Back to the state of step 3" in one for one in said)
     return out
+
+
+def test_every_loss_of_the_recipe_is_logged(straight: Path) -> None:
+    log = [json.loads(line) for line in (straight / "log.jsonl").read_text("utf-8").splitlines()]
+    steps = [entry for entry in log if entry["kind"] == "train"]
+    for stage in recipe().stages:
+        seen = {key for entry in steps if entry["stage"] == stage.stage for key in entry}
+        assert set(stage.losses) <= seen
 
 
 @pytest.mark.parametrize("crash", [3, 7])
@@ -264,7 +276,7 @@ def test_replays_hold_the_bases_voices(folder: Path, tmp_path: Path) -> None:
     for every in (0, 2):
         stage = recipe().stages[1].model_dump() | {
             "steps": 12, "clips": 2,
-            "losses": {"mel": 1, "identity": 1, "tones": 1, "lines": 1, "replay": 40},
+            "losses": {"mel": 1, "identity": 1, "phones": 1, "tones": 1, "lines": 1, "replay": 40},
         }  # fmt: skip
         plan = recipe(stages=[stage], replay={"every": every, "crops": 8}, judge={"every": 500})
         result, _ = run(folder, tmp_path / str(every), plan)

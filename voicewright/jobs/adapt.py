@@ -29,7 +29,7 @@ START = "start.safetensors"
 """Of a run's folder: the voicepack that it begins with."""
 LEAST = 20.0
 """Seconds of speech below which a voicepack is all that can be learnt."""
-_MOST = 1200.0
+MOST = 1200.0
 """Seconds that are looked at; of more, evenly chosen clips."""
 _TEXTS = 24
 _ALIGNERS = 3
@@ -144,8 +144,8 @@ def parts(corpus: Corpus, plan: AdaptRecipe, folder: Path) -> tuple[list[Utteran
             f"least {LEAST:.0f} s and one clip to be judged by: record a minute or more, or fit a voice "
             "(`voicewright fit`)."
         )
-    if seconds > _MOST:
-        count = max(1, int(len(training) * _MOST / seconds))
+    if seconds > MOST:
+        count = max(1, int(len(training) * MOST / seconds))
         training = [training[int(index)] for index in np.linspace(0, len(training) - 1, count)]
     return training, held
 
@@ -310,15 +310,21 @@ class _Run:
 
         from voicewright.training.adapt.run import Material
         from voicewright.voices.fit_ears import steers
+        from voicewright.voices.phones import open_phone_ear, with_phones
 
         training, held = self._references()
+        ear = open_phone_ear(self._line)
+        if ear is not None:
+            training, refused = with_phones(self._studio.net, training, self._pack, ear)
+            for sentence in refused[:5]:
+                self._line(sentence)
         own = [self._samples(item) for item in self._training[:60]]
         towards = steers(self._encoders, own)
         band = min(item.measurements.bandwidth_hz for item in self._training)
         ids = [torch.from_numpy(self._studio.ids(item.phonemes))[None] for item in self._training]
         texts = sorted((one for one in ids if 40 <= one.shape[1] <= 120), key=lambda one: one.shape[1])
         top = min(0.97 * band, 12_000.0)
-        return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, towards)
+        return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, towards, ear)
 
     def _references(self) -> tuple[list[Reference], list[Reference]]:
         """Training clips and a few held-out ones with times in the base's own convention: taken from what

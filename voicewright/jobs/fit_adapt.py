@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from voicewright.errors import UsageError
+from voicewright.jobs.fit_material import AMPLE
 
 if TYPE_CHECKING:
     from voicewright.jobs.fit import FitOptions
@@ -39,7 +40,7 @@ def fit_and_adapt(
     """
     from voicewright.corpus.manifest import META, Corpus
     from voicewright.corpus.prepare import prepare
-    from voicewright.jobs.adapt import part_of, parts, train_adapters
+    from voicewright.jobs.adapt import MOST, part_of, parts, train_adapters
     from voicewright.jobs.fit import FitOptions, check, fit, stoppable
     from voicewright.training.adapt.recipe import AdaptRecipe
     from voicewright.training.options import Options, check_folder, find_recipe
@@ -56,7 +57,7 @@ def fit_and_adapt(
         given = folder / CORPUS
         prepare(
             source, given, language=options.language, consent=options.consent, licence=options.licence,
-            recogniser=options.recogniser,
+            recogniser=options.recogniser, most=AMPLE * MOST,
             progress=stoppable(progress, cancelled, f"Stopped; the same again goes on with {given}."),
         )  # fmt: skip
     corpus = Corpus.read(given)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 LEAST, MOST = 4.0, 600.0
 """Seconds of speech: below the first nothing is fitted, above the second no more is listened to."""
-_AMPLE = 1.5
+AMPLE = 1.5
 """As much more is prepared, since some of it is refused."""
 _OTHERS = 0.2
 """Share of the speech that may be somebody else's: it is left out."""
@@ -34,7 +34,7 @@ def corpus_of(
     folder = source
     if not (source / META).is_file():
         folder = work / "corpus"
-        most = _AMPLE * MOST
+        most = AMPLE * MOST
         prepare(source, folder, language=language, recogniser=recogniser, most=most, progress=progress)
     corpus = Corpus.read(folder)
     refusals = read_quarantine(folder)

@@ -45,6 +45,8 @@ class Clip:
     sound: Tensor
     own: bool
     seed: int | None = None
+    phones: Tensor | None = None
+    """What the start's voice says (voices/phones.py), [1, K, F]."""
 
     @property
     def frames(self) -> int:
@@ -64,6 +66,7 @@ class Clip:
             f0=self.f0[curves],
             energy=self.energy[curves],
             sound=self.sound[FRAME * at : FRAME * (at + CROP)],
+            phones=None if self.phones is None else self.phones[:, :, at : at + CROP],
         )
 
 
@@ -93,6 +96,7 @@ def own_clips(net: TTSModel, references: Sequence[Reference], rows: Tensor) -> l
             owner,
             item.sound,
             True,
+            phones=item.phones,
         )
         found.append(clip)
     return found

@@ -13,7 +13,10 @@ from voicewright.records import Strict
 from voicewright.training.gates import Gate
 from voicewright.training.recipe import Judgement, Optimizer, read_yaml
 
-LOSSES = {"prosody": ("prosody", "replay"), "sound": ("mel", "identity", "tones", "lines", "replay")}
+LOSSES = {
+    "prosody": ("prosody", "replay"),
+    "sound": ("mel", "identity", "phones", "tones", "lines", "replay"),
+}
 
 
 class AdaptStage(Strict):

@@ -36,6 +36,7 @@ from voicewright.units import SAMPLE_RATE, STYLE
 from voicewright.version import __version__
 from voicewright.voices.fit import HeardMel, Steer
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.phones import PhoneEar
 from voicewright.voices.references import Reference
 
 Samples = NDArray[np.float32]
@@ -57,7 +58,8 @@ class Base:
 class Material:
     """What is learnt from. training, validation: the speaker's clips; start: the pack to begin with; texts:
     tokens [1, T] with both pads, which the known voices in `stock` answer; top: Hz where the recordings'
-    band ends; steers: the encoders that steer, with their vectors of the recordings."""
+    band ends; steers: the encoders that steer, with their vectors of the recordings; phones: hears what clips
+    say that carry phones."""
 
     training: Sequence[Reference]
     validation: Sequence[Reference]
@@ -66,6 +68,7 @@ class Material:
     stock: Mapping[str, Voicepack]
     top: float
     steers: Sequence[Steer]
+    phones: PhoneEar | None = None
 
 
 @dataclass(frozen=True)
@@ -144,7 +147,7 @@ def adapt(
         spoken = spoken_clips(base.net, material.texts, [*packs, *packs] if len(packs) < 8 else packs)
         crops = spoken_crops(base.net, spoken, recipe.replay.crops, recipe.seed, half)
     mels = HeardMel(material.training, material.top), _replay_mel(crops)
-    task = Adapting(spoken, crops, AdaptSpectra(*mels, material.steers))
+    task = Adapting(spoken, crops, AdaptSpectra(*mels, material.steers, material.phones))
     networks = AdaptNetworks(base.net, recipe.rank, recipe.seed)
     asked: list[int] = []
 

@@ -24,6 +24,7 @@ from voicewright.training.stages import Output, Stage
 from voicewright.training.task import Source, adamw, rate
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.fit import CROP, HeardMel, Steer
+from voicewright.voices.phones import PhoneEar, unlike
 from voicewright.voices.prosody import LONGEST
 
 _VOICED = 40.0
@@ -67,12 +68,14 @@ class AdaptNetworks(nn.Module):
 
 
 class AdaptSpectra(nn.Module):
-    """What compares: log-mels above the recordings' noise, the same above the replays', and the speaker
-    encoders that steer, which stay on the CPU."""
+    """What compares: log-mels above the recordings' noise, the same above the replays', an ear for phones,
+    and the speaker encoders that steer, which stay on the CPU."""
 
-    def __init__(self, own: HeardMel, replay: HeardMel | None, steers: Sequence[Steer]) -> None:
+    def __init__(
+        self, own: HeardMel, replay: HeardMel | None, steers: Sequence[Steer], phones: PhoneEar | None = None
+    ) -> None:
         super().__init__()
-        self.own, self.replay = own, replay
+        self.own, self.replay, self.phones = own, replay, phones
         self.steers = tuple(steers)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> AdaptSpectra:
@@ -132,6 +135,8 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe
             continue
         found.setdefault("mel", []).append(spectra.own(fake, real))
         found.setdefault("identity", []).append(spectra.unlike(fake))
+        if spectra.phones is not None and clip.phones is not None:
+            found.setdefault("phones", []).append(unlike(spectra.phones(fake), clip.phones))
         found.setdefault("tones", []).append(tone_loss(fake, hop))
         found.setdefault("lines", []).append(line_loss(fake, real, hop))
     return Output({name: _mean(values) for name, values in found.items()})
@@ -145,7 +150,7 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
         "sound": Stage(
             "sound",
             ("decoder", "acoustic"),
-            ("mel", "identity", "tones", "lines", "replay"),
+            ("mel", "identity", "phones", "tones", "lines", "replay"),
             True,
             "none",
             _sound,
