@@ -22,6 +22,8 @@ LONGEST = 20.0
 """Frames: pauses beyond half a second say more about the moment than about the voice."""
 WINDOW = 160
 """Frames (4 s) whose F0 and energy a step looks at; durations are looked at whole."""
+VOICED = 40.0
+"""Hz from which a frame counts as voiced."""
 _FEWEST_VOICED = 20
 
 
@@ -31,39 +33,38 @@ def contexts(net: TTSModel, items: Sequence[Reference]) -> list[Tensor]:
     return [net.bert_encoder(net.bert(item.tokens, None)).transpose(1, 2) for item in items]
 
 
-def prosody_loss(
+def prosody_gap(
     net: TTSModel,
-    item: Reference,
-    at: int,
-    context: Tensor,
     style: Tensor,
+    context: Tensor,
+    durations: Tensor,
+    owner: Tensor,
+    f0: Tensor,
+    energy: Tensor,
+    own: bool = True,
     precision: torch.dtype = torch.float32,
 ) -> Tensor:
-    """Durations in frames, pace, F0 in semitones and its spread, energy without its mean: a scalar.
+    """How far durations (frames), pace, F0 (semitones, and its spread) and energy are from a clip's: a
+    scalar.
 
-    Durations of the whole text, curves of the window of frames from `at` on. context [1, H, T], style [128];
-    precision: of the convolutions that make the curves. One text at a time: padded ones fall back to LSTMs
-    that are many times slower.
+    style [1, 128]; context [1, H, T] of the whole text, durations float [T]; owner [F], f0 and energy [2F]
+    of the frames whose curves count. own: a speaker's, of whose energy the mean says nothing; precision: of
+    the convolutions that make the curves. One text at a time: padded ones fall back to LSTMs that are many
+    times slower.
     """
-    style = style[None]
     d = net.predictor.text_encoder(context, style, None)
-    inner = slice(1, -1)
-    expected = torch.sigmoid(net.duration_logits(d)[0]).sum(1)[inner]
-    wanted = item.durations.float().clamp(max=LONGEST)[inner]
-    duration = F.smooth_l1_loss(expected, wanted)
-    pace = (expected.sum().log() - wanted.sum().log()).abs()
-    window, curves = slice(at, at + WINDOW), slice(2 * at, 2 * (at + WINDOW))
-    with torch.autocast("cpu", torch.bfloat16, enabled=precision == torch.bfloat16):
-        made = net.f0_energy(d.transpose(1, 2)[:, :, item.owner[window]], style)
+    expected = torch.sigmoid(net.duration_logits(d)[0]).sum(1)[1:-1]
+    wanted = durations.clamp(max=LONGEST)[1:-1]
+    gap = F.smooth_l1_loss(expected, wanted) + (expected.sum().log() - wanted.sum().log()).abs()
+    with torch.autocast(style.device.type, torch.bfloat16, enabled=precision == torch.bfloat16):
+        made = net.f0_energy(d.transpose(1, 2)[:, :, owner], style)
     pitch, loudness = made[0][0].float(), made[1][0].float()
-    real = item.f0[curves]
-    voiced = real > 0
-    tones = pitch.new_zeros(())
+    voiced = f0 > VOICED
     if int(voiced.sum()) > _FEWEST_VOICED:
-        sung, heard = pitch[voiced].clamp_min(40.0).log2(), real[voiced].log2()
-        tones = 12 * ((sung - heard).abs().mean() + 0.5 * (sung.std() - heard.std()).abs())
-    gap = loudness - item.energy[curves]
-    return duration + pace + 0.25 * tones + 0.5 * (gap - gap.mean()).abs().mean()
+        sung, heard = pitch[voiced].clamp_min(VOICED).log2(), f0[voiced].log2()
+        gap = gap + 3 * ((sung - heard).abs().mean() + 0.5 * (sung.std() - heard.std()).abs())
+    apart = loudness - energy
+    return gap + 0.5 * (apart - apart.mean() if own else apart).abs().mean()
 
 
 def fit_prosody(
@@ -96,7 +97,11 @@ def fit_prosody(
             item = references[index]
             at = int(draw.integers(0, max(1, item.frames - WINDOW)))
             style = row_of(rows, item)[STYLE:] + offset
-            loss = prosody_loss(net, item, at, read[index], style, precision)
+            window, curves = slice(at, at + WINDOW), slice(2 * at, 2 * (at + WINDOW))
+            loss = prosody_gap(
+                net, style[None], read[index], item.durations.float(), item.owner[window], item.f0[curves],
+                item.energy[curves], precision=precision,
+            )  # fmt: skip
             (loss / clips).backward()
             heard += float(loss.detach()) / min(clips, len(references))
         (leash * offset.square().sum()).backward()

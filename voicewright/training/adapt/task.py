@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import PARTS, attach
@@ -25,10 +24,7 @@ from voicewright.training.task import Source, adamw, rate
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.fit import CROP, HeardMel, Steer
 from voicewright.voices.phones import PhoneEar, unlike
-from voicewright.voices.prosody import LONGEST
-
-_VOICED = 40.0
-"""Hz from which a predicted frame counts as voiced."""
+from voicewright.voices.prosody import prosody_gap
 
 
 class Offset(nn.Module):
@@ -92,23 +88,13 @@ class AdaptSpectra(nn.Module):
         return torch.stack(apart).mean().to(fake.device) if apart else fake.new_zeros(())
 
 
-def prosody_gap(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
-    """How far durations (frames), pace, F0 (semitones, and its spread) and energy are from a clip's, as one
-    number. style [1, 128]."""
+def _gap(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
+    """In fp32, by torch's own LSTMs: CUDA's have no backward in eval mode. style [1, 128]."""
     device = style.device.type
     with torch.autocast(device, enabled=False), torch.backends.cudnn.flags(enabled=device != "cuda"):
-        d = net.predictor.text_encoder(clip.context.float(), style, None)
-        expected = torch.sigmoid(net.duration_logits(d)[0]).sum(1)[1:-1]
-        wanted = clip.durations.clamp(max=LONGEST)[1:-1]
-        gap = F.smooth_l1_loss(expected, wanted) + (expected.sum().log() - wanted.sum().log()).abs()
-        pitch, loudness = net.f0_energy(d.transpose(1, 2)[:, :, clip.owner], style)
-        voiced = clip.f0 > _VOICED
-        if int(voiced.sum()) > 20:
-            made, real = pitch[0][voiced].clamp_min(_VOICED).log2(), clip.f0[voiced].log2()
-            gap = gap + 3 * ((made - real).abs().mean() + 0.5 * (made.std() - real.std()).abs())
-        apart = loudness[0] - clip.energy
-        apart = apart - apart.mean() if clip.own else apart
-        return gap + 0.5 * apart.abs().mean()
+        return prosody_gap(
+            net, style, clip.context.float(), clip.durations, clip.owner, clip.f0, clip.energy, clip.own
+        )
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
@@ -119,7 +105,7 @@ def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, reci
     gaps: dict[str, list[Tensor]] = {}
     for clip in batch.clips:
         style = clip.row[None, STYLE:] + (nets.prosodic.value if clip.own else 0)
-        gaps.setdefault("prosody" if clip.own else "replay", []).append(prosody_gap(nets.tts, clip, style))
+        gaps.setdefault("prosody" if clip.own else "replay", []).append(_gap(nets.tts, clip, style))
     return Output({name: _mean(found) for name, found in gaps.items()})
 
 
