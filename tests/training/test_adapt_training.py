@@ -26,7 +26,7 @@ from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.run import Base, Heard, Material, adapt
 from voicewright.training.gates import MOST_RETURNS, Gate, lost
 from voicewright.training.loop import Trainer
-from voicewright.training.options import find_recipe
+from voicewright.training.options import Options, find_recipe
 from voicewright.training.state import Checkpoints
 from voicewright.voices.fit import Steer
 from voicewright.voices.phones import open_phone_ear
@@ -110,6 +110,7 @@ def run(
     judge: Judge | None = None,
     resume: bool = False,
     who: Callable[[Tensor], Tensor] = identity,
+    options: Options | None = None,
 ) -> tuple[Any, list[str]]:
     torch.set_num_threads(1)
     net = load_model(folder)[0].float().fold()
@@ -130,6 +131,7 @@ def run(
         card={"name": "m as mine", "voice": "mine"},
         judge=judge,
         resume=resume,
+        options=options,
         line=said.append,
     )
     return made, said
@@ -160,6 +162,12 @@ def straight(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert result.finished and result.steps == 10
     assert any("Step 6: words were lost" in one and "Back to the state of step 3" in one for one in said)
     return out
+
+
+def test_a_dry_run_leaves_nothing(folder: Path, tmp_path: Path) -> None:
+    made, said = run(folder, tmp_path / "r", judge=poor_at(), options=Options(dry_run=True))
+    assert made.finished and not made.steps and not (tmp_path / "r").exists()
+    assert said[0].startswith("10 steps on cpu: prosody 4 of 3 clips")
 
 
 def test_every_loss_of_the_recipe_is_logged(straight: Path) -> None:

@@ -20,14 +20,15 @@ from voicewright.audio.files import read
 from voicewright.catalogue import places as artifacts
 from voicewright.catalogue.places import resolve_model
 from voicewright.cli import main
-from voicewright.corpus.manifest import Corpus
+from voicewright.corpus.manifest import Corpus, write_corpus
 from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.jobs import train as train_commands
 from voicewright.listen.recogniser import Choice
 from voicewright.rvc.train.recipe import VoiceRecipe
+from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, check_room, find_recipe, remembered, resized, shipped
 from voicewright.training.recipe import Recipe
-from voicewright.training.run import pick_device, train_features
+from voicewright.training.run import Result, pick_device, train_features
 
 CPU = torch.device("cpu")
 FEATURES = [tone_features(i) for i in range(18)]
@@ -330,3 +331,49 @@ def test_resuming_what_was_never_begun_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no run to go on with; leave --resume out"):
         train_features(small_recipe(), FEATURES, tmp_path, resume=True, device=CPU, line=lambda text: None)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_dry_run_says_what_is_needed_and_leaves_nothing(tmp_path: Path) -> None:
+    said: list[str] = []
+    options = Options(dry_run=True)
+    made = train_features(
+        small_recipe(), FEATURES, tmp_path / "r", device=CPU, options=options, line=said.append
+    )
+    assert made == Result(None, 0, True, []) and not (tmp_path / "r").exists()
+    assert said[0].startswith("16 steps on cpu") and said[1].startswith("About ")
+
+
+def test_a_run_fits_its_time_and_goes_on_as_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    planned = Trainer.plan
+    monkeypatch.setattr(Trainer, "plan", lambda self: [planned(self), 600.0][1])
+    said: list[str] = []
+    short = Options(minutes=5)
+    made = train_features(small_recipe(), FEATURES, tmp_path, device=CPU, options=short, line=said.append)
+    assert (
+        made.finished and made.steps == 8 and "5 minutes are enough for 8 of the recipe's 16 steps." in said
+    )
+    assert sum(line.startswith("About ") for line in said) == 1  # measured once
+    known = remembered(tmp_path, True, Options())
+    assert known == Options(steps=8)
+    long = train_features(
+        small_recipe(), FEATURES, tmp_path / "long", device=CPU, options=Options(minutes=50), line=said.append
+    )
+    assert long.steps == 16
+
+
+def test_what_a_corpus_holds_is_said(tmp_path: Path) -> None:
+    corpus = make_corpus(tmp_path / "c", 6)
+    items = [item.model_copy(update={"phonemes": "hə" + "ʘ" * 2}) for item in corpus.utterances]
+    write_corpus(tmp_path / "c", corpus.meta, items, [])
+    first, *rest = train_commands.material(tmp_path / "c")
+    assert "minutes of anna, bert in 6 clips" in first and "consent:" in first
+    assert rest == ["Symbols that Kokoro lacks, so that it learns nothing of them: ʘ (12)."]
+
+
+@pytest.mark.parametrize("words", [["--minutes", "5", "--steps", "3"], ["--dry-run", "--resume"]])
+def test_times_that_contradict(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "c").mkdir()
+    assert (
+        main(["train", "finetune", "--corpus", str(tmp_path / "c"), "-o", str(tmp_path / "r"), *words]) == 2
+    )
+    assert "--minutes" in capsys.readouterr().err and not (tmp_path / "r").exists()

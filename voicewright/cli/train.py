@@ -23,6 +23,13 @@ def train(
     steps: Annotated[
         int | None, typer.Option("--steps", min=1, help="Steps of the run; stages keep their proportions.")
     ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option("--minutes", min=0.1, help="As many steps as fit this time, at most the recipe's."),
+    ] = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what the run would need and how long it would take; stop.")
+    ] = False,
     batch: Annotated[
         int | None, typer.Option("--batch", min=1, help="Clips a step, in place of the recipe's.")
     ] = None,
@@ -59,6 +66,8 @@ def train(
             recogniser=recogniser,
             steps=steps,
             batch=batch,
+            minutes=minutes,
+            dry_run=dry_run,
             wishes=Wishes(model, voice, voices),
         ),
         as_json,

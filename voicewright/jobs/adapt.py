@@ -85,8 +85,15 @@ def train_adapters(
     make_ready(plan.model, line)
     if layers_of(resolve_model(plan.model))[1]:
         raise UsageError(f"{plan.model} has adapters already; name its base with --model.")
-    start = _start(plan, prepared, training, out, resume, recogniser, line)
+    start = None
+    if not options.dry_run:
+        start = _start(plan, prepared, training, out, resume, recogniser, line)
     studio = Studio(plan.model, Path(plan.voices) if plan.voices else None, line)
+    if start is None:
+        start = next(iter(studio.packs.values()))  # any is as quick as another
+        line(
+            f"{'The voicepack is given.' if plan.voice else 'A voicepack is fitted first; it takes minutes.'}"
+        )
     if plan.precision == "auto":
         import torch
 

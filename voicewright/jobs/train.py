@@ -38,11 +38,14 @@ def train(
     recogniser: str = "auto",
     steps: int | None = None,
     batch: int | None = None,
+    minutes: float | None = None,
+    dry_run: bool = False,
     wishes: Wishes | None = None,
 ) -> Result:
     """Train a voice by a recipe (a file or a shipped one's name), with progress on standard error.
 
-    The recipe's `kind` names the task; without one it is a voice that speaks. wishes: of a
+    The recipe's `kind` names the task; without one it is a voice that speaks. minutes: that the run may take,
+    which gets fewer steps where it would take longer; dry_run: say what it would need, and stop; wishes: of a
     recipe of adapters.
 
     Raises UsageError and VoicewrightError before anything is computed for what is missing or wrong.
@@ -51,6 +54,10 @@ def train(
     from voicewright.training.order import TrainOrder
     from voicewright.training.recipe import read_yaml
 
+    if resume and (minutes is not None or dry_run):
+        raise UsageError("a run that goes on has its steps: leave --minutes and --dry-run out.")
+    if minutes is not None and steps is not None:
+        raise UsageError("--steps and --minutes both say how long: give one.")
     path = find_recipe(recipe)
     kind = read_yaml(path).get("kind")
     if kind != "adapt" and wishes is not None and wishes.any:
@@ -58,12 +65,40 @@ def train(
             f"--model, --voice and --voices are for adapters; {path} names its start itself (`start`)."
         )
     task: Task = registry.named("tasks", "voice" if kind is None else str(kind), "kind of recipe").load()
-    order = TrainOrder(path, corpus, out, Options(steps, batch), resume, device, judged, recogniser, wishes)
+    options = Options(steps, batch, minutes, dry_run)
+    order = TrainOrder(path, corpus, out, options, resume, device, judged, recogniser, wishes)
     progress = Progress()
     try:
+        if dry_run:
+            for line in material(corpus):
+                progress(line)
         return task(order, progress)
     finally:
         progress.close()
+
+
+def material(folder: Path) -> list[str]:
+    """What a corpus holds, for who is about to train on it."""
+    from voicewright.corpus.manifest import Corpus, read_quarantine
+    from voicewright.text.vocab import KOKORO
+
+    corpus = Corpus.read(folder)
+    lengths = sorted(item.seconds for item in corpus.utterances)
+    middle = lengths[len(lengths) // 2] if lengths else 0.0
+    who = ", ".join(corpus.speakers[:4]) + (" ..." if len(corpus.speakers) > 4 else "")
+    lines = [
+        f"{folder}: {corpus.seconds / 60:.1f} minutes of {who} in {len(lengths)} clips of about "
+        f"{middle:.1f} s, {corpus.meta.language}; consent: {corpus.meta.consent}."
+    ]
+    refused = Counter(item.reason for item in read_quarantine(folder))
+    if refused:
+        said = ", ".join(f"{count} {reason}" for reason, count in refused.most_common())
+        lines.append(f"Left out when it was prepared: {said}.")
+    strange = Counter(s for item in corpus.utterances for s in item.phonemes if s not in KOKORO)
+    if strange:
+        said = ", ".join(f"{symbol} ({count})" for symbol, count in strange.most_common(8))
+        lines.append(f"Symbols that Kokoro lacks, so that it learns nothing of them: {said}.")
+    return lines
 
 
 def task(order: TrainOrder, progress: Progress) -> Result:

@@ -262,10 +262,11 @@ class Trainer:
             self.recipe, self.stage, self.counters.stage, chosen, budget or self.stage.budget
         )
 
-    def plan(self) -> None:
+    def plan(self) -> float:
         """Measure every stage before the first step; say how many steps, how long, how much memory and disk.
 
-        Nothing that a step depends on moves but the batch budgets, which the counters keep.
+        Returns the seconds that the run will take, judgements included as far as they are known. Nothing
+        that a step depends on moves but the batch budgets, which the counters keep.
         """
         shown, seconds, memory = [], 0.0, 0
         for number, stage in enumerate(self.recipe.stages):
@@ -288,6 +289,8 @@ class Trainer:
             times = -(-total // self.recipe.judge.every)
             each_time = f", about {_clock(self.judging)} each" if self.judging else ""
             self.line(f"Beside that, models written and judged: {times} times{each_time}.")
+            seconds += times * self.judging
+        return seconds
 
     def disk(self) -> int:
         """Bytes that checkpoints (one more than are kept, while it is written) and models will take."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
@@ -33,6 +33,15 @@ class Options:
     """Of the whole run; stages keep their proportions."""
     batch: int | None = None
     """Clips a step; stages of whole clips keep their proportion to those that crop."""
+    minutes: float | None = None
+    """That the run may take: it gets fewer steps where it would take longer."""
+    dry_run: bool = False
+    """Whether to say what the run would need, and stop."""
+
+    @property
+    def kept(self) -> dict[str, int | None]:
+        """What a run remembers."""
+        return {"steps": self.steps, "batch": self.batch}
 
 
 def shipped() -> dict[str, Path]:
@@ -136,9 +145,9 @@ def remembered(out: Path, resume: bool, options: Options) -> Options:
         old = json.loads((out / RUN).read_text("utf-8")).get("options", {})
     except (OSError, ValueError, AttributeError):
         return options
-    given = {name: value for name, value in asdict(options).items() if value is not None}
-    known = {name: old[name] for name in asdict(options) if isinstance(old, dict) and old.get(name)}
-    return Options(**(known | given))
+    given = {name: value for name, value in options.kept.items() if value is not None}
+    known = {name: old[name] for name in options.kept if isinstance(old, dict) and old.get(name)}
+    return replace(options, **(known | given))
 
 
 def check_room(folder: Path, needed: int, what: str) -> int:

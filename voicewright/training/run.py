@@ -7,7 +7,7 @@ import json
 import signal
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
@@ -37,6 +37,7 @@ from voicewright.training.export import (
 )
 from voicewright.training.loop import Interrupted, Trainer
 from voicewright.training.options import FEATURES, RUN, Options, check_folder, check_room, remembered, resized
+from voicewright.training.planning import planned
 from voicewright.training.recipe import Recipe
 from voicewright.training.stages import Networks
 from voicewright.units import FRAME, SAMPLE_RATE
@@ -178,7 +179,6 @@ def train_features(
         raise VoicewrightError(
             f"Only {len(training)} utterances are left to train on; record or accept more."
         )
-    mark = fingerprint(recipe, features)
     networks = start_networks(recipe, embedded)
     config: ModelConfig = networks.tts.config
     asked: list[int] = []
@@ -224,19 +224,18 @@ def train_features(
             trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
             line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
 
-    trainer = Trainer(
-        recipe,
-        networks,
-        training,
-        validation,
-        out,
-        device,
-        fingerprint=mark,
-        line=line,
-        export=export,
-        should_stop=lambda: bool(asked),
-    )
-    trainer.judging = float(getattr(judge, "seconds", 0.0))
+    def make(recipe: Recipe) -> Trainer:
+        mark = fingerprint(recipe, features)
+        trainer = Trainer(
+            recipe, networks, training, validation, out, device,
+            fingerprint=mark, line=line, export=export, should_stop=lambda: bool(asked),
+        )  # fmt: skip
+        trainer.judging = float(getattr(judge, "seconds", 0.0))
+        return trainer
+
+    trainer, recipe, options = planned(make, recipe, options or Options(), resume)
+    if options.dry_run:
+        return Result(None, 0, True, [])
     if claim(out, trainer, recipe, resume, options) and recipe.discriminators.start:
         trainer.take_critics(Path(recipe.discriminators.start))
     if not alone:
@@ -307,7 +306,7 @@ def claim(
         trainer.line(f"There is no checkpoint in {out} yet; starting from the beginning.")
     record = {
         "recipe": recipe.model_dump(mode="json"),
-        "options": asdict(options or Options()),
+        "options": (options or Options()).kept,
         "fingerprint": trainer.counters.recipe,
     }
     write_atomically(out / RUN, (json.dumps(record, indent=1) + "\n").encode())

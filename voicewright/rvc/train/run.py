@@ -33,6 +33,7 @@ from voicewright.rvc.train.task import Converting, VoiceNetworks
 from voicewright.training.export import keep_best, voice_name
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, check_folder, remembered, resized
+from voicewright.training.planning import planned
 from voicewright.training.run import (
     SAMPLES,
     Result,
@@ -179,7 +180,7 @@ def train_voice(
         options=options,
         line=line,
     )
-    if plan.index and build_index is not None and result.finished:
+    if plan.index and build_index is not None and result.finished and not options.dry_run:
         line(f"index: {write_index(training, plan, out, voice_name(out.name), build_index).name}")
     return result
 
@@ -280,19 +281,16 @@ def train_slices(
             for one, made, real in pairs[:2]:
                 trainer.telemetry.preview(step, one.id, made, real, recipe.config.sample_rate)
 
-    trainer = Trainer(
-        recipe,
-        networks,
-        training,
-        validation,
-        out,
-        device,
-        fingerprint=fingerprint(recipe, [*training, *validation]),
-        line=line,
-        export=export,
-        should_stop=lambda: bool(asked),
-        task=Converting(speakers, tools.coarse),
-    )
+    def make(recipe: VoiceRecipe) -> Trainer:
+        mark = fingerprint(recipe, [*training, *validation])
+        return Trainer(
+            recipe, networks, training, validation, out, device, fingerprint=mark, line=line,
+            export=export, should_stop=lambda: bool(asked), task=Converting(speakers, tools.coarse),
+        )  # fmt: skip
+
+    trainer, recipe, options = planned(make, recipe, options or Options(), resume)
+    if options.dry_run:
+        return Result(None, 0, True, [])
     if claim(out, trainer, recipe, resume, options):
         start(recipe, networks, trainer)
     finished = carry_out(trainer, asked, line)

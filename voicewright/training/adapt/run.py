@@ -31,6 +31,7 @@ from voicewright.training.export import keep_best
 from voicewright.training.gates import lost
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
+from voicewright.training.planning import planned
 from voicewright.training.run import Result, carry_out, claim, hear_again
 from voicewright.units import SAMPLE_RATE, STYLE
 from voicewright.version import __version__
@@ -191,21 +192,18 @@ def adapt(
             line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
         return why
 
-    trainer = Trainer(
-        recipe,
-        networks,
-        training,
-        validation,
-        out,
-        device,
-        fingerprint=fingerprint(recipe, base, material),
-        line=line,
-        export=export,
-        should_stop=lambda: bool(asked),
-        task=task,
-        gated=True,
-    )
-    trainer.judging = float(getattr(judge, "seconds", 0.0))
+    def make(recipe: AdaptRecipe) -> Trainer:
+        mark = fingerprint(recipe, base, material)
+        trainer = Trainer(
+            recipe, networks, training, validation, out, device, fingerprint=mark, line=line,
+            export=export, should_stop=lambda: bool(asked), task=task, gated=True,
+        )  # fmt: skip
+        trainer.judging = float(getattr(judge, "seconds", 0.0))
+        return trainer
+
+    trainer, recipe, options = planned(make, recipe, options or Options(), resume)
+    if options.dry_run:
+        return Result(None, 0, True, [])
     claim(out, trainer, recipe, resume, options)
     hear_again(trainer, str(getattr(judge, "ears", "")), judged)
     finished = carry_out(trainer, asked, line)
