@@ -38,7 +38,7 @@ from voicewright.voices.known import (
     timbre_blend,
 )
 from voicewright.voices.pack import Voicepack
-from voicewright.voices.phones import open_phone_ear, unlike, with_phones
+from voicewright.voices.phones import StartsPhones, open_phone_ear, unlike, with_phones
 from voicewright.voices.prosody import fit_prosody
 from voicewright.voices.references import Reference, Take, aligned, calibrate
 from voicewright.voices.studio import SENTENCES, Studio
@@ -311,9 +311,11 @@ def test_phones_are_heard_and_hold_a_voice_to_what_it_says(
     frames = min(item.frames, other.frames)
     assert float(unlike(said, said)) == pytest.approx(0, abs=1e-6)
     assert float(unlike(ear(other.sound[None])[..., :frames], said[..., :frames])) > 2
-    kept, refused = with_phones(studio.net, references, voice, ear)
+    says = StartsPhones(studio.net, torch.from_numpy(voice.rows[:, 0].copy()), ear, torch.float32)
+    kept, refused = with_phones(references, says, ear, 9)
     assert not refused and all(one.phones is not None for one in kept)
-    references = kept
+    inner = slice(20, 90)
+    assert float(unlike(says.of(item, inner), says.of(item)[:, :, inner])) < 0.5
     # Drawn to a voice that nobody has it says what it said before, and without the ear it does not.
     encoder = SpeakerEncoder()
     nobody = torch.from_numpy(np.random.default_rng(1).standard_normal(256).astype(np.float32))
@@ -336,11 +338,15 @@ def test_a_recording_that_says_something_else_is_left_out(
     scale = calibrate([studio.render(line.tokens, voice) for line in lines], LogMel("styletts2"))
     wrong = Take("wrong", references[0].sound.numpy(), lines[1].tokens[0].numpy())
     found, _ = aligned([wrong], studio.render, {"own": voice}, scale)
-    kept, refused = with_phones(studio.net, [*references, *found], voice, ear)
-    assert [one.id for one in kept] == [one.id for one in references]
+    says = StartsPhones(studio.net, torch.from_numpy(voice.rows[:, 0].copy()), ear, torch.float32)
+    kept, refused = with_phones([references[0], *references, *found], says, ear, 2)
+    assert [one.id for one in kept] == [references[0].id, *(one.id for one in references)]
+    assert all(one.phones is not None for one in kept)  # one was wrong, so all were listened to
     assert len(refused) == 1 and "wrong: its text is not what is said" in refused[0]
+    kept, refused = with_phones([references[0], *found, references[1]], says, ear, 2)
+    assert not refused and [one.phones is None for one in kept] == [False, True, False]
     with pytest.raises(VoicewrightError, match=r"texts are not what is said: 1 of 1 .* \(wrong \.\.\.\)"):
-        with_phones(studio.net, found, voice, ear)
+        with_phones(found, says, ear, 9)
 
 
 def test_the_best_heard_is_kept_and_a_worse_end_ends_it(

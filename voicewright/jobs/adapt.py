@@ -31,6 +31,8 @@ LEAST = 20.0
 """Seconds of speech below which a voicepack is all that can be learnt."""
 MOST = 1200.0
 """Seconds that are looked at; of more, evenly chosen clips."""
+_CHECKED = 60
+"""Clips whose texts are compared with what is said (more if one is wrong), and that are held to it."""
 _TEXTS = 24
 _ALIGNERS = 3
 _JUDGED = 3
@@ -317,12 +319,14 @@ class _Run:
 
         from voicewright.training.adapt.run import Material
         from voicewright.voices.fit_ears import steers
-        from voicewright.voices.phones import open_phone_ear, with_phones
+        from voicewright.voices.phones import StartsPhones, open_phone_ear, with_phones
 
         training, held = self._references()
         ear = open_phone_ear(self._line)
         if ear is not None:
-            training, refused = with_phones(self._studio.net, training, self._pack, ear)
+            rows = torch.from_numpy(self._pack.rows[:, 0].copy())
+            says = StartsPhones(self._studio.net, rows, ear, self._studio.precision)
+            training, refused = with_phones(training, says, ear, _CHECKED)
             for sentence in refused[:5]:
                 self._line(sentence)
         own = [self._samples(item) for item in self._training[:60]]

@@ -33,6 +33,8 @@ SOUND = ("fitting sound", "weighing")
 _HELD = 0.2
 """Share of the clips by which the result is judged, where there are enough of them."""
 _ALIGNERS = 3
+_CHECKED = 16
+"""Clips whose texts are compared with what is said, more if one is wrong."""
 
 
 @dataclass(frozen=True)
@@ -219,9 +221,11 @@ class _Fitting:
         notes: list[str],
         rights: Rights,
     ) -> Result:
+        import torch
+
         from voicewright.voices.fit import fit as run
         from voicewright.voices.fit_ears import steers
-        from voicewright.voices.phones import open_phone_ear, with_phones
+        from voicewright.voices.phones import StartsPhones, open_phone_ear, with_phones
 
         own = [take.samples for take in self._takes]
         card = rights.card(own, self._encoders.surest, self._language, self._progress)
@@ -231,7 +235,9 @@ class _Fitting:
         references, refused = self._references(wanted, known)
         ear = open_phone_ear(self._progress)
         if ear is not None:
-            references, others = with_phones(self._studio.net, references, start, ear)
+            rows = torch.from_numpy(start.rows[:, 0].copy())
+            says = StartsPhones(self._studio.net, rows, ear, self._studio.precision)
+            references, others = with_phones(references, says, ear, _CHECKED)
             refused += others
         for said in refused:
             self._progress(said)

@@ -28,7 +28,7 @@ from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.pack import Voicepack
-from voicewright.voices.phones import PhoneEar, unlike
+from voicewright.voices.phones import PhoneEar, StartsPhones, unlike
 from voicewright.voices.prosody import fit_prosody, row_of
 from voicewright.voices.references import Reference
 
@@ -160,6 +160,7 @@ class SoundFit:
         self._mean = torch.zeros(STYLE)
         self._steps = 0
         self._noise = torch.Generator().manual_seed(rules.seed)
+        self._starts = StartsPhones(net, rows, phones, precision) if phones is not None else None
 
     @property
     def offset(self) -> Tensor:
@@ -184,8 +185,11 @@ class SoundFit:
         for one in self._steer:
             alike = alike + 1 - one.encoder(fake)[0] @ one.wanted
         said = fake.new_zeros(())
-        if self._phones is not None and item.phones is not None:
-            said = unlike(self._phones(fake), item.phones[:, :, at : at + CROP])
+        if self._phones is not None and self._starts is not None and self._rules.phones:
+            inside = slice(at, at + CROP)
+            known = item.phones
+            wanted = self._starts.of(item, inside) if known is None else known[:, :, inside]
+            said = unlike(self._phones(fake), wanted)
         rules, hop = self._rules, self._net.config.istftnet.gen_istft_hop_size
         loss = spectral + rules.identity * alike + rules.phones * said
         loss = loss + rules.tones * tone_loss(fake, hop) + rules.lines * line_loss(fake, real, hop)
@@ -229,7 +233,7 @@ def fit(
 ) -> Fitted:
     """Fit `start` to the references. `net`: frozen, weight norm folded; `top`: Hz where their band ends.
 
-    phones: hears what references say that carry phones. precision: of the decoder. cancelled: asked between
+    phones: the ear for what is said. precision: of the decoder. cancelled: asked between
     crops and weighings; what was best is returned.
     Raises VoicewrightError when there is nothing to fit to, or the losses are no numbers.
     """

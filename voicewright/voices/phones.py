@@ -21,7 +21,6 @@ from voicewright.model.content.bottleneck import MEL, ContentNet, mean_spectrum,
 from voicewright.model.content.files import load_content
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import FRAME, STYLE
-from voicewright.voices.pack import Voicepack
 from voicewright.voices.prosody import row_of
 from voicewright.voices.references import Reference
 
@@ -62,29 +61,61 @@ def unlike(heard: Tensor, wanted: Tensor) -> Tensor:
     return (wanted.exp() * (wanted - heard)).sum(1)[:, inner].mean()
 
 
+class StartsPhones:
+    """What the start's voice says of a reference: phones [1, K, F] under the recording's times and curves."""
+
+    def __init__(self, net: TTSModel, start: Tensor, ear: PhoneEar, precision: torch.dtype) -> None:
+        """start [N, 256]: the pack's rows."""
+        self._net, self._rows, self._ear, self._precision = net, start, ear, precision
+
+    @torch.no_grad()
+    def of(self, item: Reference, inside: slice = slice(None)) -> Tensor:
+        """Of the frames `inside`."""
+        frames = range(item.frames)[inside]
+        curves = slice(2 * frames.start, 2 * frames.stop)
+        text = self._net.encode_text(item.tokens)[:, :, item.owner[inside]]
+        style = row_of(self._rows, item)[None, :STYLE]
+        noise = torch.Generator().manual_seed(0)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._precision == torch.bfloat16):
+            spoken = self._net.decoder(
+                text, item.f0[None, curves], item.energy[None, curves], style, rng=noise
+            )
+        phones: Tensor = self._ear(spoken.float())
+        return phones
+
+
 @torch.no_grad()
 def with_phones(
-    net: TTSModel, references: Sequence[Reference], start: Voicepack, ear: PhoneEar
+    references: Sequence[Reference], start: StartsPhones, ear: PhoneEar, most: int
 ) -> tuple[list[Reference], list[str]]:
-    """References with what the start's voice says of them, and a sentence for each whose recording says
-    something else than its text; those are left out. Raises VoicewrightError where they are the most."""
-    rows = torch.from_numpy(start.rows[:, 0].copy())
-    found, refused = [], []
-    for item in references:
-        text = net.encode_text(item.tokens)[:, :, item.owner]
-        style = row_of(rows, item)[None, :STYLE]
-        noise = torch.Generator().manual_seed(0)
-        spoken = net.decoder(text, item.f0[None], item.energy[None], style, rng=noise)
-        wanted = ear(spoken.float())
-        off = float(unlike(ear(item.sound[None]), wanted))
-        if off < OTHER:
-            found.append(replace(item, phones=wanted))
-        else:
-            refused.append(f"{item.id}: its text is not what is said ({off:.1f} nats off); left out")
-    if len(refused) > len(found):
-        first = ", ".join(line.split(":")[0] for line in refused[:3])
+    """References, `most` of them, evenly chosen, with what the start's voice says of them; and a sentence for
+    each whose recording says something else than its text, which is left out.
+
+    Where one of those chosen does, all are listened to. Raises VoicewrightError where they are the most.
+    """
+    count = len(references)
+    chosen = (
+        {round(at * (count - 1) / max(1, most - 1)) for at in range(most)}
+        if count > most
+        else {*range(count)}
+    )
+    found: dict[int, Reference] = dict(enumerate(references))
+    refused: dict[int, str] = {}
+    while chosen:
+        for index in sorted(chosen):
+            item = references[index]
+            wanted = start.of(item)
+            off = float(unlike(ear(item.sound[None]), wanted))
+            found[index] = replace(item, phones=wanted)
+            if off >= OTHER:
+                refused[index] = f"{item.id}: its text is not what is said ({off:.1f} nats off); left out"
+        rest = {index for index, item in found.items() if item.phones is None}
+        chosen = rest if refused else set()
+    if len(refused) > count - len(refused):
+        first = ", ".join(references[index].id for index in sorted(refused)[:3])
         raise VoicewrightError(
-            f"the texts are not what is said: {len(refused)} of {len(references)} recordings say something "
+            f"the texts are not what is said: {len(refused)} of {count} recordings say something "
             f"else ({first} ...); mend the texts, or leave them out and let Whisper write them."
         )
-    return found, refused
+    kept = [item for index, item in found.items() if index not in refused]
+    return kept, [refused[index] for index in sorted(refused)]
