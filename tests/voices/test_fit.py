@@ -494,6 +494,7 @@ def test_recordings_become_a_pack_that_speaks(recordings: Path, tmp_path: Path) 
         ("{recordings}", "there/is/none/me.pt", [], 2, "there is no folder"),
         ("{tmp}/nothing", "me.pt", [], 2, "no recordings at"),
         ("{tmp}/silence", "me.pt", [], 1, "silent"),
+        ("{tmp}/poor", "me.pt", [], 1, "(1 silent, 1 too_short): a.wav: "),
         ("{recordings}", "me.pt", ["--voices", "{tmp}/nowhere"], 2, "nowhere"),
         ("{recordings}", "me.pt", ["-m", "no-such-model"], 2, "no-such-model"),
     ],
@@ -511,6 +512,11 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     (tmp_path / "silence").mkdir()
     soundfile.write(tmp_path / "silence" / "a.wav", np.zeros(72_000, np.float32), 24_000)
     (tmp_path / "silence" / "metadata.csv").write_text("a|Nothing is said here.\n", "utf-8")
+    (tmp_path / "poor").mkdir()
+    for name, seconds in (("a", 3.0), ("b", 0.2)):
+        sound = np.zeros(int(24_000 * seconds)) if name == "a" else 0.1 * np.sin(np.arange(4_800) / 9)
+        soundfile.write(tmp_path / "poor" / f"{name}.wav", sound, 24_000)
+    (tmp_path / "poor" / "metadata.csv").write_text("a|Nothing is said here.\nb|Nor is it here.\n", "utf-8")
     places = {"recordings": recordings, "tmp": tmp_path}
     options = [part.format(**places) for part in more] or ["-m", "tiny"]
     if "-m" not in options:

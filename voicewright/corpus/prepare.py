@@ -180,7 +180,8 @@ def prepare(
     if not accepted:
         reasons = ", ".join(f"{count} {reason}" for reason, count in summary.quarantined.items())
         details = {refusal.detail for refusal in refused}
-        why = details.pop() if len(details) == 1 else f"{out / QUARANTINE} says why for each."
+        first = f"{refused[0].source}: {refused[0].detail.rstrip('.')}"
+        why = details.pop() if len(details) == 1 else f"{first}; {out / QUARANTINE} says why for each."
         raise VoicewrightError(
             f"None of the {summary.found} clips in {source} can be used ({reasons}): {why}"
         )

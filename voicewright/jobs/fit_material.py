@@ -28,14 +28,20 @@ def corpus_of(
     source: Path, work: Path, language: str | None, recogniser: str, progress: Callable[..., None]
 ) -> tuple[Corpus, list[str]]:
     """The recordings as a corpus (one is made unless it is one), and what of them was refused."""
-    from voicewright.corpus.manifest import META, Corpus, read_quarantine
+    from voicewright.corpus.manifest import META, QUARANTINE, Corpus, read_quarantine
     from voicewright.corpus.prepare import prepare
 
     folder = source
     if not (source / META).is_file():
         folder = work / "corpus"
         most = AMPLE * MOST
-        prepare(source, folder, language=language, recogniser=recogniser, most=most, progress=progress)
+        try:
+            prepare(source, folder, language=language, recogniser=recogniser, most=most, progress=progress)
+        except VoicewrightError as error:
+            gone = f"; {folder / QUARANTINE} says why for each"  # with this folder
+            if gone not in str(error):
+                raise
+            raise VoicewrightError(str(error).replace(gone, "")) from error
     corpus = Corpus.read(folder)
     refusals = read_quarantine(folder)
     notes = [f"{one.source} is left out: {one.detail}" for one in refusals[:5]]
