@@ -30,6 +30,7 @@ from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.run import parts_of, start_files, train_slices, train_voice
 from voicewright.rvc.train.task import Converting, VoiceNetworks
 from voicewright.training.loop import Trainer
+from voicewright.training.options import Options
 from voicewright.training.recipe import Recipe
 from voicewright.training.run import Result
 from voicewright.training.state import Checkpoints
@@ -202,6 +203,17 @@ def test_a_run_leaves_a_voice_and_its_index(trained: tuple[Result, Path, list[st
     held = set(card["held_out"])
     trained_on = build_slices(corpus, extractors(), rate=32_000, mute=0, shortest=17)
     assert len(rows) == sum(len(s.load()["phone"]) for s in trained_on if s.utterance not in held)
+
+
+def test_a_dry_run_leaves_nothing(corpus: Corpus, tmp_path: Path) -> None:
+    recipe, said = tmp_path / "r.yaml", []
+    recipe.write_text(yaml.safe_dump(small().model_dump(mode="json")), "utf-8")
+    made = train_voice(
+        recipe, corpus.folder, tmp_path / "out", lambda plan: extractors(), device="cpu",
+        build_index=build_index, options=Options(dry_run=True), line=said.append,
+    )  # fmt: skip
+    assert made == Result(None, 0, True, []) and not (tmp_path / "out").exists()
+    assert any(text.startswith("8 steps on cpu") for text in said)
 
 
 def test_the_log_has_every_loss_and_the_held_out_ones(trained: tuple[Result, Path, list[str]]) -> None:

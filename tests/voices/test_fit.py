@@ -311,8 +311,8 @@ def test_phones_are_heard_and_hold_a_voice_to_what_it_says(
     frames = min(item.frames, other.frames)
     assert float(unlike(said, said)) == pytest.approx(0, abs=1e-6)
     assert float(unlike(ear(other.sound[None])[..., :frames], said[..., :frames])) > 2
-    says = StartsPhones(studio.net, torch.from_numpy(voice.rows[:, 0].copy()), ear, torch.float32)
-    kept, refused = with_phones(references, says, ear, 9)
+    says = StartsPhones(studio.net, voice, ear, torch.float32)
+    kept, refused = with_phones(references, says, 9)
     assert not refused and all(one.phones is not None for one in kept)
     inner = slice(20, 90)
     assert float(unlike(says.of(item, inner), says.of(item)[:, :, inner])) < 0.5
@@ -324,7 +324,7 @@ def test_phones_are_heard_and_hold_a_voice_to_what_it_says(
     lost = {}
     for weight in (1e-6, 30.0):
         asked = replace(rules, phones=weight)
-        made = fit(studio.net, references, voice, 11_000.0, steer, ear, settings=asked)
+        made = fit(studio.net, references, voice, 11_000.0, steer, says, settings=asked)
         lost[weight] = made.steps[-1].phones
     assert lost[30.0] < 0.8 * lost[1e-6], lost
 
@@ -338,15 +338,15 @@ def test_a_recording_that_says_something_else_is_left_out(
     scale = calibrate([studio.render(line.tokens, voice) for line in lines], LogMel("styletts2"))
     wrong = Take("wrong", references[0].sound.numpy(), lines[1].tokens[0].numpy())
     found, _ = aligned([wrong], studio.render, {"own": voice}, scale)
-    says = StartsPhones(studio.net, torch.from_numpy(voice.rows[:, 0].copy()), ear, torch.float32)
-    kept, refused = with_phones([references[0], *references, *found], says, ear, 2)
+    says = StartsPhones(studio.net, voice, ear, torch.float32)
+    kept, refused = with_phones([references[0], *references, *found], says, 2)
     assert [one.id for one in kept] == [references[0].id, *(one.id for one in references)]
     assert all(one.phones is not None for one in kept)  # one was wrong, so all were listened to
     assert len(refused) == 1 and "wrong: its text is not what is said" in refused[0]
-    kept, refused = with_phones([references[0], *found, references[1]], says, ear, 2)
+    kept, refused = with_phones([references[0], *found, references[1]], says, 2)
     assert not refused and [one.phones is None for one in kept] == [False, True, False]
     with pytest.raises(VoicewrightError, match=r"texts are not what is said: 1 of 1 .* \(wrong \.\.\.\)"):
-        with_phones(found, says, ear, 9)
+        with_phones(found, says, 9)
 
 
 def test_the_best_heard_is_kept_and_a_worse_end_ends_it(
@@ -418,7 +418,7 @@ def test_lost_words_cost_a_voice_and_what_was_heard_is_remembered(
     hearing = Hearing()
     line = replace(studio.lines(["The same words."], "en-us")[0], text="the same words")
     ears = Ears(studio, like, [like], hearing, [line] * 2, lambda _: None, few=1)
-    assert ears.start(voice).words == 0
+    assert ears.begin_with(voice).words == 0
     whole = ears.weigh(voice)
     hearing.deaf = True
     assert ears.weigh(voice) == whole  # not heard again

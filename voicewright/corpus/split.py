@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     Item = TypeVar("Item", Features, Utterance)
 
+T = TypeVar("T")
+
 
 class Split(Strict):
     """Which utterances are held out. Patterns are regular expressions searched in the utterance id."""
@@ -79,8 +81,8 @@ def held_out(
     return list(utterances), "all utterances, though the model may have seen some of them in training"
 
 
-def spread(names: Sequence[str], count: int | None) -> list[str]:
-    """At most `count` of the names, evenly spread."""
-    if count is None or count >= len(names):
-        return list(names)
-    return [names[round(i * (len(names) - 1) / max(count - 1, 1))] for i in range(count)]
+def spread(items: Sequence[T], count: int | None) -> list[T]:
+    """At most `count` of the items, evenly spread."""
+    if count is None or count >= len(items):
+        return list(items)
+    return [items[round(i * (len(items) - 1) / max(count - 1, 1))] for i in range(count)]

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import numpy as np
-
 from voicewright.audio.files import probe
 from voicewright.corpus.items import Item
+from voicewright.corpus.split import spread
 from voicewright.errors import VoicewrightError
 
 _UNKNOWN = 5.0
@@ -27,7 +26,7 @@ def thinned(items: Sequence[Item], most: float | None) -> tuple[list[Item], list
         return list(items), []
     usable = [index for index, length in enumerate(lengths) if length]
     count = max(1, round(len(usable) * most / total))
-    chosen = {usable[int(at)] for at in np.linspace(0, len(usable) - 1, count)}
+    chosen = set(spread(usable, count))
     kept = [item for index, item in enumerate(items) if index in chosen or not lengths[index]]
     said = f"{total / 60:.0f} minutes are more than is listened to: {count} of {len(usable)} clips are"
     return kept, [said]

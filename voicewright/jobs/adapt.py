@@ -87,15 +87,13 @@ def train_adapters(
     make_ready(plan.model, line)
     if layers_of(resolve_model(plan.model))[1]:
         raise UsageError(f"{plan.model} has adapters already; name its base with --model.")
-    start = None
     if not options.dry_run:
         start = _start(plan, prepared, training, out, resume, recogniser, line)
     studio = Studio(plan.model, Path(plan.voices) if plan.voices else None, line)
-    if start is None:
+    if options.dry_run:
         start = next(iter(studio.packs.values()))  # any is as quick as another
-        line(
-            f"{'The voicepack is given.' if plan.voice else 'A voicepack is fitted first; it takes minutes.'}"
-        )
+        if not plan.voice:
+            line("A voicepack is fitted first, which takes some minutes and is not planned here.")
     if plan.precision == "auto":
         import torch
 
@@ -319,16 +317,13 @@ class _Run:
 
         from voicewright.training.adapt.run import Material
         from voicewright.voices.fit_ears import steers
-        from voicewright.voices.phones import StartsPhones, open_phone_ear, with_phones
+        from voicewright.voices.phones import listen_to_texts
 
         training, held = self._references()
-        ear = open_phone_ear(self._line)
-        if ear is not None:
-            rows = torch.from_numpy(self._pack.rows[:, 0].copy())
-            says = StartsPhones(self._studio.net, rows, ear, self._studio.precision)
-            training, refused = with_phones(training, says, ear, _CHECKED)
-            for sentence in refused[:5]:
-                self._line(sentence)
+        says, training, _ = listen_to_texts(
+            self._studio.net, training, self._pack, self._studio.precision, _CHECKED, self._line
+        )
+        ear = says.ear if says is not None else None
         own = [self._samples(item) for item in self._training[:60]]
         towards = steers(self._encoders, own)
         band = min(item.measurements.bandwidth_hz for item in self._training)

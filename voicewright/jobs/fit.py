@@ -221,11 +221,9 @@ class _Fitting:
         notes: list[str],
         rights: Rights,
     ) -> Result:
-        import torch
-
         from voicewright.voices.fit import fit as run
         from voicewright.voices.fit_ears import steers
-        from voicewright.voices.phones import StartsPhones, open_phone_ear, with_phones
+        from voicewright.voices.phones import listen_to_texts
 
         own = [take.samples for take in self._takes]
         card = rights.card(own, self._encoders.surest, self._language, self._progress)
@@ -233,26 +231,23 @@ class _Fitting:
         self._watch("known voices")
         acoustic, prosodic, start = self._start(wanted, known)
         references, refused = self._references(wanted, known)
-        ear = open_phone_ear(self._progress)
-        if ear is not None:
-            rows = torch.from_numpy(start.rows[:, 0].copy())
-            says = StartsPhones(self._studio.net, rows, ear, self._studio.precision)
-            references, others = with_phones(references, says, ear, _CHECKED)
-            refused += others
         for said in refused:
             self._progress(said)
-        notes = [*notes, *self.notes, *refused]
+        says, references, others = listen_to_texts(
+            self._studio.net, references, start, self._studio.precision, _CHECKED, self._progress
+        )
+        notes = [*notes, *self.notes, *refused, *others]
         self._watch("aligning")
         ears = self._ears()
         figures = {"recordings": ears.hear_clips([take.samples for take in self._held or self._takes])}
-        figures["start"] = ears.start(start)
+        figures["start"] = ears.begin_with(start)
         fitted = run(
             self._studio.net,
             references,
             start,
             top,
             steers(self._encoders, [take.samples for take in self._fitted]),
-            ear,
+            says,
             ears.check,
             ears.weigh,
             settings,

@@ -64,12 +64,12 @@ def corpus_of(
 def takes_of(corpus: Corpus, studio: Studio) -> list[Take]:
     """Clips and tokens, evenly chosen where there is more than is listened to."""
     from voicewright.audio.files import read
+    from voicewright.corpus.split import spread
     from voicewright.voices.references import Take
 
     chosen = list(corpus.utterances)
     if corpus.seconds > MOST:
-        count = max(1, int(len(chosen) * MOST / corpus.seconds))
-        chosen = [chosen[int(index)] for index in np.linspace(0, len(chosen) - 1, count)]
+        chosen = spread(chosen, max(1, int(len(chosen) * MOST / corpus.seconds)))
     return [Take(item.id, read(corpus.path(item)), studio.ids(item.phonemes)) for item in chosen]
 
 

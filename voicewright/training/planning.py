@@ -15,14 +15,15 @@ R = TypeVar("R", bound=BaseModel)
 
 
 def planned(
-    make: Callable[[R], Trainer], recipe: R, options: Options, resume: bool
+    make: Callable[[R], Trainer], recipe: R, options: Options, resume: bool, judging: float = 0.0
 ) -> tuple[Trainer, R, Options]:
     """A recipe's trainer; where the run is to be planned alone, or to fit a time, it is measured here.
 
     The recipe comes back with as many steps as fit, and the options with that number in place of the time, so
-    that the run goes on alike when it is resumed.
+    that the run goes on alike when it is resumed. judging: seconds that a judgement takes.
     """
     trainer = make(recipe)
+    trainer.judging = judging
     if resume or not (options.dry_run or options.minutes):
         return trainer, recipe, options
     seconds, total = trainer.plan(), trainer.recipe.total_steps

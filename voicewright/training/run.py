@@ -226,14 +226,13 @@ def train_features(
 
     def make(recipe: Recipe) -> Trainer:
         mark = fingerprint(recipe, features)
-        trainer = Trainer(
+        return Trainer(
             recipe, networks, training, validation, out, device,
             fingerprint=mark, line=line, export=export, should_stop=lambda: bool(asked),
         )  # fmt: skip
-        trainer.judging = float(getattr(judge, "seconds", 0.0))
-        return trainer
 
-    trainer, recipe, options = planned(make, recipe, options or Options(), resume)
+    judging = float(getattr(judge, "seconds", 0.0))
+    trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)
     if options.dry_run:
         return Result(None, 0, True, [])
     if claim(out, trainer, recipe, resume, options) and recipe.discriminators.start:

@@ -28,7 +28,7 @@ from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.pack import Voicepack
-from voicewright.voices.phones import PhoneEar, StartsPhones, unlike
+from voicewright.voices.phones import StartsPhones, unlike
 from voicewright.voices.prosody import fit_prosody, row_of
 from voicewright.voices.references import Reference
 
@@ -144,11 +144,11 @@ class SoundFit:
         rows: Tensor,
         top: float,
         steer: Sequence[Steer],
-        phones: PhoneEar | None,
+        says: StartsPhones | None,
         rules: Settings,
         precision: torch.dtype,
     ) -> None:
-        self._net, self._references, self._rows, self._phones = net, references, rows, phones
+        self._net, self._references, self._rows, self._says = net, references, rows, says
         self._steer, self._rules, self._precision = steer, rules, precision
         self._mel = HeardMel(references, top)
         with torch.no_grad():
@@ -160,7 +160,6 @@ class SoundFit:
         self._mean = torch.zeros(STYLE)
         self._steps = 0
         self._noise = torch.Generator().manual_seed(rules.seed)
-        self._starts = StartsPhones(net, rows, phones, precision) if phones is not None else None
 
     @property
     def offset(self) -> Tensor:
@@ -185,11 +184,10 @@ class SoundFit:
         for one in self._steer:
             alike = alike + 1 - one.encoder(fake)[0] @ one.wanted
         said = fake.new_zeros(())
-        if self._phones is not None and self._starts is not None and self._rules.phones:
+        if self._says is not None and self._rules.phones:
             inside = slice(at, at + CROP)
-            known = item.phones
-            wanted = self._starts.of(item, inside) if known is None else known[:, :, inside]
-            said = unlike(self._phones(fake), wanted)
+            wanted = self._says.of(item, inside) if item.phones is None else item.phones[:, :, inside]
+            said = unlike(self._says.ear(fake), wanted)
         rules, hop = self._rules, self._net.config.istftnet.gen_istft_hop_size
         loss = spectral + rules.identity * alike + rules.phones * said
         loss = loss + rules.tones * tone_loss(fake, hop) + rules.lines * line_loss(fake, real, hop)
@@ -223,7 +221,7 @@ def fit(
     start: Voicepack,
     top: float,
     steer: Sequence[Steer] = (),
-    phones: PhoneEar | None = None,
+    says: StartsPhones | None = None,
     check: Check | None = None,
     weigh: Check | None = None,
     settings: Settings | None = None,
@@ -233,7 +231,7 @@ def fit(
 ) -> Fitted:
     """Fit `start` to the references. `net`: frozen, weight norm folded; `top`: Hz where their band ends.
 
-    phones: the ear for what is said. precision: of the decoder. cancelled: asked between
+    says: what `start` says, which the voice is held to. precision: of the decoder. cancelled: asked between
     crops and weighings; what was best is returned.
     Raises VoicewrightError when there is nothing to fit to, or the losses are no numbers.
     """
@@ -248,7 +246,7 @@ def fit(
     )  # fmt: skip
     moved = rows.clone()
     moved[:, STYLE:] += offset
-    sound = SoundFit(net, references, moved, top, steer, phones, rules, precision)
+    sound = SoundFit(net, references, moved, top, steer, says, rules, precision)
     best, best_at, steps = _listen(sound, check, rules, draw, progress, cancelled)
     share = 1.0
     if weigh is not None and best_at:

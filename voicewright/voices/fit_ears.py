@@ -171,7 +171,7 @@ class Ears:
         self._start: _Spoken | None = None
         self._heard: list[tuple[NDArray[np.float32], _Spoken]] = []
 
-    def start(self, pack: Voicepack) -> Heard:
+    def begin_with(self, pack: Voicepack) -> Heard:
         """The voice that a fit begins with, which others are held against from now on."""
         self._start = self._spoken(pack)
         return self._figures(self._start)

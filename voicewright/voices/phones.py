@@ -2,7 +2,7 @@
 
 A voice that is drawn to a speaker by encoders' vectors alone blurs its sounds, and no log-mel minds: vowels
 drift, last consonants go. So a fit also asks that a crop says to this ear what the start's voice says there.
-And a recording that says something else than its text is heard to.
+It hears, too, where a recording says something else than its text.
 """
 
 from __future__ import annotations
@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from voicewright.audio.mel import LogMel
 from voicewright.catalogue.places import CONFIG, resolve_model
+from voicewright.corpus.split import spread
 from voicewright.errors import VoicewrightError
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import MEL, ContentNet, mean_spectrum, normalised
 from voicewright.model.content.files import load_content
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import FRAME, STYLE
+from voicewright.voices.pack import Voicepack
 from voicewright.voices.prosody import row_of
 from voicewright.voices.references import Reference
 
@@ -64,9 +66,9 @@ def unlike(heard: Tensor, wanted: Tensor) -> Tensor:
 class StartsPhones:
     """What the start's voice says of a reference: phones [1, K, F] under the recording's times and curves."""
 
-    def __init__(self, net: TTSModel, start: Tensor, ear: PhoneEar, precision: torch.dtype) -> None:
-        """start [N, 256]: the pack's rows."""
-        self._net, self._rows, self._ear, self._precision = net, start, ear, precision
+    def __init__(self, net: TTSModel, start: Voicepack, ear: PhoneEar, precision: torch.dtype) -> None:
+        self._net, self.ear, self._precision = net, ear, precision
+        self._rows = torch.from_numpy(start.rows[:, 0].copy())
 
     @torch.no_grad()
     def of(self, item: Reference, inside: slice = slice(None)) -> Tensor:
@@ -80,13 +82,13 @@ class StartsPhones:
             spoken = self._net.decoder(
                 text, item.f0[None, curves], item.energy[None, curves], style, rng=noise
             )
-        phones: Tensor = self._ear(spoken.float())
+        phones: Tensor = self.ear(spoken.float())
         return phones
 
 
 @torch.no_grad()
 def with_phones(
-    references: Sequence[Reference], start: StartsPhones, ear: PhoneEar, most: int
+    references: Sequence[Reference], says: StartsPhones, most: int
 ) -> tuple[list[Reference], list[str]]:
     """References, `most` of them, evenly chosen, with what the start's voice says of them; and a sentence for
     each whose recording says something else than its text, which is left out.
@@ -94,23 +96,18 @@ def with_phones(
     Where one of those chosen does, all are listened to. Raises VoicewrightError where they are the most.
     """
     count = len(references)
-    chosen = (
-        {round(at * (count - 1) / max(1, most - 1)) for at in range(most)}
-        if count > most
-        else {*range(count)}
-    )
+    chosen = spread(range(count), most)
     found: dict[int, Reference] = dict(enumerate(references))
     refused: dict[int, str] = {}
     while chosen:
-        for index in sorted(chosen):
+        for index in chosen:
             item = references[index]
-            wanted = start.of(item)
-            off = float(unlike(ear(item.sound[None]), wanted))
+            wanted = says.of(item)
+            off = float(unlike(says.ear(item.sound[None]), wanted))
             found[index] = replace(item, phones=wanted)
             if off >= OTHER:
                 refused[index] = f"{item.id}: its text is not what is said ({off:.1f} nats off); left out"
-        rest = {index for index, item in found.items() if item.phones is None}
-        chosen = rest if refused else set()
+        chosen = [index for index, item in found.items() if refused and item.phones is None]
     if len(refused) > count - len(refused):
         first = ", ".join(references[index].id for index in sorted(refused)[:3])
         raise VoicewrightError(
@@ -119,3 +116,22 @@ def with_phones(
         )
     kept = [item for index, item in found.items() if index not in refused]
     return kept, [refused[index] for index in sorted(refused)]
+
+
+def listen_to_texts(
+    net: TTSModel,
+    references: Sequence[Reference],
+    start: Voicepack,
+    precision: torch.dtype,
+    most: int,
+    note: Callable[[str], object],
+) -> tuple[StartsPhones | None, list[Reference], list[str]]:
+    """`with_phones` by the ear that is here, each sentence noted; None and all references without one."""
+    ear = open_phone_ear(note)
+    if ear is None:
+        return None, list(references), []
+    says = StartsPhones(net, start, ear, precision)
+    kept, refused = with_phones(references, says, most)
+    for sentence in refused[:5]:
+        note(sentence)
+    return says, kept, refused

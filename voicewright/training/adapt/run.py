@@ -194,14 +194,13 @@ def adapt(
 
     def make(recipe: AdaptRecipe) -> Trainer:
         mark = fingerprint(recipe, base, material)
-        trainer = Trainer(
+        return Trainer(
             recipe, networks, training, validation, out, device, fingerprint=mark, line=line,
             export=export, should_stop=lambda: bool(asked), task=task, gated=True,
         )  # fmt: skip
-        trainer.judging = float(getattr(judge, "seconds", 0.0))
-        return trainer
 
-    trainer, recipe, options = planned(make, recipe, options or Options(), resume)
+    judging = float(getattr(judge, "seconds", 0.0))
+    trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)
     if options.dry_run:
         return Result(None, 0, True, [])
     claim(out, trainer, recipe, resume, options)
