@@ -1,13 +1,15 @@
 """How near each way comes to a speaker's voice on Kokoro: the table of docs/fit.md.
 
     python benchmarks/own_voice.py SPEECH VOICES OUT [--speakers libri10 kathleen …] [--seconds 10 60]
-                                   [--ways nearest walk inno fit adapt] [--sentences 20] [--model kokoro]
+                                   [--ways nearest walk inno clone fit adapt] [--sentences 20]
+                                   [--model kokoro]
 
 SPEECH holds `libri10/`, `ljspeech32/`, `kathleen/` (each with metadata.csv); VOICES Kokoro's English packs.
 Ways: *nearest* known pack by one encoder; *walk*: KVoiceWalk's random walk on a pack, given the seconds that
 the fit took; *inno*: inno-kokoro's published method, its speaker head taught on the known packs (its own was
-taught on recordings that nobody has); *fit*: ours; *adapt*: adapters that begin with that pack, on the same
-clips less those that judge them. Each is heard on sentences that nothing was fitted to.
+taught on recordings that nobody has); *clone*: our style encoders; *fit*: our fit; *adapt*: adapters that
+begin with that pack, on the same clips less those that judge them. Each is heard on sentences that nothing
+was fitted to.
 Every finished cell is a line of OUT/cells.jsonl and is not done again; the table is printed, and
 OUT/index.html plays two sentences of each. Recordings are neither copied nor linked.
 """
@@ -36,6 +38,7 @@ from voicewright.audio.pitch import f0
 from voicewright.catalogue.places import read_card
 from voicewright.corpus.prepare import prepare
 from voicewright.errors import VoicewrightError
+from voicewright.jobs.clone import CloneOptions, clone
 from voicewright.jobs.fit import FitOptions, fit
 from voicewright.jobs.train import train
 from voicewright.listen.artefacts import listen_for_artefacts, pooled
@@ -253,7 +256,7 @@ def cell(
         wanted = bench.portrait(folder)
         took = 0.0
         # The walk gets the fit's time, adapters its pack.
-        for way in sorted(ways, key=("nearest", "inno", "fit", "walk", "adapt").index):
+        for way in sorted(ways, key=("nearest", "inno", "clone", "fit", "walk", "adapt").index):
             if keys[way] in done:
                 took = max(took, done_seconds(out, keys[way]))
                 continue
@@ -274,6 +277,10 @@ def cell(
                 studio, pack, more = adapted(bench, folder, file, out / "adapters" / file.stem)
             elif way == "inno":
                 pack = inno(bench, wanted)
+            elif way == "clone":
+                target = file.with_name(f"{file.stem}-clone.pt")
+                clone(folder, target, CloneOptions(bench.model), progress=lambda *_: None)
+                pack = Voicepack.of(next(iter(read_arrays(target).values())))
             else:
                 name = max(bench.known, key=lambda k: float(np.dot(bench.known[k].timbre, wanted.timbre)))
                 pack, more = bench.studio.packs[name], {"pack": name}

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from voicewright.version import __version__
 
 if TYPE_CHECKING:
-    from voicewright.api import Voice, convert, fit, judge, load
+    from voicewright.api import Voice, clone, convert, fit, judge, load
     from voicewright.corpus.prepare import prepare
     from voicewright.errors import Cancelled, Interrupted, UsageError, VoicewrightError
     from voicewright.jobs.train import train
@@ -26,6 +26,7 @@ __all__ = [
     "Voice",
     "VoicewrightError",
     "__version__",
+    "clone",
     "convert",
     "fit",
     "judge",
@@ -34,7 +35,7 @@ __all__ = [
     "train",
 ]
 _PLACES = {
-    "api": ("Voice", "convert", "fit", "judge", "load"),
+    "api": ("Voice", "clone", "convert", "fit", "judge", "load"),
     "corpus.prepare": ("prepare",),
     "errors": ("Cancelled", "Interrupted", "UsageError", "VoicewrightError"),
     "jobs.train": ("train",),

@@ -11,6 +11,7 @@ from voicewright.engines.protocol import Voice as VoiceName
 
 if TYPE_CHECKING:
     from voicewright.conversion.protocol import ConvertOptions
+    from voicewright.jobs.clone import Cloned, CloneOptions
     from voicewright.jobs.convert import Done
     from voicewright.jobs.fit import FitOptions, Result
     from voicewright.judging.result import Judgement
@@ -146,6 +147,33 @@ def judge(
         copies=copies,
         implementation=implementation,
     )
+
+
+def clone(
+    recordings: str | Path,
+    output: str | Path,
+    *,
+    model: str = "kokoro",
+    consent: str | None = None,
+    licence: str | None = None,
+    options: CloneOptions | None = None,
+    progress: Callable[..., None] | None = None,
+) -> Cloned:
+    """A voicepack from recordings of one person (a file, a folder) in a moment, by style encoders.
+
+    options: all that the command takes, in place of the three above. progress: called with what is being
+    said; standard error when not given. Raises UsageError, VoicewrightError for recordings that do not serve.
+    """
+    from voicewright.jobs.clone import CloneOptions
+    from voicewright.jobs.clone import clone as run
+    from voicewright.progress import Progress
+
+    asked = options or CloneOptions(model, consent, licence)
+    shown = Progress()
+    try:
+        return run(Path(recordings), Path(output), asked, progress=progress or shown)
+    finally:
+        shown.close()
 
 
 def fit(

@@ -28,6 +28,7 @@ OURS: Mapping[str, Mapping[str, str]] = {
     },
     "tasks": {
         "adapt": "voicewright.jobs.adapt:task",
+        "clone": "voicewright.jobs.teach:task",
         "rvc": "voicewright.rvc.task:task",
         "voice": "voicewright.jobs.train:task",
     },
@@ -40,6 +41,7 @@ OURS: Mapping[str, Mapping[str, str]] = {
         "convert": "voicewright.cli.convert:convert",
         "prepare": "voicewright.cli.prepare:prepare",
         "train": "voicewright.cli.train:train",
+        "clone": "voicewright.cli.clone:clone",
         "fit": "voicewright.cli.fit:fit",
         "align": "voicewright.cli.align:align",
         "judge": "voicewright.cli.judge:judge",

@@ -90,9 +90,10 @@ def test_every_room_has_its_arrows() -> None:
 def test_recipes_parse(path: Path) -> None:
     from voicewright.rvc.train.recipe import VoiceRecipe
     from voicewright.training.adapt.recipe import AdaptRecipe
+    from voicewright.training.clone.recipe import CloneRecipe
     from voicewright.training.recipe import Recipe, read_yaml
 
-    kinds = {"rvc": VoiceRecipe, "adapt": AdaptRecipe}
+    kinds = {"rvc": VoiceRecipe, "adapt": AdaptRecipe, "clone": CloneRecipe}
     recipe = kinds.get(str(read_yaml(path).get("kind")), Recipe).read(path)
     assert recipe.total_steps > 0
     assert recipe.name == path.stem

@@ -1,4 +1,4 @@
-"""Voices of ours for other people's models, inside the package: an adapter by name, packs for Kokoro."""
+"""What ships for other people's models: an adapter by name, packs and style encoders for Kokoro."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 ADAPTERS = ("kathleen",)
 """Model names that are adapters upon Kokoro (`weights/NAME`)."""
 _HUB = "models--hexgrad--Kokoro-82M"
+_KOKORO = ("kokoro", "kokoro-v1.0", "kokoro-v1.0-mlx")
 _WHOLE = 300_000_000
 """Bytes: a file of all of Kokoro's weights has more."""
 
@@ -24,12 +25,21 @@ def shipped_packs(model: Path) -> Path | None:
     Kokoro 1.0 is known by where it lies (our cache under its name, or the hub's cache) and by its size.
     """
     folder = model if model.is_dir() else model.parent
-    known = folder.name in ("kokoro", "kokoro-v1.0") or _HUB in folder.parts
+    known = folder.name in _KOKORO[:2] or _HUB in folder.parts
     packs = _weights() / "kokoro" / "voices"
     if not known or not packs.is_dir():
         return None
     files = (path for path in folder.iterdir() if path.suffix in (".pth", ".safetensors"))
     return packs if any(path.stat().st_size > _WHOLE for path in files) else None
+
+
+def style_encoders(model: str) -> Path | None:
+    """The file of style encoders that `clone` uses for a model of this name; None where there is none.
+
+    They need the model's name alone, not its weights: a voicepack is made on a machine that cannot speak.
+    """
+    path = _weights() / "kokoro" / "clone.safetensors"
+    return path if model in _KOKORO and path.is_file() else None
 
 
 def _weights() -> Path:

@@ -60,9 +60,10 @@ def train(
         raise UsageError("--steps and --minutes both say how long: give one.")
     path = find_recipe(recipe)
     kind = read_yaml(path).get("kind")
-    if kind != "adapt" and wishes is not None and wishes.any:
+    if kind not in ("adapt", "clone") and wishes is not None and wishes.any:
         raise UsageError(
-            f"--model, --voice and --voices are for adapters; {path} names its start itself (`start`)."
+            "--model, --voice and --voices are for adapters and style encoders; "
+            f"{path} names its start itself (`start`)."
         )
     task: Task = registry.named("tasks", "voice" if kind is None else str(kind), "kind of recipe").load()
     options = Options(steps, batch, minutes, dry_run)

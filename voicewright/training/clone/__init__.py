@@ -1,0 +1,1 @@
+"""Style encoders taught through a frozen model: the recipe, the readers, the task and its run."""

@@ -1,0 +1,93 @@
+"""The recipe of style encoders (`kind: clone`): one YAML, strictly read."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import ClassVar, Literal
+
+from pydantic import Field, ValidationError, model_validator
+
+from voicewright.errors import VoicewrightError
+from voicewright.records import Strict
+from voicewright.training.recipe import Judgement, Optimizer, read_yaml
+
+LOSSES = {
+    "prosody": ("prosody", "leash"),
+    "timbre": ("mel", "identity", "phones", "tones", "lines", "leash"),
+}
+
+
+class CloneStage(Strict):
+    """A stretch of the run. `prosody` makes no sound; `timbre` hears crops of 1.65 s through the decoder."""
+
+    stage: Literal["prosody", "timbre"]
+    steps: int = Field(gt=0)
+    clips: int = Field(default=4, gt=0)
+    """Readers a step, a clip or crop of each."""
+    optimizer: Optimizer
+    losses: dict[str, float]
+
+    discriminator: ClassVar[None] = None
+    gan_start: ClassVar[None] = None
+    gan_ramp: ClassVar[None] = None
+
+    @property
+    def budget(self) -> int:
+        """What a batch may hold, in the sampler's unit."""
+        return self.clips
+
+
+class Drawn(Strict):
+    """Voices drawn between and around the known ones, which the model speaks: pairs whose answer is exact."""
+
+    voices: int = Field(default=450, ge=20)
+    ridge: float = Field(default=100.0, gt=0)
+    """Of the regression of timbre with which training begins, on standardised numbers."""
+    ridge_prosody: float = Field(default=1000.0, gt=0)
+
+
+class CloneRecipe(Strict):
+    name: str
+    kind: Literal["clone"]
+    model: str = "kokoro"
+    """The base, by name or path."""
+    voices: str | None = None
+    """Packs known beside the model's own."""
+    width: int = Field(default=256, gt=0)
+    seed: int = 0
+    precision: Literal["auto", "bf16", "fp32"] = "auto"
+    ema: float = 0.99
+    every: int = Field(default=11, gt=1)
+    """One reader in so many is held out; the encoders are chosen by them."""
+    drawn: Drawn = Drawn()
+    stages: tuple[CloneStage, ...] = Field(min_length=1)
+    checkpoint_every: int = 50
+    checkpoint_minutes: float | None = 2.0
+    log_every: int = 10
+    preview_every: int = 1_000_000
+    judge: Judgement = Judgement(every=100, sentences=1, keep=2)
+
+    compile: ClassVar[bool] = False
+
+    @model_validator(mode="after")
+    def _check(self) -> CloneRecipe:
+        for stage in self.stages:
+            strange = sorted(set(stage.losses) ^ set(LOSSES[stage.stage]))
+            if strange:
+                known = ", ".join(LOSSES[stage.stage])
+                raise ValueError(f"stage {stage.stage} weighs {known}; look at {', '.join(strange)}")
+        return self
+
+    @property
+    def total_steps(self) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    @classmethod
+    def read(cls, path: Path) -> CloneRecipe:
+        """Read a recipe. Raises VoicewrightError naming the file and the key."""
+        try:
+            return cls.model_validate(read_yaml(path))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "recipe"
+            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error

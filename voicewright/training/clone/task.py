@@ -1,0 +1,257 @@
+"""Style encoders as a task of the one loop: a fit to many readers at once, whose offsets two networks say.
+
+The model is frozen and hidden; a checkpoint holds the encoders alone. Batches are a pure function of
+(seed, stage, step).
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from voicewright.errors import VoicewrightError
+from voicewright.model.tones import line_loss, tone_loss
+from voicewright.model.tts.model import TTSModel
+from voicewright.training.adapt.batches import Clip
+from voicewright.training.stages import Output, Stage
+from voicewright.training.task import Source, adamw, rate
+from voicewright.units import FRAME, SAMPLE_RATE, STYLE
+from voicewright.voices.fit import CROP, HeardMel
+from voicewright.voices.phones import PhoneEar, unlike
+from voicewright.voices.prosody import WINDOW, prosody_gap
+from voicewright.voices.style_encoders import PROSODY, StyleEncoders
+
+Vectors = Callable[[Tensor], Tensor]
+"""Samples [B, T] at 24 kHz → unit vectors [B, D]."""
+
+
+@dataclass(frozen=True)
+class Reader:
+    """One speaker as training sees her. `numbers` of each clip: [V, 452], of the whole and of sections of it;
+    `wanted`: her vector by each encoder that steers; `mel`: log-mels above her recordings' noise."""
+
+    name: str
+    clips: Sequence[Clip]
+    numbers: Sequence[Tensor]
+    wanted: Sequence[Tensor]
+    mel: HeardMel
+
+
+@dataclass(frozen=True)
+class Item:
+    """A reader's clip, or a crop of it, with what an encoder reads of her: numbers [452]."""
+
+    reader: int
+    clip: Clip
+    numbers: Tensor
+
+    def to(self, device: torch.device) -> Item:
+        return replace(self, clip=self.clip.to(device), numbers=self.numbers.to(device))
+
+
+@dataclass(frozen=True)
+class CloneBatch:
+    items: tuple[Item, ...]
+
+    def to(self, device: torch.device) -> CloneBatch:
+        return CloneBatch(tuple(item.to(device) for item in self.items))
+
+
+class CloneNetworks(nn.Module):
+    """The encoders that train, and beside them, in no state, the frozen model and the first encoders."""
+
+    def __init__(self, net: TTSModel, encoders: StyleEncoders) -> None:
+        super().__init__()
+        self.encoders = encoders
+        object.__setattr__(self, "base", net.eval().requires_grad_(False))
+        object.__setattr__(self, "first", copy.deepcopy(encoders).eval().requires_grad_(False))
+
+    @property
+    def tts(self) -> TTSModel:
+        net: TTSModel = object.__getattribute__(self, "base")
+        return net
+
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that a stage may name."""
+        return {"timbre": self.encoders.timbre, "prosody": self.encoders.prosody}
+
+    def style(self, name: str, numbers: Tensor) -> tuple[Tensor, Tensor]:
+        """Half a style [B, 128] by the encoder of that name, and how far it is from what it was (squared)."""
+        first: StyleEncoders = object.__getattribute__(self, "first")
+        read = numbers if name == "prosody" else numbers[:, PROSODY:]
+        now: Tensor = self.encoders.get_submodule(name)(read)
+        with torch.no_grad():
+            then = first.get_submodule(name)(read)
+        return now, (now - then).square().sum(1).mean()
+
+
+class CloneSpectra(nn.Module):
+    """What compares: each reader's log-mels, the encoders that steer, an ear for phones."""
+
+    def __init__(self, readers: Sequence[Reader], steers: Sequence[Vectors], phones: PhoneEar | None) -> None:
+        super().__init__()
+        self.readers, self.steers, self.phones = tuple(readers), tuple(steers), phones
+
+
+def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, recipe: Any) -> Output:
+    styles, apart = nets.style("prosody", torch.stack([item.numbers for item in batch.items]))
+    gaps = []
+    with torch.autocast(styles.device.type, enabled=False):
+        for item, style in zip(batch.items, styles, strict=True):
+            clip = item.clip
+            gaps.append(
+                prosody_gap(
+                    nets.tts,
+                    style[None].float() + clip.row[None, STYLE:],
+                    clip.context.float(),
+                    clip.durations,
+                    clip.owner,
+                    clip.f0,
+                    clip.energy,
+                )
+            )
+    return Output({"prosody": torch.stack(gaps).mean(), "leash": apart})
+
+
+def _timbre(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, recipe: Any) -> Output:
+    items = batch.items
+    clips = [item.clip for item in items]
+    style, apart = nets.style("timbre", torch.stack([item.numbers for item in items]))
+    rows = torch.stack([clip.row[:STYLE] for clip in clips])
+    fake = nets.tts.decoder(
+        torch.cat([clip.text for clip in clips]),
+        torch.stack([clip.f0 for clip in clips]),
+        torch.stack([clip.energy for clip in clips]),
+        style + rows,
+    ).float()
+    real = torch.stack([clip.sound for clip in clips])
+    readers = [spectra.readers[item.reader] for item in items]
+    mels = [one.mel(fake[n : n + 1], real[n : n + 1]) for n, one in enumerate(readers)]
+    unalike = fake.new_zeros(())
+    for number, vectors in enumerate(spectra.steers):
+        wanted = torch.stack([one.wanted[number] for one in readers])
+        unalike = unalike + 1 - (vectors(fake) * wanted).sum(1).mean()
+    hop = nets.tts.config.istftnet.gen_istft_hop_size
+    losses = {
+        "mel": torch.stack(mels).mean(),
+        "identity": unalike,
+        "tones": tone_loss(fake, hop),
+        "lines": line_loss(fake, real, hop),
+        "leash": apart,
+    }
+    said = [clip.phones for clip in clips if clip.phones is not None]
+    if spectra.phones is not None and len(said) == len(clips):
+        losses["phones"] = unlike(spectra.phones(fake), torch.cat(said))
+    return Output(losses)
+
+
+STAGES: Mapping[str, Stage] = MappingProxyType(
+    {
+        "prosody": Stage("prosody", ("prosody",), ("prosody", "leash"), False, "none", _prosody),
+        "timbre": Stage(
+            "timbre",
+            ("timbre",),
+            ("mel", "identity", "phones", "tones", "lines", "leash"),
+            True,
+            "none",
+            _timbre,
+        ),
+    }
+)
+
+
+class CloneSampler:
+    """`batch(step)` is deterministic: readers in turn, in an order drawn anew; of each a clip, view, crop."""
+
+    unit = 1
+
+    def __init__(
+        self, readers: Sequence[Reader], chosen: Sequence[int], seed: int, stage: int, clips: int, crops: bool
+    ):
+        self.readers, self.chosen = readers, list(chosen)
+        self.seed, self.stage, self.clips, self.crops = seed, stage, clips, crops
+        if not self.chosen:
+            raise VoicewrightError(
+                "There is nothing to train on: no reader has a clip as long as a crop, 1.65 s."
+            )
+        self.epoch_steps = max(1, len(self.chosen) // clips)
+
+    def heaviest(self) -> int:
+        return 0
+
+    def batch(self, step: int, clips: int | None = None) -> CloneBatch:
+        rng = np.random.default_rng([self.seed, self.stage, step])
+        found = []
+        count = clips or self.clips
+        for number in range(step * count, (step + 1) * count):
+            turn, at = divmod(number, len(self.chosen))
+            order = np.random.default_rng([self.seed, self.stage, 1 << 20, turn]).permutation(
+                len(self.chosen)
+            )
+            found.append(self.item(self.chosen[int(order[at])], rng))
+        return CloneBatch(tuple(found))
+
+    def item(self, index: int, rng: np.random.Generator) -> Item:
+        reader = self.readers[index]
+        which = int(rng.integers(len(reader.clips)))
+        clip, views = reader.clips[which], reader.numbers[which]
+        view = views[int(rng.integers(len(views)))]
+        room = clip.frames - (CROP if self.crops else WINDOW)
+        at = int(rng.integers(0, max(room, 0) + 1))
+        if self.crops:
+            return Item(index, clip.crop(at), view)
+        curves = slice(2 * at, 2 * (at + WINDOW))
+        part = replace(
+            clip, owner=clip.owner[at : at + WINDOW], f0=clip.f0[curves], energy=clip.energy[curves]
+        )
+        return Item(index, part, view)
+
+
+@dataclass(frozen=True)
+class Cloning:
+    """Training of style encoders. readers: all; held: the numbers of those by whom encoders are chosen."""
+
+    readers: Sequence[Reader]
+    spectra: CloneSpectra
+
+    @property
+    def stages(self) -> Mapping[str, Stage]:
+        return STAGES
+
+    def check(self, stage: Any) -> None:
+        if stage.stage not in STAGES:
+            raise VoicewrightError(f"There is no stage {stage.stage}; there are {', '.join(STAGES)}.")
+
+    def critics(self, recipe: Any, networks: Any) -> dict[str, nn.Module]:
+        return {}
+
+    def spectral(self, recipe: Any) -> nn.Module:
+        return self.spectra
+
+    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
+        return CloneSampler(self.readers, features, recipe.seed, number, budget, STAGES[stage.stage].crops)
+
+    def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
+        return ()
+
+    def optimizer(
+        self, parameters: Sequence[nn.Parameter], o: Any, device: torch.device
+    ) -> torch.optim.Optimizer:
+        return adamw(parameters, o, device)
+
+    def rate(self, o: Any, step: int, steps: int, epoch: int) -> float:
+        return rate(o, step, steps)
+
+    def seconds(self, batch: Any, stage: Any) -> float:
+        frames = sum(CROP if STAGES[stage.stage].crops else item.clip.frames for item in batch.items)
+        return float(frames * FRAME / SAMPLE_RATE)
+
+    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
+        raise AssertionError("recipes of style encoders have no `compile`")
