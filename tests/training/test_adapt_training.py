@@ -201,6 +201,48 @@ def test_resumed_is_bit_identical(
     assert [key for key in one if not torch.equal(one[key], other[key])] == []
 
 
+def test_whole_matrices_end_as_a_model(folder: Path, tmp_path: Path) -> None:
+    """A finetune is the base with what was learnt in it: a model of its own, with the one voice."""
+    out = tmp_path / "whole"
+    result, _ = run(folder, out, recipe(rank="whole"), judge=poor_at())
+    best = out / "best"
+    assert result.model == best and (best / WEIGHTS).is_file() and not layers_of(best)[1]
+    before, after = load_file(folder / WEIGHTS), load_file(best / WEIGHTS)
+    assert before.keys() == after.keys()
+    moved = {key.split(".")[0] for key in before if not torch.equal(before[key].float(), after[key].float())}
+    assert moved == {"decoder", "predictor"}
+    network = load_model(best)[0].float().fold()
+    learnt = last(out)
+    plain = load_model(folder)[0].float().fold()
+    for name, module in network.named_modules():
+        key = f"ema|{name.partition('.')[0]}.{name.replace('.', '/')}.D"
+        if key in learnt:
+            wanted = plain.get_submodule(name).weight + learnt[key]
+            torch.testing.assert_close(module.weight, wanted, atol=2e-5, rtol=1e-4)
+    assert set(voice_files(best)) == {"mine"}
+
+
+def test_a_whole_finetune_resumes_bit_identically(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = recipe(rank="whole", judge={"every": 5, "sentences": 2, "keep": 1})
+    run(folder, tmp_path / "straight", plan, judge=poor_at())
+    follow = Trainer._follow
+
+    def followed(self: Trainer) -> None:
+        follow(self)
+        if self.counters.total == 7:
+            raise RuntimeError("dead")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_follow", followed)
+        with pytest.raises(RuntimeError, match="dead"):
+            run(folder, tmp_path / "r", plan, judge=poor_at())
+    run(folder, tmp_path / "r", plan, judge=poor_at(), resume=True)
+    one, other = last(tmp_path / "straight"), last(tmp_path / "r")
+    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+
+
 def test_a_checkpoint_holds_adapters_alone(folder: Path, straight: Path) -> None:
     state = last(straight)
     assert {key.split("|")[1].split(".")[0] for key in state if key.startswith("net|")} == {

@@ -381,8 +381,8 @@ class _Run:
         meta = self._corpus.meta
         return {
             "name": f"{self._studio.name} as {name}",
-            "kind": "adapter",
-            "made": "voicewright train adapt",
+            "kind": "model" if self._plan.whole else "adapter",
+            "made": f"voicewright train {self._plan.name}",
             "voice": name,
             "language": meta.language,
             "licence": f"recordings {meta.licence}, base {self._studio.card.get('licence') or 'not stated'}",

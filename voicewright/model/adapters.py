@@ -1,5 +1,7 @@
 """Low-rank matrices beside a model's weights: attached for training, merged into weights for speaking.
 
+Or whole ones, of a weight's own size: finetuning beside a base that stays as it is.
+
 Hu et al. 2021 (LoRA): W + scale · B A, where A [rank, columns] begins at random and B [rows, rank] at zero: a
 fresh adapter changes nothing. A convolution's weight is flattened to [rows, columns]; the base's weight norm
 is folded before and made anew after.
@@ -47,6 +49,17 @@ class LowRank(nn.Module):
             return torch.addmm(weight.flatten(1), self.B, self.A, alpha=self.scale).view_as(weight)
 
 
+class Whole(nn.Module):
+    """forward: a weight → the same with D upon it, which has its size and is zero at first."""
+
+    def __init__(self, weight: Tensor) -> None:
+        super().__init__()
+        self.D = nn.Parameter(torch.zeros_like(weight))
+
+    def forward(self, weight: Tensor) -> Tensor:
+        return weight + self.D
+
+
 def adaptable(net: TTSModel, part: str) -> dict[str, nn.Module]:
     """All convolutions and linear layers of a part by name, style projections among them; LSTMs are none."""
     module = net.get_submodule(part)
@@ -57,9 +70,10 @@ def adaptable(net: TTSModel, part: str) -> dict[str, nn.Module]:
     }
 
 
-def attach(net: TTSModel, part: str, rank: int, seed: int = 0) -> nn.ModuleDict:
+def attach(net: TTSModel, part: str, rank: int | None, seed: int = 0) -> nn.ModuleDict:
     """Fresh adapters on every matrix of a part of a folded model, whose own weights stay as they are.
 
+    rank: None for whole matrices.
     Returns them by the names of their modules, "/" for ".", as a ModuleDict has no dots in its names.
     """
     generator = torch.Generator().manual_seed(seed)
@@ -67,6 +81,10 @@ def attach(net: TTSModel, part: str, rank: int, seed: int = 0) -> nn.ModuleDict:
     for name, module in adaptable(net, part).items():
         weight = module.weight
         assert isinstance(weight, Tensor)
+        if rank is None:
+            parametrize.register_parametrization(module, "weight", whole := Whole(weight.detach()))
+            found[name.replace(".", "/")] = whole
+            continue
         adapter = LowRank(weight.detach(), rank).to(weight.device)
         with torch.no_grad():
             bound = 1 / math.sqrt(adapter.A.shape[1])
@@ -84,6 +102,12 @@ def pairs(state: Mapping[str, Tensor], part: str) -> dict[str, tuple[Tensor, Ten
             inner = key.removeprefix(f"{part}.").removesuffix(".A")
             found[inner.replace("/", ".")] = value, state[f"{part}.{inner}.B"]
     return found
+
+
+def wholes(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
+    """D by module name out of a state dict whose keys are `part.decoder/encode/conv1.D`."""
+    inner = {key: key.removeprefix(f"{part}.").removesuffix(".D") for key in state if key.endswith(".D")}
+    return {name.replace("/", "."): state[key] for key, name in inner.items() if key.startswith(f"{part}.")}
 
 
 def merge(state: dict[str, Tensor], adapter: Adapter) -> None:
@@ -117,16 +141,34 @@ def merge(state: dict[str, Tensor], adapter: Adapter) -> None:
             raise VoicewrightError(
                 f"{adapter.path}: {name} is not finite; the adapter is damaged, train anew."
             )
-        base = key.removesuffix(f"{NORM}original1")
-        if base == key:
-            state[key] = (weight.float() + added).to(weight.dtype)
-            continue
-        gain = state[f"{base}{NORM}original0"]
-        whole = torch._weight_norm(weight.float(), gain.float(), 0) + added
-        norm = torch.norm_except_dim(whole, 2, 0)
-        state[f"{base}{NORM}original0"] = norm.to(gain.dtype)
-        # A channel without anything needs a direction all the same, or it becomes 0/0.
-        state[key] = torch.where(norm == 0, torch.ones_like(whole), whole).to(weight.dtype)
+        _add(state, key, added)
+
+
+def merge_whole(state: dict[str, Tensor], added: Mapping[str, Tensor]) -> None:
+    """Put whole matrices, by module name, into the weights of a state dict. Raises VoicewrightError for what
+    the model does not have, and for what is no number."""
+    for name, value in added.items():
+        key = _weight_key(state, name)
+        if key is None or state[key].shape != value.shape:
+            raise VoicewrightError(f"the finetune changes {name}, which this model does not have so.")
+        if not torch.isfinite(value).all():
+            raise VoicewrightError(f"the finetune's {name} is not finite; take an earlier checkpoint.")
+        _add(state, key, value.float())
+
+
+def _add(state: dict[str, Tensor], key: str, added: Tensor) -> None:
+    """`added` upon a weight, which may be in two parts (weight norm); each keeps its type."""
+    weight = state[key]
+    base = key.removesuffix(f"{NORM}original1")
+    if base == key:
+        state[key] = (weight.float() + added).to(weight.dtype)
+        return
+    gain = state[f"{base}{NORM}original0"]
+    whole = torch._weight_norm(weight.float(), gain.float(), 0) + added
+    norm = torch.norm_except_dim(whole, 2, 0)
+    state[f"{base}{NORM}original0"] = norm.to(gain.dtype)
+    # A channel without anything needs a direction all the same, or it becomes 0/0.
+    state[key] = torch.where(norm == 0, torch.ones_like(whole), whole).to(weight.dtype)
 
 
 def _weight_key(state: Mapping[str, Tensor], name: str) -> str | None:

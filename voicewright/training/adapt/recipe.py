@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, ValidationError, model_validator
 
@@ -79,7 +79,8 @@ class AdaptRecipe(Strict):
     """Voicepack to begin with; absent: one is fitted first."""
     voices: str | None = None
     """Packs known beside the model's own."""
-    rank: int = Field(default=8, gt=0)
+    rank: Annotated[int, Field(gt=0)] | Literal["whole"] = 8
+    """Of the matrices beside the base's; "whole": they have its own size, and the run ends with a model."""
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 where this machine's matrix units have it."""
@@ -106,6 +107,10 @@ class AdaptRecipe(Strict):
                     f"stage {stage.stage} weighs {', '.join(known)}; look at {', '.join(strange)}"
                 )
         return self
+
+    @property
+    def whole(self) -> bool:
+        return self.rank == "whole"
 
     @property
     def total_steps(self) -> int:

@@ -15,12 +15,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from voicewright.audio.files import write
+from voicewright.audio.files import write as write_sound
 from voicewright.catalogue.adapted import write_adapter
-from voicewright.catalogue.places import CARD, CONFIG, VOICES
+from voicewright.catalogue.places import CARD, CONFIG, VOICES, resolve_model
 from voicewright.corpus.sources import safe_id
 from voicewright.errors import VoicewrightError
-from voicewright.model.adapters import PARTS, pairs
+from voicewright.model.adapters import PARTS, merge_whole, pairs, wholes
+from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import plain, write_atomically
@@ -101,6 +102,31 @@ def write_candidate(
     }
     write_adapter(work, arrays, base.words, base.sha256, base.source)
     base.config.write(work / CONFIG)
+    _finish(work, folder, weights, start, card)
+
+
+def write_whole(
+    folder: Path, base: Base, weights: Mapping[str, Tensor], start: Voicepack, card: Mapping[str, Any]
+) -> None:
+    """A model's folder: the base with whole matrices merged, replacing an older one only once it is whole.
+
+    Raises VoicewrightError when a number is none.
+    """
+    work = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    network, config, _ = load_model(resolve_model(base.words))
+    state = dict(network.state_dict())
+    merge_whole(state, {name: value for part in PARTS for name, value in wholes(weights, part).items()})
+    network.load_state_dict(state)
+    save_model(work, network, config)
+    _finish(work, folder, weights, start, card)
+
+
+def _finish(
+    work: Path, folder: Path, weights: Mapping[str, Tensor], start: Voicepack, card: Mapping[str, Any]
+) -> None:
+    """The voice and the card of a candidate; its folder then gets its name."""
     rows = start.rows.copy()
     rows[..., :STYLE] += weights["acoustic.value"].cpu().numpy()
     rows[..., STYLE:] += weights["prosodic.value"].cpu().numpy()
@@ -129,7 +155,8 @@ def adapt(
     options: Options | None = None,
     line: Callable[[str], None] = print,
 ) -> Result:
-    """Train adapters; `out/best` is the best by ears. SIGINT saves a checkpoint and ends the run resumably.
+    """Train adapters, or whole matrices; `out/best` is the best by ears. SIGINT saves a checkpoint and
+    ends the run resumably.
 
     card: what the adapter's card says of voice and rights; "voice" names the pack. recipe: its precision
     chosen. Without a judge the last state is the best. Raises VoicewrightError.
@@ -149,7 +176,8 @@ def adapt(
         crops = spoken_crops(base.net, spoken, recipe.replay.crops, recipe.seed, half)
     mels = HeardMel(material.training, material.top), _replay_mel(crops)
     task = Adapting(spoken, crops, AdaptSpectra(*mels, material.steers, material.phones))
-    networks = AdaptNetworks(base.net, recipe.rank, recipe.seed)
+    networks = AdaptNetworks(base.net, None if recipe.rank == "whole" else recipe.rank, recipe.seed)
+    write = write_whole if recipe.whole else write_candidate
     asked: list[int] = []
 
     def judged(step: int, folder: Path) -> dict[str, float]:
@@ -169,7 +197,7 @@ def adapt(
             "voicewright": __version__,
         }
         try:
-            write_candidate(folder, base, trainer.ema, material.start, details)
+            write(folder, base, trainer.ema, material.start, details)
         except VoicewrightError as error:
             return str(error).rstrip(".")
         counters = trainer.counters
@@ -178,7 +206,7 @@ def adapt(
         for name, samples in heard.sounds.items():
             place = out / "samples" / f"step-{step:08d}" / f"{safe_id(name)}.wav"
             place.parent.mkdir(parents=True, exist_ok=True)
-            write(place, samples, SAMPLE_RATE)
+            write_sound(place, samples, SAMPLE_RATE)
         counters.first = counters.first or figures
         write_card(folder, {**details, "figures": figures, "before": counters.first})
         why = lost(figures, counters.first, recipe.gates.gates)

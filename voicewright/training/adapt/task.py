@@ -38,13 +38,14 @@ class Offset(nn.Module):
 class AdaptNetworks(nn.Module):
     """Adapters upon a frozen, folded model, and the voice's offsets. The model is no part of the state.
 
-    net: its modules get the adapters; it must lie on the device that the run will use.
+    rank: None for whole matrices. net: its modules get the adapters; it must lie on the device that the run
+    will use.
     """
 
     decoder: nn.ModuleDict
     predictor: nn.ModuleDict
 
-    def __init__(self, net: TTSModel, rank: int, seed: int) -> None:
+    def __init__(self, net: TTSModel, rank: int | None, seed: int) -> None:
         super().__init__()
         object.__setattr__(
             self, "base", net.eval().requires_grad_(False)
