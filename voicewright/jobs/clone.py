@@ -111,7 +111,7 @@ def encoders_for(model: str) -> tuple[StyleEncoders, dict[str, object]]:
     """
     from voicewright.catalogue.places import resolve_model, weights_sha256
     from voicewright.catalogue.shipped import style_encoders
-    from voicewright.voices.style_encoders import load_encoders
+    from voicewright.voices.style_encoders import encoders_of, load_encoders
 
     if (path := style_encoders(model)) is not None:
         return load_encoders(path)
@@ -122,17 +122,6 @@ def encoders_for(model: str) -> tuple[StyleEncoders, dict[str, object]]:
             f"no style encoders have been taught for {model}; `voicewright fit` fits a voice in minutes."
         )
     return found
-
-
-def encoders_of(folder: Path, sha256: str) -> tuple[StyleEncoders, dict[str, object]] | None:
-    """The style encoders of a model that is here, by its weights' digest; None where it has none."""
-    from voicewright.catalogue.published import same_kokoro
-    from voicewright.catalogue.shipped import style_encoders
-    from voicewright.model.adapters import source_of
-    from voicewright.voices.style_encoders import load_encoders
-
-    path = style_encoders("kokoro") if source_of(folder, sha256) in same_kokoro() else None
-    return None if path is None else load_encoders(path)
 
 
 def speech_of(source: Path) -> tuple[list[Samples], list[str]]:

@@ -306,11 +306,10 @@ class _Fitting:
     def _guess(self, wanted: Portrait, known: dict[str, Portrait]) -> NDArray[np.float64]:
         """The acoustic half [128] that a voice of this timbre would have: by style encoders where they were
         taught for these weights, else by regression on the known voices."""
-        from voicewright.jobs.clone import encoders_of
         from voicewright.units import STYLE
         from voicewright.voices.known import timbre_guess
         from voicewright.voices.phones import open_phone_ear
-        from voicewright.voices.style_encoders import impression
+        from voicewright.voices.style_encoders import encoders_of, impression
 
         studio = self._studio
         found = encoders_of(studio.folder, studio.sha256)

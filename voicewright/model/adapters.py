@@ -50,7 +50,7 @@ class LowRank(nn.Module):
 
 
 class Whole(nn.Module):
-    """forward: a weight → the same with D upon it, which has its size and is zero at first."""
+    """forward: a weight [rows, …] → the same with D upon it, which has its size and is zero at first."""
 
     def __init__(self, weight: Tensor) -> None:
         super().__init__()

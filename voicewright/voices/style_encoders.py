@@ -19,8 +19,11 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from voicewright.catalogue.published import same_kokoro
+from voicewright.catalogue.shipped import style_encoders
 from voicewright.errors import VoicewrightError
 from voicewright.listen.speaker import Encoder, Samples, mean_voice
+from voicewright.model.adapters import source_of
 from voicewright.storage import replacing
 from voicewright.units import STYLE
 from voicewright.voices.fit_ears import Encoders
@@ -141,3 +144,9 @@ def load_encoders(path: Path) -> tuple[StyleEncoders, dict[str, object]]:
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, IndexError) as error:
         raise VoicewrightError(f"{path} holds no style encoders ({type(error).__name__}).") from error
     return net.eval().requires_grad_(False), dict(facts)
+
+
+def encoders_of(folder: Path, sha256: str) -> tuple[StyleEncoders, dict[str, object]] | None:
+    """The style encoders of a model that is here, by its weights' digest; None where it has none."""
+    path = style_encoders("kokoro") if source_of(folder, sha256) in same_kokoro() else None
+    return None if path is None else load_encoders(path)
