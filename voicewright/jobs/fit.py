@@ -14,6 +14,7 @@ import numpy as np
 
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
 from voicewright.jobs.fit_material import corpus_of, one_voice, takes_of
+from voicewright.jobs.fit_start import beginning
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -229,8 +230,16 @@ class _Fitting:
         card = rights.card(own, self._encoders.surest, self._language, self._progress)
         wanted, known = self._portraits()
         self._watch("known voices")
-        acoustic, prosodic, start = self._start(wanted, known)
         references, refused = self._references(wanted, known)
+        acoustic, prosodic, start = beginning(
+            self._studio,
+            self._encoders,
+            wanted,
+            known,
+            references,
+            [take.samples for take in self._fitted],
+            self._progress,
+        )
         for said in refused:
             self._progress(said)
         says, references, others = listen_to_texts(
@@ -291,33 +300,6 @@ class _Fitting:
             surest,
         )
         return wanted, known
-
-    def _start(
-        self, wanted: Portrait, known: dict[str, Portrait]
-    ) -> tuple[dict[str, float], dict[str, float], Voicepack]:
-        """What voices of such a timbre look like, on the nearest ones' curves; blended for prosody."""
-        from voicewright.voices.known import assembled, prosody_blend, timbre_blend
-
-        acoustic = timbre_blend(wanted, known)
-        prosodic = prosody_blend(wanted, known)
-        packs, guess = self._studio.packs, self._guess(wanted, known)
-        return acoustic, prosodic, assembled(acoustic, prosodic, packs, guess)
-
-    def _guess(self, wanted: Portrait, known: dict[str, Portrait]) -> NDArray[np.float64]:
-        """The acoustic half [128] that a voice of this timbre would have: by style encoders where they were
-        taught for these weights, else by regression on the known voices."""
-        from voicewright.units import STYLE
-        from voicewright.voices.known import timbre_guess
-        from voicewright.voices.phones import open_phone_ear
-        from voicewright.voices.style_encoders import encoders_of, impression
-
-        studio = self._studio
-        found = encoders_of(studio.folder, studio.sha256)
-        ear = open_phone_ear(self._progress)
-        if found is None or ear is None or self._encoders.both is None:
-            return timbre_guess(wanted, known, studio.packs)
-        heard = impression([take.samples for take in self._fitted], *self._encoders.both, ear)
-        return np.asarray(found[0].pack(heard).rows[:, 0, :STYLE].mean(0), np.float64)
 
     def _references(self, wanted: Portrait, known: dict[str, Portrait]) -> tuple[list[Reference], list[str]]:
         from voicewright.audio.mel import LogMel

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from voicewright.corpus.split import spread
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import STYLE
@@ -25,6 +26,8 @@ WINDOW = 160
 VOICED = 40.0
 """Hz from which a frame counts as voiced."""
 _FEWEST_VOICED = 20
+_COMPARED = 8
+"""References by which one beginning is chosen before another."""
 
 
 @torch.no_grad()
@@ -65,6 +68,30 @@ def prosody_gap(
         gap = gap + 3 * ((sung - heard).abs().mean() + 0.5 * (sung.std() - heard.std()).abs())
     apart = loudness - energy
     return gap + 0.5 * (apart - apart.mean() if own else apart).abs().mean()
+
+
+@torch.no_grad()
+def nearest_prosody(
+    net: TTSModel,
+    references: Sequence[Reference],
+    candidates: Sequence[Tensor],
+    precision: torch.dtype = torch.float32,
+) -> int:
+    """Which of the candidates (rows [N, 256]) speaks most like the references; of a few of them."""
+    chosen = spread(references, _COMPARED)
+    read = contexts(net, chosen)
+
+    def gap(rows: Tensor, item: Reference, context: Tensor) -> float:
+        style, curves = row_of(rows, item)[None, STYLE:], slice(0, 2 * WINDOW)
+        return float(
+            prosody_gap(
+                net, style, context, item.durations.float(), item.owner[:WINDOW], item.f0[curves],
+                item.energy[curves], precision=precision,
+            )
+        )  # fmt: skip
+
+    gaps = [sum(gap(rows, *one) for one in zip(chosen, read, strict=True)) for rows in candidates]
+    return int(np.argmin(gaps))
 
 
 def fit_prosody(
