@@ -405,8 +405,10 @@ class Hearing:
 
     name = "hearing"
     deaf = False
+    heard = 0
 
     def transcribe_many(self, clips: Sequence[np.ndarray], progress: object = None) -> list[str]:
+        self.heard += 1
         return ["the same" if self.deaf else "the same words" for _ in clips]
 
 
@@ -419,13 +421,16 @@ def test_lost_words_cost_a_voice_and_what_was_heard_is_remembered(
     line = replace(studio.lines(["The same words."], "en-us")[0], text="the same words")
     ears = Ears(studio, like, [like], hearing, [line] * 2, lambda _: None, few=1)
     assert ears.begin_with(voice).words == 0
-    whole = ears.weigh(voice)
     hearing.deaf = True
-    assert ears.weigh(voice) == whole  # not heard again
     worse = moved(voice, acoustic=1e-3)
-    assert ears.weigh(worse) == pytest.approx(whole - WORDS_WEIGHT / 3, abs=0.05)
+    lost = ears.weigh(worse)
+    whole = ears.weigh(voice)
+    assert lost == pytest.approx(whole - WORDS_WEIGHT / 3, abs=0.05)
+    assert hearing.heard == 2 and ears.weigh(voice) == whole  # not heard again
     assert ears.check(worse) == pytest.approx(whole, abs=0.05)  # words are not asked for at intervals
     assert ears.hear(worse).words == pytest.approx(1 / 3)
+    other = moved(voice, acoustic=4.0)
+    assert ears.weigh(other) < whole and hearing.heard == 2  # could not be the best with any words
 
 
 def test_a_stopped_fit_gives_what_was_best(

@@ -4,7 +4,7 @@ another, which neither steers nor stops, reports."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -176,6 +176,8 @@ class Ears:
             note(f"Quality is not heard: {error}")
         self._start: _Spoken | None = None
         self._heard: list[tuple[NDArray[np.float32], _Spoken]] = []
+        self._weighed = -np.inf
+        """The highest score of a weighing."""
 
     def begin_with(self, pack: Voicepack) -> Heard:
         """The voice that a fit begins with, which others are held against from now on."""
@@ -188,8 +190,17 @@ class Ears:
         return self._score(_Spoken(clips, self._quality_of(clips), None))
 
     def weigh(self, pack: Voicepack) -> float:
-        """The same of all lines, and less the words that were lost."""
-        return self._score(self._spoken(pack))
+        """The same of all lines, and less the words that were lost; they are not listened to where a voice
+        could not be the best of those weighed even if it lost none."""
+        if self._known(pack) is None:
+            clips = self._studio.clips(pack, self._lines)
+            spoken = _Spoken(clips, self._quality_of(clips), None)
+            if (most := self._score(spoken)) < self._weighed:
+                return most
+            self._heard.append((pack.rows, replace(spoken, words=self._words_of(clips))))
+        score = self._score(self._spoken(pack))
+        self._weighed = max(self._weighed, score)
+        return score
 
     def hear(self, pack: Voicepack) -> Heard:
         return self._figures(self._spoken(pack))
@@ -217,14 +228,18 @@ class Ears:
 
     def _spoken(self, pack: Voicepack) -> _Spoken:
         """All lines by a voice; what was heard once is remembered."""
-        for rows, spoken in self._heard:
-            if np.array_equal(rows, pack.rows):
-                return spoken
+        if (known := self._known(pack)) is not None:
+            return known
         clips = self._studio.clips(pack, self._lines)
-        words = None if self._recogniser is None else words_wrong(self._recogniser, self._lines, clips)
-        spoken = _Spoken(clips, self._quality_of(clips), words)
+        spoken = _Spoken(clips, self._quality_of(clips), self._words_of(clips))
         self._heard.append((pack.rows, spoken))
         return spoken
+
+    def _known(self, pack: Voicepack) -> _Spoken | None:
+        return next((spoken for rows, spoken in self._heard if np.array_equal(rows, pack.rows)), None)
+
+    def _words_of(self, clips: Sequence[Samples]) -> float | None:
+        return None if self._recogniser is None else words_wrong(self._recogniser, self._lines, clips)
 
     def _quality_of(self, clips: Sequence[Samples]) -> NDArray[np.float32] | None:
         if self._quality is None:
