@@ -78,7 +78,10 @@ def clone(
         raise VoicewrightError("cloning needs the embedded model to hear pace, and it is not here.")
     clips, left = _one_voice(clips, surest)
     notes += left
-    heard = impression(clips, surest, second, ear)
+    try:
+        heard = impression(clips, surest, second, ear)
+    except VoicewrightError as error:  # a whisperer, or nobody
+        raise VoicewrightError(f"{source}: {error} Record somebody who speaks aloud.") from error
     pack = net.pack(heard)
     rights = Rights(options.consent or "not stated", options.licence or "not stated", options.statement)
     card: dict[str, Any] = {
