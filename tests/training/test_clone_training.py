@@ -9,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import soundfile
 import torch
 from test_adapt_training import folder, identity, last, reference, write_corpus
 from test_adapters import pack
 
 from voicewright.cli import main
 from voicewright.errors import VoicewrightError
+from voicewright.listen.campplus import CamEncoder
 from voicewright.model.checkpoint import load_model
 from voicewright.training.adapt.batches import own_clips
 from voicewright.training.clone.drawn import Spread, begin
@@ -25,7 +27,9 @@ from voicewright.training.clone.task import Reader
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
 from voicewright.voices.fit import HeardMel
+from voicewright.voices.pack import Voicepack
 from voicewright.voices.phones import open_phone_ear
+from voicewright.voices.studio import SENTENCES, Studio
 from voicewright.voices.style_encoders import PROSODY, TIMBRE, StyleEncoder, StyleEncoders, load_encoders
 
 __all__ = ["folder"]
@@ -232,3 +236,46 @@ def test_the_scale_of_a_real_reader_counts() -> None:
     numbers, real = rng.standard_normal((60, TIMBRE)), 10 * rng.standard_normal((60, TIMBRE))
     begin(encoder, numbers, rng.standard_normal((60, 128)), real, 1.0, 0)
     assert float(encoder.scale.mean()) == pytest.approx(7.1, rel=0.1)
+
+
+def test_a_corpus_of_speakers_becomes_encoders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`train clone` from recordings to a pack that `say` opens, stopped and resumed in between."""
+    pytest.importorskip("silero_vad")
+    try:
+        CamEncoder()
+    except VoicewrightError as error:
+        pytest.skip(str(error))
+    torch.set_num_threads(1)
+    monkeypatch.setattr("voicewright.jobs.teach.FEWEST", 3)
+    monkeypatch.setattr("voicewright.jobs.teach.FEWEST_KNOWN", 3)
+    monkeypatch.setattr("voicewright.voices.studio.SENTENCES", SENTENCES[:3])
+    studio = Studio("tiny", None, lambda _: None)
+    own = next(iter(studio.packs.values()))
+    (tmp_path / "voices").mkdir()
+    (tmp_path / "readers").mkdir()
+    rows, lines = [], studio.lines(SENTENCES[:3], "en-us")
+    for number, line in enumerate(lines):
+        way = np.random.default_rng(number).standard_normal(256).astype(np.float32) / 16
+        voice = Voicepack(own.rows + 0.5 * way)
+        voice.write(tmp_path / "voices" / f"v{number}.safetensors")
+        soundfile.write(tmp_path / "readers" / f"c{number}.wav", studio.clips(voice, [line])[0], 24_000)
+        rows.append(f"c{number}|{line.text}|reader{number}\n")
+    (tmp_path / "readers" / "metadata.csv").write_text("".join(rows), "utf-8")
+    corpus, out = tmp_path / "corpus", tmp_path / "run"
+    assert main(["prepare", str(tmp_path / "readers"), "-o", str(corpus), "--language", "en-us"]) == 0
+    plan = recipe(model="tiny", drawn={"voices": 20}).model_dump(mode="json", exclude_none=True)
+    (tmp_path / "small.yaml").write_text(json.dumps(plan), "utf-8")
+    given = ["train", str(tmp_path / "small.yaml"), "--corpus", str(corpus), "--out", str(out)]
+    given += ["--voices", str(tmp_path / "voices")]
+    assert main([*given, "--dry-run"]) == 0
+    assert "minutes, come first" in capsys.readouterr().err and not out.exists()
+    assert main(given) == 0, capsys.readouterr().err
+    net, facts = load_encoders(out / "best" / ENCODERS)
+    assert facts["readers"] == 3 and facts["known_voices"] == 4 and net.curve.abs().max() > 0
+    assert len(list((out / "material").glob("reader*.safetensors"))) == 3
+    for name in ("hear_reader", "drawn_pairs"):  # what was heard and drawn is not again
+        monkeypatch.setattr(f"voicewright.training.clone.material.{name}", pytest.fail)
+    assert main([*given, "--resume"]) == 0
+    assert "Resumed at step 7 of 7" in capsys.readouterr().err

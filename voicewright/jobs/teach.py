@@ -23,12 +23,16 @@ if TYPE_CHECKING:
     from voicewright.voices.studio import Line, Studio
     from voicewright.voices.style_encoders import StyleEncoders
 
+FIRST = "first.safetensors"
+"""Of a run's material: the encoders as the regression left them, so that a run that goes on begins alike."""
 FEWEST = 20
 """Speakers below which encoders would know their readers by heart and nobody else."""
 FEWEST_KNOWN = 8
 """Known voices below which there is nothing to draw between."""
 _LONGEST = 10.0
 """Seconds of a clip; longer ones are left out."""
+_SAMPLE = 4
+"""Speakers by which a run is planned."""
 _CLIPS = 6
 """Of a speaker, at most, evenly chosen."""
 
@@ -85,8 +89,11 @@ def teach_encoders(
         half = studio.precision == torch.bfloat16
         plan = plan.model_copy(update={"precision": "bf16" if half else "fp32"})
     ears = _ears(line)
-    encoders, readers = _material(plan, studio, ears, prepared, speakers, out, line)
-    held = list(range(plan.every - 1, len(readers), plan.every))
+    if options.dry_run:
+        encoders, readers = _sample(plan, studio, ears, prepared, speakers, line)
+    else:
+        encoders, readers = _material(plan, studio, ears, prepared, speakers, out, line)
+    held = list(range(plan.every - 1, len(readers), plan.every)) or [len(readers) - 1]
     steers = [vectors for _, vectors in open_encoders(line).steering.values()]
     steers.reverse()  # CAM++ first, as in what the encoders read
     lesson = Lesson(studio.net, encoders, readers, held, steers, ears.phones)
@@ -165,7 +172,7 @@ def _material(
     from voicewright.training.clone.material import drawn_pairs, reader_of
     from voicewright.units import STYLE
     from voicewright.voices.studio import SENTENCES
-    from voicewright.voices.style_encoders import PROSODY, StyleEncoders
+    from voicewright.voices.style_encoders import PROSODY, StyleEncoders, load_encoders, save_encoders
 
     folder = out / "material"
     folder.mkdir(parents=True, exist_ok=True)
@@ -178,15 +185,56 @@ def _material(
         raise VoicewrightError(
             f"of {len(speakers)} speakers {len(readers)} have a pitch and clips that serve."
         )
-    pairs = folder / "drawn.safetensors"
-    numbers, styles = drawn_pairs(pairs, plan.drawn.voices, plan.seed, spread, studio, ears, lines, line)
-    real = np.concatenate([n.numpy() for reader in readers for n in reader.numbers]).astype(np.float64)
-    torch.manual_seed(plan.seed)
-    net = StyleEncoders(plan.width)
-    net.curve.copy_(curve)
-    begin(net.timbre, numbers[:, PROSODY:], styles[:, :STYLE], real[:, PROSODY:], plan.drawn.ridge, 0)
-    begin(net.prosody, numbers, styles[:, STYLE:], real, plan.drawn.ridge_prosody, PROSODY)
-    return net, readers
+    first = folder / FIRST
+    if not first.is_file():
+        pairs = folder / "drawn.safetensors"
+        numbers, styles = drawn_pairs(pairs, plan.drawn.voices, plan.seed, spread, studio, ears, lines, line)
+        real = np.concatenate([n.numpy() for reader in readers for n in reader.numbers]).astype(np.float64)
+        torch.manual_seed(plan.seed)
+        net = StyleEncoders(plan.width)
+        net.curve.copy_(curve)
+        begin(net.timbre, numbers[:, PROSODY:], styles[:, :STYLE], real[:, PROSODY:], plan.drawn.ridge, 0)
+        begin(net.prosody, numbers, styles[:, STYLE:], real, plan.drawn.ridge_prosody, PROSODY)
+        save_encoders(first, net, {})
+    return load_encoders(first)[0].requires_grad_(True), readers
+
+
+def _sample(
+    plan: CloneRecipe,
+    studio: Studio,
+    ears: Ears,
+    corpus: Corpus,
+    speakers: dict[str, list[Utterance]],
+    line: Callable[..., None],
+) -> tuple[StyleEncoders, list[Reader]]:
+    """A few readers, by which a run is planned; says how long all of them, and the drawn voices, take."""
+    import tempfile
+    import time
+
+    import torch
+
+    from voicewright.corpus.split import spread
+    from voicewright.training.clone.material import reader_of
+    from voicewright.units import STYLE
+    from voicewright.voices.pack import ROWS
+    from voicewright.voices.studio import SENTENCES
+    from voicewright.voices.style_encoders import StyleEncoders
+
+    lines = studio.lines(SENTENCES, "en-us")
+    few = {name: speakers[name] for name in spread(list(speakers), _SAMPLE)}
+    with tempfile.TemporaryDirectory(prefix="voicewright-clone-") as folder:
+        began = time.monotonic()
+        heard = _heard(studio, ears, corpus, few, Path(folder), lines, plan.seed, line)
+        each = (time.monotonic() - began) / len(few)
+    if len(heard) < 2:
+        raise VoicewrightError(f"of {len(few)} speakers {len(heard)} have a pitch and clips that serve.")
+    minutes = each * (len(speakers) + plan.drawn.voices) / 60
+    line(
+        f"Hearing {len(speakers)} speakers and drawing {plan.drawn.voices} voices, about "
+        f"{minutes:.0f} minutes, come first and are kept."
+    )
+    curve = torch.zeros(ROWS, 2 * STYLE)
+    return StyleEncoders(plan.width), [reader_of(name, one, studio, curve) for name, one in heard.items()]
 
 
 def _heard(

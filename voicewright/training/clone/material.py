@@ -170,9 +170,11 @@ def drawn_pairs(
         except VoicewrightError:  # silent, or without a pitch: a voice that nobody has
             continue
         styles.append(style)
-        if drawn % 50 == 0 or drawn == count:
+        if drawn % 50 == 0:
             _keep_pairs(path, heard, styles, drawn)
     told("drawing voices", count, count)
+    _keep_pairs(path, heard, styles, drawn)
+    heard, styles, _ = _kept_pairs(path)  # as a run that goes on reads them
     return np.stack(heard).astype(np.float64), np.stack(styles)
 
 
