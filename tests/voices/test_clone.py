@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import soxr
 import torch
 from test_fit import studio as studio
 from test_fit import third, voice
@@ -100,6 +101,15 @@ def test_speech_is_found_levelled_and_no_more_than_serves(tmp_path: Path, spoken
     assert level[0] == pytest.approx(level[1], rel=0.1)
     soundfile.write(tmp_path / "long.wav", np.tile(sound, 30), rate)
     assert 110 < sum(map(len, speech_of(tmp_path / "long.wav")[0])) / 24_000 < 130
+
+
+def test_what_a_voice_will_suffer_from_is_told(tmp_path: Path, spoken: Path) -> None:
+    sound, rate = soundfile.read(spoken, dtype="float32")
+    assert speech_of(spoken)[1] == []
+    soundfile.write(tmp_path / "loud.wav", np.clip(sound / np.abs(sound).max() * 6, -1, 1), rate)
+    assert "cut off" in speech_of(tmp_path / "loud.wav")[1][0]
+    soundfile.write(tmp_path / "phone.wav", soxr.resample(sound, rate, 8000), 8000)
+    assert "as telephones do" in speech_of(tmp_path / "phone.wav")[1][0]
 
 
 def test_what_cannot_be_read_of_a_folder_is_told(tmp_path: Path, spoken: Path) -> None:

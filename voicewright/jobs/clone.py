@@ -25,6 +25,8 @@ LEAST, MOST = 3.0, 120.0
 """Seconds of speech: below the first nobody is known by a voice, above the second no more is heard."""
 LEVEL = -23.0
 """LUFS that every piece is brought to."""
+CLIPPED, NARROW = 0.002, 5500.0
+"""The share of samples cut off and the Hz of a band that are spoken of (the first is `prepare`'s)."""
 _FILES = 40
 """Of a folder with more recordings, so many are listened to, evenly chosen."""
 
@@ -130,8 +132,9 @@ def encoders_for(model: str) -> tuple[StyleEncoders, dict[str, object]]:
 def speech_of(source: Path) -> tuple[list[Samples], list[str]]:
     """Pieces of speech [T] at 24 kHz of a file or of a folder's files, each at one level; and what was left
     out. Raises VoicewrightError where there is too little."""
-    from voicewright.audio.files import AudioError
+    from voicewright.audio.files import SAMPLE_RATE, AudioError
     from voicewright.audio.kinds import is_recording
+    from voicewright.audio.loudness import normalise
     from voicewright.corpus.segment import Detector
     from voicewright.corpus.split import spread
 
@@ -152,19 +155,40 @@ def speech_of(source: Path) -> tuple[list[Samples], list[str]]:
             if len(files) == 1:
                 raise
             notes.append(f"{path} is left out: {error}")
-    seconds = sum(map(len, clips)) / 24_000
+    seconds = sum(map(len, clips)) / SAMPLE_RATE
     if seconds < LEAST:
         raise VoicewrightError(
             f"{source} holds {seconds:.1f} s of speech; a voice is known from {LEAST:.0f} s on, better ten, "
             "of one person alone."
         )
-    return clips, notes
+    notes += _doubts(source, clips)
+    return [np.asarray(normalise(clip, SAMPLE_RATE, LEVEL), np.float32) for clip in clips], notes
+
+
+def _doubts(source: Path, clips: list[Samples]) -> list[str]:
+    """What of the recordings a voice will suffer from: tops cut off, a telephone's band."""
+    from voicewright.audio.loudness import frame_levels
+    from voicewright.corpus.measure import bandwidth, clipped_fraction
+    from voicewright.units import SAMPLE_RATE
+
+    doubts = []
+    if (cut := float(np.mean([clipped_fraction(clip) for clip in clips]))) > CLIPPED:
+        doubts.append(
+            f"{source}: {cut:.1%} of the samples are cut off, and the voice will be rough; record softer."
+        )
+    bands = [bandwidth(clip, SAMPLE_RATE, frame_levels(clip, SAMPLE_RATE)) for clip in clips]
+    if (band := float(np.median(bands))) < NARROW:
+        doubts.append(
+            f"{source} ends at {band / 1000:.1f} kHz, as telephones do, and the voice will be less alike; "
+            "record with a microphone."
+        )
+    return doubts
 
 
 def _pieces(path: Path, detector: Detector, most: float) -> Iterator[Samples]:
-    """The first `most` seconds of a recording's speech in pieces of two to six seconds."""
+    """The first `most` seconds of a recording's speech in pieces of two to six seconds, as they are."""
     from voicewright.audio.files import SAMPLE_RATE, blocks
-    from voicewright.audio.loudness import lufs, normalise
+    from voicewright.audio.loudness import lufs
     from voicewright.corpus.recordings import slices
     from voicewright.corpus.segment import VAD_RATE, Cutting, pieces
 
@@ -176,7 +200,7 @@ def _pieces(path: Path, detector: Detector, most: float) -> Iterator[Samples]:
             break
     for piece in slices(blocks(path, SAMPLE_RATE), bounds, SAMPLE_RATE):
         if len(piece) >= SAMPLE_RATE and np.isfinite(lufs(piece, SAMPLE_RATE)):
-            yield np.asarray(normalise(piece, SAMPLE_RATE, LEVEL), np.float32)
+            yield np.asarray(piece, np.float32)
 
 
 def _one_voice(clips: list[Samples], encoder: Any) -> tuple[list[Samples], list[str]]:
