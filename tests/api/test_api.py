@@ -21,7 +21,7 @@ from voicewright.conversion.protocol import ConvertOptions
 
 NAMES = {
     "Cancelled", "Interrupted", "UsageError", "Voice", "VoicewrightError", "__version__",
-    "convert", "fit", "judge", "load", "prepare", "train",
+    "clone", "convert", "fit", "judge", "load", "prepare", "train",
 }  # fmt: skip
 
 

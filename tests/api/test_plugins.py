@@ -102,7 +102,7 @@ def test_a_task_of_a_stranger_trains(site: Path) -> None:
     assert json.loads(done.stdout)["steps"] == 3 and (site / "run" / "polly.parrot").is_file()
     (site / "recipe.yaml").write_text("name: polly\nkind: ostrich\n")
     told = run(site, "train", "recipe.yaml", "--corpus", ".", "-o", "other", code=2).stderr
-    assert "there is no kind of recipe 'ostrich'; there are adapt, parrot, rvc, voice" in told
+    assert "there is no kind of recipe 'ostrich'; there are adapt, clone, parrot, rvc, voice" in told
 
 
 def test_a_language_a_server_and_a_command_of_a_stranger(site: Path) -> None:
