@@ -342,7 +342,7 @@ def test_a_recording_that_says_something_else_is_left_out(
     kept, refused = with_phones([references[0], *references, *found], says, 2)
     assert [one.id for one in kept] == [references[0].id, *(one.id for one in references)]
     assert all(one.phones is not None for one in kept)  # one was wrong, so all were listened to
-    assert len(refused) == 1 and "wrong: its text is not what is said" in refused[0]
+    assert len(refused) == 1 and "wrong: its text does not fit what is said" in refused[0]
     kept, refused = with_phones([references[0], *found, references[1]], says, 2)
     assert not refused and [one.phones is None for one in kept] == [False, True, False]
     with pytest.raises(VoicewrightError, match=r"texts are not what is said: 1 of 1 .* \(wrong \.\.\.\)"):
