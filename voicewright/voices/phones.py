@@ -106,7 +106,9 @@ def with_phones(
             off = float(unlike(says.ear(item.sound[None]), wanted))
             found[index] = replace(item, phones=wanted)
             if off >= OTHER:
-                refused[index] = f"{item.id}: its text does not fit what is said ({off:.1f} nats off); left out"
+                refused[index] = (
+                    f"{item.id}: its text does not fit what is said ({off:.1f} nats off); left out"
+                )
         chosen = [index for index, item in found.items() if refused and item.phones is None]
     if len(refused) > count - len(refused):
         first = ", ".join(references[index].id for index in sorted(refused)[:3])
