@@ -1,5 +1,5 @@
-"""An adapter on held-out sentences: similarity by every encoder, words, quality, lines (dB), echo;
-what the base's voices lost.
+"""An adapter, or a finetune of `train kokoro`, on held-out sentences: similarity by every encoder, words,
+quality, lines (dB), echo; what the base's voices lost.
 
 python benchmarks/adapt.py corpus runs/me --ids "7$" --most 20 --voices packs/ --stock af_heart am_adam
 """
@@ -18,7 +18,7 @@ import numpy as np
 
 from voicewright.audio.files import read
 from voicewright.audio.pitch import f0
-from voicewright.catalogue.adapted import read_adapter
+from voicewright.catalogue.adapted import is_adapter, read_adapter
 from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.corpus.manifest import Corpus, Utterance
 from voicewright.corpus.split import spread
@@ -82,8 +82,9 @@ def main() -> None:
     items = [item for item in held if item.id in names]
     own = [read(corpus.path(item)) for item in items]
     folder = resolve_model(given.adapter)
-    base = read_adapter(folder).base
-    voice = str(json.loads((folder / "card.json").read_text("utf-8"))["voice"])
+    card = json.loads((folder / "card.json").read_text("utf-8"))
+    base = read_adapter(folder).base if is_adapter(folder) else card["base"]["name"]  # or a finetune
+    voice = str(card["voice"])
     mine = Voicepack.read(voice_files(folder)[voice])
     plain, adapted = TorchEngine(base), TorchEngine(folder)
     table = Table(items, own)
