@@ -223,8 +223,9 @@ def _sample(
     lines = studio.lines(SENTENCES, "en-us")
     few = {name: speakers[name] for name in spread(list(speakers), _SAMPLE)}
     with tempfile.TemporaryDirectory(prefix="voicewright-clone-") as folder:
+        prepared = _known(studio, ears, lines, line)
         began = time.monotonic()
-        heard = _heard(studio, ears, corpus, few, Path(folder), lines, plan.seed, line)
+        heard = _heard(studio, ears, corpus, few, Path(folder), lines, plan.seed, line, prepared)
         each = (time.monotonic() - began) / len(few)
     if len(heard) < 2:
         raise VoicewrightError(f"of {len(few)} speakers {len(heard)} have a pitch and clips that serve.")
@@ -246,22 +247,20 @@ def _heard(
     lines: Sequence[Line],
     seed: int,
     line: Callable[..., None],
+    prepared: tuple[dict[str, Portrait], Energy] | None = None,
 ) -> dict[str, Any]:
-    """Each speaker's references; kept in the folder, a file a speaker, as they come."""
+    """Each speaker's references; kept in the folder, a file a speaker, as they come. prepared: `_known`'s."""
     from voicewright.audio.files import read
     from voicewright.corpus.sources import safe_id
     from voicewright.training.clone.material import hear_reader, keep_reader, kept_reader
     from voicewright.voices.references import Take
 
     found: dict[str, Any] = {}
-    known: dict[str, Portrait] = {}
-    scale: Energy | None = None
     for number, (name, items) in enumerate(speakers.items()):
         line("hearing speakers", number, len(speakers))
         path = folder / f"{safe_id(name)}.safetensors"
         if not path.is_file():
-            if scale is None:
-                known, scale = _known(studio, ears, lines, line)
+            known, scale = prepared = prepared or _known(studio, ears, lines, line)
             takes = [Take(item.id, read(corpus.path(item)), studio.ids(item.phonemes)) for item in items]
             keep_reader(path, hear_reader(takes, studio, ears, known, scale, seed))
         heard = kept_reader(path)
