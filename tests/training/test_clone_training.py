@@ -22,7 +22,7 @@ from voicewright.training.adapt.batches import own_clips
 from voicewright.training.clone.drawn import Spread, begin
 from voicewright.training.clone.material import Heard, keep_reader, kept_reader
 from voicewright.training.clone.recipe import CloneRecipe
-from voicewright.training.clone.run import ENCODERS, Lesson, teach
+from voicewright.training.clone.run import Lesson, teach
 from voicewright.training.clone.task import Reader
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
@@ -30,7 +30,14 @@ from voicewright.voices.fit import HeardMel
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.phones import open_phone_ear
 from voicewright.voices.studio import SENTENCES, Studio
-from voicewright.voices.style_encoders import PROSODY, TIMBRE, StyleEncoder, StyleEncoders, load_encoders
+from voicewright.voices.style_encoders import (
+    ENCODERS,
+    PROSODY,
+    TIMBRE,
+    StyleEncoder,
+    StyleEncoders,
+    load_encoders,
+)
 
 __all__ = ["folder"]
 STEP = {"learning_rate": 1e-3, "warmup": 1, "betas": [0.9, 0.99], "weight_decay": 0}
@@ -52,6 +59,7 @@ def recipe(**changes: Any) -> CloneRecipe:
                 "stage": "prosody",
                 "steps": 3,
                 "clips": 2,
+                "noise": 0.1,
                 "optimizer": STEP,
                 "losses": {"prosody": 1, "leash": 0.01},
             },

@@ -24,6 +24,7 @@ from voicewright.voices.pack import Voicepack
 from voicewright.voices.phones import open_phone_ear
 from voicewright.voices.studio import SENTENCES, Studio
 from voicewright.voices.style_encoders import (
+    ENCODERS,
     PROSODY,
     TIMBRE,
     StyleEncoders,
@@ -153,6 +154,7 @@ def test_the_shipped_encoders_say_what_they_heard() -> None:
         ("{tmp}/short.wav", "me.pt", [], 1, "better ten, of one person"),
         ("{tmp}/text.wav", "me.pt", [], 1, "text.wav"),
         ("{spoken}", "me.pt", ["-m", "tiny"], 2, "no style encoders have been taught for tiny"),
+        ("{spoken}", "me.pt", ["--encoders", "{tmp}/empty"], 2, "no style encoders at"),
         ("{spoken}", "me.pt", ["-m", "no-such-model"], 2, "no-such-model"),
         ("{spoken}", "me.pt", ["--statement", "{tmp}/none.wav"], 2, "no statement at"),
     ],
@@ -182,6 +184,19 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     assert not list(tmp_path.rglob("me.*"))
 
 
+@pytest.mark.usefixtures("third")
+def test_encoders_of_ones_own_are_used(tmp_path: Path, spoken: Path) -> None:
+    """As a run of `train clone` leaves them, for a model that has none."""
+    torch.manual_seed(2)
+    (tmp_path / "run" / "best").mkdir(parents=True)
+    save_encoders(tmp_path / "run" / "best" / ENCODERS, StyleEncoders(8), {"name": "mine"})
+    out = tmp_path / "me.pt"
+    assert (
+        main(["clone", str(spoken), "-o", str(out), "-m", "tiny", "--encoders", str(tmp_path / "run")]) == 0
+    )
+    assert json.loads(out.with_suffix(".json").read_text("utf-8"))["encoders"] == {"name": "mine"}
+
+
 def test_a_model_without_encoders_is_told(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="fits a voice in minutes"):
+    with pytest.raises(UsageError, match="fit a voice in minutes"):
         encoders_for("tiny")

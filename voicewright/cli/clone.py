@@ -25,6 +25,10 @@ def clone(
         Path | None,
         typer.Option("--statement", help="Recording in which the same person agrees.", metavar="PATH"),
     ] = None,
+    encoders: Annotated[
+        Path | None,
+        typer.Option("--encoders", help="Encoders of your own: a run of `train clone`.", metavar="PATH"),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Clone a voice in a moment: a voicepack for Kokoro by style encoders; `fit` comes nearer in minutes."""
@@ -35,7 +39,8 @@ def clone(
 
     progress = Progress()
     try:
-        result = run(source, output, CloneOptions(model, consent, licence, statement), progress=progress)
+        asked = CloneOptions(model, consent, licence, statement, encoders)
+        result = run(source, output, asked, progress=progress)
     finally:
         progress.close()
     if as_json:

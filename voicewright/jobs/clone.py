@@ -39,6 +39,8 @@ class CloneOptions:
     consent: str | None = None
     licence: str | None = None
     statement: Path | None = None
+    encoders: Path | None = None
+    """A run of `train clone`, or its file: style encoders of one's own."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def clone(
     options = options or CloneOptions()
     began = time.monotonic()
     check(source, out, options)
-    net, facts = encoders_for(options.model)
+    net, facts = encoders_for(options.model, options.encoders)
     clips, notes = speech_of(source)
     for said in notes:
         progress(said)
@@ -109,22 +111,31 @@ def check(source: Path, out: Path, options: CloneOptions) -> None:
     as_fits_are(source, out, FitOptions(options.model, statement=options.statement))
 
 
-def encoders_for(model: str) -> tuple[StyleEncoders, dict[str, object]]:
+def encoders_for(model: str, own: Path | None = None) -> tuple[StyleEncoders, dict[str, object]]:
     """The style encoders of a model, and what is known of them; Kokoro's own weights need not be here.
 
-    Raises UsageError where a model has none.
+    own: a run of `train clone`, or its file. Raises UsageError where there are none.
     """
     from voicewright.catalogue.places import resolve_model, weights_sha256
     from voicewright.catalogue.shipped import style_encoders
-    from voicewright.voices.style_encoders import encoders_of, load_encoders
+    from voicewright.voices.style_encoders import ENCODERS, encoders_of, load_encoders
 
+    if own is not None:
+        places = (own, own / ENCODERS, own / "best" / ENCODERS)
+        given = next((place for place in places if place.is_file()), None)
+        if given is None:
+            raise UsageError(
+                f"there are no style encoders at {own}; name a run of `voicewright train clone`."
+            )
+        return load_encoders(given)
     if (path := style_encoders(model)) is not None:
         return load_encoders(path)
     folder = resolve_model(model)
     found = encoders_of(folder, weights_sha256(folder))
     if found is None:
         raise UsageError(
-            f"no style encoders have been taught for {model}; `voicewright fit` fits a voice in minutes."
+            f"no style encoders have been taught for {model}: name some with --encoders, or let "
+            "`voicewright fit` fit a voice in minutes."
         )
     return found
 

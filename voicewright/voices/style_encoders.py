@@ -35,6 +35,8 @@ TIMBRE = 192 + 256
 """Numbers of timbre: CAM++'s vector, then Resemblyzer's."""
 PROSODY = 4
 """Numbers of prosody beside them: pitch and its spread in semitones, log of phones a second, voiced share."""
+ENCODERS = "clone.safetensors"
+"""Of a folder that holds encoders."""
 _FACTS = "facts"
 
 

@@ -24,6 +24,8 @@ class CloneStage(Strict):
     steps: int = Field(gt=0)
     clips: int = Field(default=4, gt=0)
     """Readers a step, a clip or crop of each."""
+    noise: float = Field(default=0.0, ge=0)
+    """On what an encoder reads, in its own scale: a few hundred readers are else known by heart."""
     optimizer: Optimizer
     losses: dict[str, float]
 

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voicewright.catalogue.places import CARD
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.run import write_card
@@ -35,10 +34,7 @@ from voicewright.training.planning import planned
 from voicewright.training.run import Result, carry_out, claim
 from voicewright.version import __version__
 from voicewright.voices.phones import PhoneEar
-from voicewright.voices.style_encoders import StyleEncoders, save_encoders
-
-ENCODERS = "clone.safetensors"
-"""Of a candidate's folder."""
+from voicewright.voices.style_encoders import ENCODERS, StyleEncoders, save_encoders
 
 
 @dataclass(frozen=True)
@@ -96,7 +92,6 @@ def teach(
             shutil.rmtree(folder, ignore_errors=True)
             return str(error).rstrip(".")
         write_card(folder, {**details, "recipe": recipe.model_dump(mode="json", exclude={"voices"})})
-        assert (folder / CARD).is_file()
         trainer.telemetry.scalars(step, trainer.stage.stage, figures, "judged")
         leads = keep_best(out, step, figures, counters.best, recipe.judge.keep)
         shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
@@ -131,10 +126,11 @@ def figures_of(
     "score" orders candidates."""
     own = {name: value.clone() for name, value in networks.encoders.state_dict().items()}
     networks.encoders.load_state_dict(dict(taught))
-    networks.encoders.eval()
+    networks.eval()
     torch.manual_seed(0)
     sums: dict[str, list[float]] = {}
-    for stage in ("prosody", "timbre"):
+    plans = {stage.stage: stage for stage in recipe.stages}
+    for stage, plan in plans.items():
         record = STAGES[stage]
         sampler = CloneSampler(task.readers, held, 0, 0, 1, record.crops)
         for number, index in enumerate(held):
@@ -142,11 +138,11 @@ def figures_of(
             batch = CloneBatch((item,)).to(next(networks.parameters()).device)
             half = recipe.precision == "bf16" and record.crops
             with torch.autocast(next(networks.parameters()).device.type, torch.bfloat16, enabled=half):
-                output = record.forward(networks, task.spectra, batch, None)
+                output = record.forward(networks, task.spectra, batch, plan)
             for name, value in output.losses.items():
                 sums.setdefault(f"{stage}_leash" if name == "leash" else name, []).append(float(value))
     networks.encoders.load_state_dict(own)
-    networks.encoders.train()
+    networks.train()
     figures = {name: float(np.mean(values)) for name, values in sums.items()}
     weights = {name: weight for stage in recipe.stages for name, weight in stage.losses.items()}
     total = sum(weights.get(name, 0.0) * value for name, value in figures.items())

@@ -82,11 +82,14 @@ class CloneNetworks(nn.Module):
         """The modules that a stage may name."""
         return {"timbre": self.encoders.timbre, "prosody": self.encoders.prosody}
 
-    def style(self, name: str, numbers: Tensor) -> tuple[Tensor, Tensor]:
+    def style(self, name: str, numbers: Tensor, noise: float) -> tuple[Tensor, Tensor]:
         """Half a style [B, 128] by the encoder of that name, and how far it is from what it was (squared)."""
         first: StyleEncoders = object.__getattribute__(self, "first")
         read = numbers if name == "prosody" else numbers[:, PROSODY:]
-        now: Tensor = self.encoders.get_submodule(name)(read)
+        encoder = self.encoders.get_submodule(name)
+        if noise and encoder.training:
+            read = read + noise * first.get_submodule(name).get_buffer("scale") * torch.randn_like(read)
+        now: Tensor = encoder(read)
         with torch.no_grad():
             then = first.get_submodule(name)(read)
         return now, (now - then).square().sum(1).mean()
@@ -101,7 +104,8 @@ class CloneSpectra(nn.Module):
 
 
 def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, recipe: Any) -> Output:
-    styles, apart = nets.style("prosody", torch.stack([item.numbers for item in batch.items]))
+    numbers = torch.stack([item.numbers for item in batch.items])
+    styles, apart = nets.style("prosody", numbers, recipe.noise)
     gaps = []
     with torch.autocast(styles.device.type, enabled=False):
         for item, style in zip(batch.items, styles, strict=True):
@@ -123,7 +127,7 @@ def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, reci
 def _timbre(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, recipe: Any) -> Output:
     items = batch.items
     clips = [item.clip for item in items]
-    style, apart = nets.style("timbre", torch.stack([item.numbers for item in items]))
+    style, apart = nets.style("timbre", torch.stack([item.numbers for item in items]), recipe.noise)
     rows = torch.stack([clip.row[:STYLE] for clip in clips])
     fake = nets.tts.decoder(
         torch.cat([clip.text for clip in clips]),
