@@ -220,6 +220,8 @@ def test_a_reader_is_kept_and_read_again(tmp_path: Path) -> None:
         ),
         ({}, ["--voice", "x.pt"], 2, "leave --voice out"),
         ({}, ["--voices", "nowhere"], 2, "no voices at nowhere"),
+        ({}, ["--recogniser", "pocketsphinx"], 2, "leave --recogniser"),
+        ({}, ["--no-judge"], 2, "leave --recogniser"),
         ({}, ["--resume"], 2, "no run to go on with"),
     ],
 )

@@ -41,7 +41,8 @@ def task(order: TrainOrder, progress: Progress) -> Result:
     """Recipes of `kind: clone`. Raises UsageError, VoicewrightError."""
     if order.recogniser != "auto" or not order.judged:
         raise UsageError(
-            "style encoders are chosen by held-out readers, not by words: leave --recogniser and --no-judge out."
+            "style encoders are chosen by held-out readers, not by words: "
+            "leave --recogniser and --no-judge out."
         )
     return teach_encoders(
         order.recipe, order.corpus, order.out, wishes=order.wishes or Wishes(), options=order.options,
