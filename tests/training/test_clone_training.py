@@ -275,7 +275,9 @@ def test_a_corpus_of_speakers_becomes_encoders(
     (tmp_path / "readers" / "metadata.csv").write_text("".join(rows), "utf-8")
     corpus, out = tmp_path / "corpus", tmp_path / "run"
     assert main(["prepare", str(tmp_path / "readers"), "-o", str(corpus), "--language", "en-us"]) == 0
-    plan = recipe(model="tiny", drawn={"voices": 20}).model_dump(mode="json", exclude_none=True)
+    plan = recipe(model="tiny", drawn={"voices": 20, "mapped": 200}).model_dump(
+        mode="json", exclude_none=True
+    )
     (tmp_path / "small.yaml").write_text(json.dumps(plan), "utf-8")
     given = ["train", str(tmp_path / "small.yaml"), "--corpus", str(corpus), "--out", str(out)]
     given += ["--voices", str(tmp_path / "voices")]
@@ -284,6 +286,7 @@ def test_a_corpus_of_speakers_becomes_encoders(
     assert main(given) == 0, capsys.readouterr().err
     net, facts = load_encoders(out / "best" / ENCODERS)
     assert facts["readers"] == 3 and facts["known_voices"] == 4 and net.curve.abs().max() > 0
+    assert net.map.taught and "Pitch is mapped to" in capsys.readouterr().err
     assert len(list((out / "material").glob("reader*.safetensors"))) == 3
     for name in ("hear_reader", "drawn_pairs"):  # what was heard and drawn is not again
         monkeypatch.setattr(f"voicewright.training.clone.material.{name}", pytest.fail)

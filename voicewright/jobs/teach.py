@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from voicewright.progress import Progress
     from voicewright.training.clone.material import Ears
     from voicewright.training.clone.recipe import CloneRecipe
+    from voicewright.training.clone.run import Lesson
     from voicewright.training.clone.task import Reader
     from voicewright.training.options import Options
     from voicewright.training.order import TrainOrder
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from voicewright.voices.studio import Line, Studio
     from voicewright.voices.style_encoders import StyleEncoders
 
+MATERIAL, DRAWN = "material", "drawn.safetensors"
+"""Of a run's folder: what is heard once; in it, the drawn voices."""
 FIRST = "first.safetensors"
 """Of a run's material: the encoders as the regression left them, so that a run that goes on begins alike."""
 FEWEST = 20
@@ -102,7 +105,7 @@ def teach_encoders(
     steers = [vectors for _, vectors in open_encoders(line).steering.values()]
     steers.reverse()  # CAM++ first, as in what the encoders read
     lesson = Lesson(studio.net, encoders, readers, held, steers, ears.phones)
-    return teach(
+    result = teach(
         plan,
         lesson,
         out,
@@ -112,6 +115,9 @@ def teach_encoders(
         options=options,
         line=line,
     )
+    if result.finished and result.model is not None:
+        _map(result.model, plan, studio, out / MATERIAL, lesson, line)
+    return result
 
 
 def _wished(plan: CloneRecipe, wishes: Wishes) -> CloneRecipe:
@@ -179,7 +185,7 @@ def _material(
     from voicewright.voices.studio import SENTENCES
     from voicewright.voices.style_encoders import PROSODY, StyleEncoders, load_encoders, save_encoders
 
-    folder = out / "material"
+    folder = out / MATERIAL
     folder.mkdir(parents=True, exist_ok=True)
     lines = studio.lines(SENTENCES, "en-us")
     spread = Spread.of(list(studio.packs.values()))
@@ -192,7 +198,7 @@ def _material(
         )
     first = folder / FIRST
     if not first.is_file():
-        pairs = folder / "drawn.safetensors"
+        pairs = folder / DRAWN
         numbers, styles = drawn_pairs(pairs, plan.drawn.voices, plan.seed, spread, studio, ears, lines, line)
         real = np.concatenate([n.numpy() for reader in readers for n in reader.numbers]).astype(np.float64)
         torch.manual_seed(plan.seed)
@@ -202,6 +208,40 @@ def _material(
         begin(net.prosody, numbers, styles[:, STYLE:], real, plan.drawn.ridge_prosody, PROSODY)
         save_encoders(first, net, {})
     return load_encoders(first)[0].requires_grad_(True), readers
+
+
+def _map(
+    best: Path, plan: CloneRecipe, studio: Studio, material: Path, lesson: Lesson, line: Callable[..., None]
+) -> None:
+    """Puts into the encoders in `best` what prosodic halves make the model do: such as drawn voices have, and
+    such as these encoders say of the readers."""
+    import numpy as np
+    import torch
+
+    from voicewright.training.clone.drawn import Spread
+    from voicewright.training.clone.map import drawn_halves, predicted, taught_map
+    from voicewright.training.clone.material import kept_pairs
+    from voicewright.units import STYLE
+    from voicewright.voices.prosody_map import HEARD
+    from voicewright.voices.studio import SENTENCES
+    from voicewright.voices.style_encoders import ENCODERS, load_encoders, save_encoders
+
+    net, facts = load_encoders(best / ENCODERS)
+    if net.map.taught:
+        return
+    spread = Spread.of(list(studio.packs.values()))
+    real = torch.cat([numbers[:1] for reader in lesson.readers for numbers in reader.numbers])
+    with torch.no_grad():
+        halves = drawn_halves(spread, net.prosody(real).double().numpy(), plan.drawn.mapped, plan.seed)
+    heard, styles, _ = kept_pairs(material / DRAWN)
+    texts = [one.tokens for one in studio.lines(SENTENCES[:3], "en-us")]
+    asked = np.concatenate([halves, np.stack(styles)[:, STYLE:]])
+    said = predicted(studio.net, asked, net.curve[:, STYLE:], texts, line)
+    both = said[len(halves) :], np.stack(heard)[:, :HEARD].astype(np.float64)
+    found, error = taught_map(halves, said[: len(halves)], spread.halves[:, STYLE:], both, plan.seed)
+    net.map.load_state_dict(found.state_dict())
+    save_encoders(best / ENCODERS, net, facts)
+    line(f"Pitch is mapped to {error[0]:.2f} semitones, its spread to {error[1]:.2f}.")
 
 
 def _sample(

@@ -30,6 +30,7 @@ from voicewright.voices.fit_ears import Encoders
 from voicewright.voices.known import Portrait, portrait
 from voicewright.voices.pack import ROWS, WIDTH, Voicepack
 from voicewright.voices.phones import PhoneEar
+from voicewright.voices.prosody_map import HEARD, ProsodyMap
 
 TIMBRE = 192 + 256
 """Numbers of timbre: CAM++'s vector, then Resemblyzer's."""
@@ -105,7 +106,11 @@ class StyleEncoder(nn.Module):
 
 
 class StyleEncoders(nn.Module):
-    """Both encoders, and the curve over length [510, 256] that is added to what they say."""
+    """Both encoders, and the curve over length [510, 256] that is added to what they say.
+
+    `map`: by which the prosodic half is moved to the pitch and spread that were heard; older encoders have
+    none.
+    """
 
     curve: Tensor
 
@@ -113,15 +118,17 @@ class StyleEncoders(nn.Module):
         super().__init__()
         self.timbre, self.prosody = StyleEncoder(TIMBRE, width), StyleEncoder(PROSODY + TIMBRE, width)
         self.register_buffer("curve", torch.zeros(ROWS, WIDTH))
+        self.map = ProsodyMap()
 
     @torch.no_grad()
     def pack(self, heard: Impression) -> Voicepack:
         """The voice that sounds like that."""
-        halves = [
-            self.timbre(torch.from_numpy(heard.timbre).float()[None]),
-            self.prosody(torch.from_numpy(heard.prosody()).float()[None]),
-        ]
-        return Voicepack.of((self.curve + torch.cat(halves, 1)).numpy(), "the cloned voice")
+        numbers = torch.from_numpy(heard.prosody()).float()
+        acoustic = self.timbre(torch.from_numpy(heard.timbre).float()[None])[0]
+        prosodic = self.prosody(numbers[None])[0]
+        if self.map.taught:
+            prosodic = self.map.settled(prosodic, numbers[:HEARD])
+        return Voicepack.of((self.curve + torch.cat([acoustic, prosodic])).numpy(), "the cloned voice")
 
 
 def save_encoders(path: Path, net: StyleEncoders, facts: Mapping[str, object]) -> None:
@@ -142,7 +149,8 @@ def load_encoders(path: Path) -> tuple[StyleEncoders, dict[str, object]]:
             facts = json.loads((file.metadata() or {})[_FACTS])
             state = {key: file.get_tensor(key).float() for key in file.keys()}  # noqa: SIM118
         net = StyleEncoders(state["timbre.inner.weight"].shape[0])
-        net.load_state_dict(state)
+        without = {key: value for key, value in net.state_dict().items() if key.startswith("map.")}
+        net.load_state_dict(without | state)
     except (OSError, SafetensorError, KeyError, ValueError, RuntimeError, IndexError) as error:
         raise VoicewrightError(f"{path} holds no style encoders ({type(error).__name__}).") from error
     return net.eval().requires_grad_(False), dict(facts)

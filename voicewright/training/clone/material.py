@@ -157,7 +157,7 @@ def drawn_pairs(
     told: Told,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Numbers [N, 452] of drawn voices as they sound, and their styles [N, 256]; kept in `path`."""
-    heard, styles, drawn = _kept_pairs(path)
+    heard, styles, drawn = kept_pairs(path)
     while drawn < count:
         told("drawing voices", drawn, count)
         rng = np.random.default_rng([seed, drawn])
@@ -174,7 +174,7 @@ def drawn_pairs(
             _keep_pairs(path, heard, styles, drawn)
     told("drawing voices", count, count)
     _keep_pairs(path, heard, styles, drawn)
-    heard, styles, _ = _kept_pairs(path)  # as a run that goes on reads them
+    heard, styles, _ = kept_pairs(path)  # as a run that goes on reads them
     return np.stack(heard).astype(np.float64), np.stack(styles)
 
 
@@ -196,7 +196,8 @@ def _keep_pairs(
         save_file(state, part, {"drawn": str(drawn)})
 
 
-def _kept_pairs(path: Path) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float64]], int]:
+def kept_pairs(path: Path) -> tuple[list[NDArray[np.float32]], list[NDArray[np.float64]], int]:
+    """Numbers, styles, and how many were drawn. Raises VoicewrightError for a damaged file."""
     if not path.is_file():
         return [], [], 0
     try:

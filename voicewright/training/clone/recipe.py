@@ -43,6 +43,8 @@ class Drawn(Strict):
     """Voices drawn between and around the known ones, which the model speaks: pairs whose answer is exact."""
 
     voices: int = Field(default=450, ge=20)
+    mapped: int = Field(default=2000, ge=200)
+    """Prosodic halves that the predictor alone answers: of what they make it do, a map is taught."""
     ridge: float = Field(default=100.0, gt=0)
     """Of the regression of timbre with which training begins, on standardised numbers."""
     ridge_prosody: float = Field(default=1000.0, gt=0)
