@@ -162,8 +162,9 @@ def watched(trainer: Any) -> Iterator[Clock]:
     from torch import nn
 
     clock = Clock()
-    nets, decoder = trainer.networks, trainer.networks.tts.decoder
-    waveform = trainer.critics["waveform"]
+    nets = trainer.learners.networks
+    decoder = nets.tts.decoder
+    waveform = trainer.learners.discriminators["waveform"]
     spots = [
         (nets.styles.acoustic, "forward", "style encoders"),
         (nets.styles.prosodic, "forward", "style encoders"),
@@ -173,11 +174,11 @@ def watched(trainer: Any) -> Iterator[Clock]:
         (nets.tts, "encode_prosody", "prosody"),
         (nets.tts, "duration_logits", "prosody"),
         (nets.tts, "f0_energy", "prosody"),
-        (trainer.spectral, "forward", "spectral losses"),
+        (trainer.task.spectral, "forward", "spectral losses"),
         (trainer, "_adversarial", "discriminators"),
         *((member, "forward", "discriminators") for member in waveform.members),
         (trainer, "_follow", "optimizer and EMA"),
-        (trainer.optimizer, "step", "optimizer and EMA"),
+        (trainer.learners.optimizer, "step", "optimizer and EMA"),
     ]
     patches = [
         mock.patch.object(owner, name, clock.wrap(label, getattr(owner, name)))
@@ -231,7 +232,8 @@ def our_steps(options: dict[str, Any], clips: list[dict[str, Any]], window: int)
 
     from voicewright.corpus.features import Features
     from voicewright.training.loop import Trainer
-    from voicewright.training.stages import STAGES, Networks
+    from voicewright.training.speaking import Speaking
+    from voicewright.training.stages import Networks
 
     recipe = recipe_of(options, len(clips), window)
     features = [
@@ -253,20 +255,17 @@ def our_steps(options: dict[str, Any], clips: list[dict[str, Any]], window: int)
     size = sum(p.numel() for p in networks.tts.parameters())
     print(f"trunk of {size:,} parameters", file=sys.stderr)
     trainer = Trainer(
-        recipe,
-        networks,
-        features,
-        features,
+        Speaking(recipe, networks, features, features),
         Path(tempfile.gettempdir()),
         torch.device("cpu"),
         fingerprint="",
         line=lambda text: print(text, file=sys.stderr),
     )
-    trainer._enter_stage()
-    sampler, record = trainer.sampler(), STAGES[trainer.stage.stage]
+    trainer.enter_stage()
+    sampler = trainer.sampler()
 
     def step() -> None:
-        total, _ = trainer._losses(record, sampler.batch(trainer.counters.step), trainer.counters.step)
+        total, _ = trainer._losses(sampler.batch(trainer.counters.step), trainer.counters.step)
         trainer._update(total, trainer.counters.step)
         trainer._follow()
         trainer.counters.step += 1

@@ -29,10 +29,10 @@ from voicewright.rvc.train.features import MUTE, Slice, build_slices
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.run import parts_of, start_files, train_slices, train_voice
 from voicewright.rvc.train.task import Converting, VoiceNetworks
+from voicewright.training.lifecycle import Result
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
 from voicewright.training.recipe import Recipe
-from voicewright.training.run import Result
 from voicewright.training.state import Checkpoints
 
 CPU = torch.device("cpu")
@@ -288,8 +288,8 @@ def test_a_run_starts_from_pretrained_weights(slices: list[Slice], tmp_path: Pat
     torch.manual_seed(7)
     given = VoiceNetworks(recipe.config).synthesizer.state_dict()
     torch.save({"model": given, "iteration": 3, "optimizer": {}, "learning_rate": 1e-4}, tmp_path / "G.pth")
-    critic = VoiceDiscriminators("v1", 16).state_dict()
-    torch.save({"model": critic, "iteration": 3}, tmp_path / "D.pth")
+    discriminator = VoiceDiscriminators("v1", 16).state_dict()
+    torch.save({"model": discriminator, "iteration": 3}, tmp_path / "D.pth")
     start = {"generator": str(tmp_path / "G.pth"), "discriminator": str(tmp_path / "D.pth")}
     stage = {
         "steps": 1,
@@ -308,7 +308,7 @@ def test_a_run_starts_from_pretrained_weights(slices: list[Slice], tmp_path: Pat
     for key, value in given.items():
         assert torch.equal(state[f"net|synthesizer.{key}"], value)
         assert torch.equal(state[f"ema|synthesizer.{key}"], value)
-    for key, value in critic.items():
+    for key, value in discriminator.items():
         assert torch.equal(state[f"waveform|{key}"], value)
     wider = small(start=start, stages=[stage], synthesizer=SYNTHESIZER | {"inter": 32})
     with pytest.raises(VoicewrightError, match=r"G\.pth"):
@@ -338,29 +338,24 @@ def test_published_weights_are_found_where_pull_puts_them(
 
 
 def test_upstream_s_rates_decay_by_the_epoch() -> None:
-    task = Converting(["a"], coarse)
     o = small().stages[0].optimizer
-    assert [task.rate(o, step, 100, 10) for step in (0, 9, 10, 25)] == pytest.approx(
+    assert [o.rate(step, 100, 10) for step in (0, 9, 10, 25)] == pytest.approx(
         [2e-3, 2e-3, 2e-3 * 0.999875, 2e-3 * 0.999875**2]
     )
-    assert task.rate(o.model_copy(update={"decay_every": 2}), 5, 100, 10) == pytest.approx(2e-3 * 0.999875**2)
+    assert o.model_copy(update={"decay_every": 2}).rate(5, 100, 10) == pytest.approx(2e-3 * 0.999875**2)
 
 
 def test_overflowing_gradients_lower_the_loss_scale(slices: list[Slice], tmp_path: Path) -> None:
     recipe = small(precision="fp16")
     trainer = Trainer(
-        recipe,
-        VoiceNetworks(recipe.config),
-        slices,
-        [],
+        Converting(recipe, VoiceNetworks(recipe.config), slices, [], ["anna", "bert"], coarse),
         tmp_path,
         CPU,
         fingerprint="x",
         line=lambda text: None,
-        task=Converting(["anna", "bert"], coarse),
     )
-    trainer._enter_stage()
-    weight = next(trainer.networks.parameters())
+    trainer.enter_stage()
+    weight = next(trainer.learners.networks.parameters())
     before = weight.detach().clone()
     trainer._update((weight.sum() * float("inf")), 0)
     assert trainer.counters.scale == 32768.0 and torch.equal(weight, before)

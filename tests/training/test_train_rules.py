@@ -21,8 +21,10 @@ from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
 from voicewright.training.memory import choose_clips
 from voicewright.training.recipe import Recipe
-from voicewright.training.stages import STAGES, check_losses
+from voicewright.training.stages import STAGES
+from voicewright.training.start import start_networks
 from voicewright.training.state import Checkpoints, Counters
+from voicewright.training.task import check_losses
 
 CPU = torch.device("cpu")
 
@@ -69,7 +71,7 @@ def _two_models(data: dict[str, Any]) -> None:
     data["start"] = "embedded"
 
 
-def _no_critic(data: dict[str, Any]) -> None:
+def _no_discriminator(data: dict[str, Any]) -> None:
     del data["stages"][2]["discriminator"]
 
 
@@ -86,7 +88,7 @@ def _stage(data: dict[str, Any]) -> None:
         (_window, "window must not exceed crop"),
         (_no_model, "start: scratch needs a `model` block"),
         (_two_models, "given by the start weights"),
-        (_no_critic, "gan_start needs a `discriminator`"),
+        (_no_discriminator, "gan_start needs a `discriminator`"),
         (_stage, "stages.0.stage"),
     ],
 )
@@ -113,24 +115,25 @@ def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_losses_must_be_those_of_the_stage() -> None:
     for stage in small_recipe().stages:
-        check_losses(stage)
+        record = STAGES[stage.stage]
+        check_losses(record, stage)
         spare = stage.model_copy(update={"losses": stage.losses | {"beauty": 1.0}})
         with pytest.raises(VoicewrightError, match=f"{stage.stage}: unknown losses beauty"):
-            check_losses(spare)
+            check_losses(record, spare)
         for name in stage.losses:
             less = {key: value for key, value in stage.losses.items() if key != name}
             with pytest.raises(VoicewrightError, match=f"missing losses {name}"):
-                check_losses(stage.model_copy(update={"losses": less}))
+                check_losses(record, stage.model_copy(update={"losses": less}))
         # Without an adversarial phase its losses would have no meaning.
         with pytest.raises(VoicewrightError, match="unknown losses adversarial, features"):
-            check_losses(stage.model_copy(update={"gan_start": None}))
+            check_losses(record, stage.model_copy(update={"gan_start": None}))
 
 
 def test_every_stage_trains_parts_that_exist() -> None:
     recipe = small_recipe(content={"channels": 8, "blocks": 1})
-    parts = run.start_networks(recipe, None).parts()
+    parts = start_networks(recipe, None).parts()
     for record in STAGES.values():
-        assert set(record.trains) <= set(parts) and record.critic in ("waveform", "contour")
+        assert set(record.trains) <= set(parts) and record.discriminator in ("waveform", "contour")
 
 
 # --- memory -----------------------------------------------------------------------------------------------

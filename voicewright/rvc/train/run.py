@@ -17,6 +17,7 @@ from voicewright.corpus.split import Split, is_test, split
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare
 from voicewright.model.reading import read_content
+from voicewright.rvc.train.batches import VoiceBatch
 from voicewright.rvc.train.export import (
     IndexBuilder,
     copied,
@@ -30,20 +31,14 @@ from voicewright.rvc.train.export import (
 from voicewright.rvc.train.features import FRAMES, MUTE, Extractors, Slice, build_slices, median_f0
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.task import Converting, VoiceNetworks
+from voicewright.training.devices import pick_device
 from voicewright.training.export import keep_best, voice_name
+from voicewright.training.lifecycle import Result, carry_out, claim, made_model
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, check_folder, remembered, resized
 from voicewright.training.planning import planned
-from voicewright.training.run import (
-    SAMPLES,
-    Result,
-    carry_out,
-    claim,
-    made_model,
-    pick_device,
-    tenths,
-    write_sample,
-)
+from voicewright.training.samples import SAMPLES, write_sample
+from voicewright.training.telemetry import tenths
 from voicewright.version import __version__
 
 
@@ -79,26 +74,26 @@ def start_files(recipe: VoiceRecipe) -> tuple[Path | None, Path | None]:
         given = (recipe.start.generator, recipe.start.discriminator)
         generator, discriminator = (Path(path) if path else None for path in given)
         return generator, discriminator
-    critic = PUBLISHED[name].files[1].name
+    other = PUBLISHED[name].files[1].name
     for generator in part_files(name):
-        if (generator.parent / critic).is_file():
-            return generator, generator.parent / critic
+        if (generator.parent / other).is_file():
+            return generator, generator.parent / other
     raise UsageError(missing_part(name))
 
 
-def start(recipe: VoiceRecipe, networks: VoiceNetworks, trainer: Trainer) -> None:
+def start(recipe: VoiceRecipe, networks: VoiceNetworks, trainer: Trainer[VoiceBatch]) -> None:
     """Give the networks what the recipe starts from. Raises VoicewrightError for weights of other shapes."""
     generator, discriminator = start_files(recipe)
     if generator is not None:
         weights = pretrained(generator)
         compare(weights, networks.synthesizer.state_dict(), generator)
         networks.synthesizer.load_state_dict(weights)
-        trainer.ema = {key: value.detach().clone() for key, value in networks.state_dict().items()}
+        trainer.learners.begin_ema()
     if discriminator is not None:
-        critic = trainer.critics["waveform"]
+        judging = trainer.learners.discriminators["waveform"]
         weights = pretrained(discriminator)
-        compare(weights, critic.state_dict(), discriminator)
-        critic.load_state_dict(weights)
+        compare(weights, judging.state_dict(), discriminator)
+        judging.load_state_dict(weights)
 
 
 def fingerprint(recipe: VoiceRecipe, slices: Sequence[Slice]) -> str:
@@ -227,13 +222,13 @@ def train_slices(
     middle = round(median_f0(training), 2) if recipe.f0 and recipe.unvoiced == "zero" else 0.0
     chosen = held_out(validation, recipe.judge.sentences)
 
-    def export(trainer: Trainer) -> None:
+    def export(trainer: Trainer[VoiceBatch]) -> None:
         step = trainer.counters.total
         losses = trainer.validate()
         if losses:
             trainer.telemetry.scalars(step, trainer.stage.stage, losses, "validation")
             line(f"step {step} held out: " + " ".join(f"{k} {v:.3f}" for k, v in losses.items()))
-        synthesizer = speaking(recipe, trainer.ema)
+        synthesizer = speaking(recipe, trainer.learners.ema)
         pairs = copied(synthesizer, chosen, speakers, tools.coarse)
         verdict = {"score": float(step)}
         if pairs:
@@ -281,12 +276,16 @@ def train_slices(
             for one, made, real in pairs[:2]:
                 trainer.telemetry.preview(step, one.id, made, real, recipe.config.sample_rate)
 
-    def make(recipe: VoiceRecipe) -> Trainer:
-        mark = fingerprint(recipe, [*training, *validation])
+    def make(recipe: VoiceRecipe) -> Trainer[VoiceBatch]:
         return Trainer(
-            recipe, networks, training, validation, out, device, fingerprint=mark, line=line,
-            export=export, should_stop=lambda: bool(asked), task=Converting(speakers, tools.coarse),
-        )  # fmt: skip
+            Converting(recipe, networks, training, validation, speakers, tools.coarse),
+            out,
+            device,
+            fingerprint=fingerprint(recipe, [*training, *validation]),
+            line=line,
+            export=export,
+            should_stop=lambda: bool(asked),
+        )
 
     trainer, recipe, options = planned(make, recipe, options or Options(), resume)
     if options.dry_run:
