@@ -29,7 +29,11 @@ from voicewright.storage import digest
 
 PARTS = ("decoder", "predictor")
 """The parts of the graph that adapters can be for."""
+READING = ("text_encoder", "bert")
+"""Beside them, what reads symbols, for whole matrices alone: the text encoder, PL-BERT's table of symbols."""
 _KINDS = (nn.Linear, nn.Conv1d, nn.ConvTranspose1d)
+_TABLE_GAIN = 50.0
+"""Of the matrices beside embeddings: a step that suits convolutions hardly moves a row that few texts use."""
 
 
 class LowRank(nn.Module):
@@ -50,23 +54,30 @@ class LowRank(nn.Module):
 
 
 class Whole(nn.Module):
-    """forward: a weight [rows, …] → the same with D upon it, which has its size and is zero at first."""
+    """forward: a weight [rows, …] → it with gain · D upon it, which has its size and is zero at first."""
 
-    def __init__(self, weight: Tensor) -> None:
+    def __init__(self, weight: Tensor, gain: float = 1.0) -> None:
         super().__init__()
+        self.gain = gain
         self.D = nn.Parameter(torch.zeros_like(weight))
 
     def forward(self, weight: Tensor) -> Tensor:
-        return weight + self.D
+        return weight + self.gain * self.D
 
 
 def adaptable(net: TTSModel, part: str) -> dict[str, nn.Module]:
-    """All convolutions and linear layers of a part by name, style projections among them; LSTMs are none."""
+    """All convolutions and linear layers of a part by name, style projections among them; LSTMs are none.
+
+    Of what reads symbols their table too; of PL-BERT nothing else.
+    """
+    kinds = (*_KINDS, nn.Embedding) if part == READING[0] else _KINDS
+    if part == READING[1]:
+        return {"bert.embeddings.word_embeddings": net.bert.embeddings.word_embeddings}
     module = net.get_submodule(part)
     return {
         f"{part}.{name}": inner
         for name, inner in module.named_modules()
-        if isinstance(inner, _KINDS) and isinstance(inner.weight, Tensor)
+        if isinstance(inner, kinds) and isinstance(inner.weight, Tensor)
     }
 
 
@@ -82,7 +93,8 @@ def attach(net: TTSModel, part: str, rank: int | None, seed: int = 0) -> nn.Modu
         weight = module.weight
         assert isinstance(weight, Tensor)
         if rank is None:
-            parametrize.register_parametrization(module, "weight", whole := Whole(weight.detach()))
+            whole = Whole(weight.detach(), _gain(name))
+            parametrize.register_parametrization(module, "weight", whole)
             found[name.replace(".", "/")] = whole
             continue
         adapter = LowRank(weight.detach(), rank).to(weight.device)
@@ -105,9 +117,17 @@ def pairs(state: Mapping[str, Tensor], part: str) -> dict[str, tuple[Tensor, Ten
 
 
 def wholes(state: Mapping[str, Tensor], part: str) -> dict[str, Tensor]:
-    """D by module name out of a state dict whose keys are `part.decoder/encode/conv1.D`."""
-    inner = {key: key.removeprefix(f"{part}.").removesuffix(".D") for key in state if key.endswith(".D")}
-    return {name.replace("/", "."): state[key] for key, name in inner.items() if key.startswith(f"{part}.")}
+    """What is added, by module name, out of a state dict whose keys are `part.decoder/encode/conv1.D`."""
+    found = {}
+    for key in state:
+        if key.startswith(f"{part}.") and key.endswith(".D"):
+            name = key.removeprefix(f"{part}.").removesuffix(".D").replace("/", ".")
+            found[name] = _gain(name) * state[key]
+    return found
+
+
+def _gain(name: str) -> float:
+    return _TABLE_GAIN if name.endswith("embedding") or name.endswith("word_embeddings") else 1.0
 
 
 def merge(state: dict[str, Tensor], adapter: Adapter) -> None:

@@ -47,6 +47,10 @@ class Clip:
     seed: int | None = None
     phones: Tensor | None = None
     """What the start's voice says (voices/phones.py), [1, K, F]."""
+    tokens: Tensor | None = None
+    """int64 [1, T], by which context and text are made anew where what reads them is trained."""
+    at: int = 0
+    """The frame of the utterance that a crop begins with."""
 
     @property
     def frames(self) -> int:
@@ -67,6 +71,7 @@ class Clip:
             energy=self.energy[curves],
             sound=self.sound[FRAME * at : FRAME * (at + CROP)],
             phones=None if self.phones is None else self.phones[:, :, at : at + CROP],
+            at=at,
         )
 
 
@@ -97,6 +102,7 @@ def own_clips(net: TTSModel, references: Sequence[Reference], rows: Tensor) -> l
             item.sound,
             True,
             phones=item.phones,
+            tokens=item.tokens,
         )
         found.append(clip)
     return found
@@ -119,7 +125,8 @@ def spoken_clips(net: TTSModel, texts: Sequence[Tensor], packs: Sequence[Voicepa
         )
         f0, energy = net.f0_energy(d.transpose(1, 2)[:, :, owner], prosodic)
         text = net.encode_text(tokens)[:, :, owner]
-        clip = Clip(context, text, row, expected, f0[0], energy[0], owner, torch.zeros(0), False)
+        silent = torch.zeros(0)
+        clip = Clip(context, text, row, expected, f0[0], energy[0], owner, silent, False, tokens=tokens)
         found.append(clip.to(torch.device("cpu")))
     return found
 

@@ -48,6 +48,9 @@ class Replay(Strict):
     """Of the known ones, evenly chosen; those that are heard at judgements are left out where others are."""
     crops: int = Field(default=48, gt=0)
     """Pieces of sound kept of them."""
+    texts: Literal["corpus", "english"] = "corpus"
+    """What they speak, and are heard by at judgements: of another language that a model learns, it should not
+    be held to what it says in that now."""
 
 
 class Gates(Strict):
@@ -81,6 +84,10 @@ class AdaptRecipe(Strict):
     """Packs known beside the model's own."""
     rank: Annotated[int, Field(gt=0)] | Literal["whole"] = 8
     """Of the matrices beside the base's; "whole": they have its own size, and the run ends with a model."""
+    text: Literal["frozen", "trained"] = "frozen"
+    """What reads symbols: trained, the text encoder and both tables of symbols learn too (rank whole)."""
+    symbols: Literal["base", "own"] = "base"
+    """own: sounds of the corpus's language that the base has no symbol for get symbols (text trained)."""
     seed: int = 0
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     """auto: bf16 where this machine's matrix units have it."""
@@ -106,6 +113,14 @@ class AdaptRecipe(Strict):
                 raise ValueError(
                     f"stage {stage.stage} weighs {', '.join(known)}; look at {', '.join(strange)}"
                 )
+        return self
+
+    @model_validator(mode="after")
+    def _check_reading(self) -> AdaptRecipe:
+        if self.text == "trained" and not self.whole:
+            raise ValueError("text: trained needs rank: whole, as an adapter holds no symbols")
+        if self.symbols == "own" and self.text == "frozen":
+            raise ValueError("symbols: own needs text: trained, or nothing would learn them")
         return self
 
     @property

@@ -20,7 +20,7 @@ from voicewright.catalogue.adapted import write_adapter
 from voicewright.catalogue.places import CARD, CONFIG, VOICES, resolve_model
 from voicewright.corpus.sources import safe_id
 from voicewright.errors import VoicewrightError
-from voicewright.model.adapters import PARTS, merge_whole, pairs, wholes
+from voicewright.model.adapters import PARTS, READING, merge_whole, pairs, wholes
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
@@ -117,7 +117,9 @@ def write_whole(
     work.mkdir(parents=True)
     network, config, _ = load_model(resolve_model(base.words))
     state = dict(network.state_dict())
-    merge_whole(state, {name: value for part in PARTS for name, value in wholes(weights, part).items()})
+    merge_whole(
+        state, {name: value for part in (*PARTS, *READING) for name, value in wholes(weights, part).items()}
+    )
     network.load_state_dict(state)
     save_model(work, network, config)
     _finish(work, folder, weights, start, card)
@@ -176,7 +178,8 @@ def adapt(
         crops = spoken_crops(base.net, spoken, recipe.replay.crops, recipe.seed, half)
     mels = HeardMel(material.training, material.top), _replay_mel(crops)
     spectral = AdaptSpectra(*mels, material.steers, material.phones)
-    networks = AdaptNetworks(base.net, None if recipe.rank == "whole" else recipe.rank, recipe.seed)
+    rank = None if recipe.rank == "whole" else recipe.rank
+    networks = AdaptNetworks(base.net, rank, recipe.seed, recipe.text == "trained")
     write = write_whole if recipe.whole else write_candidate
     asked: list[int] = []
 

@@ -7,14 +7,15 @@ so-manieth item is one of them, held to what the base says.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from voicewright.model.adapters import PARTS, attach
+from voicewright.model.adapters import PARTS, READING, attach
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
@@ -38,18 +39,19 @@ class AdaptNetworks(StagedNetworks):
     """Adapters upon a frozen, folded model, and the voice's offsets. The model is no part of the state.
 
     rank: None for whole matrices. net: its modules get the adapters; it must lie on the device that the run
-    will use.
+    will use. reads: what reads symbols learns too.
     """
 
     decoder: nn.ModuleDict
     predictor: nn.ModuleDict
 
-    def __init__(self, net: TTSModel, rank: int | None, seed: int) -> None:
+    def __init__(self, net: TTSModel, rank: int | None, seed: int, reads: bool = False) -> None:
         super().__init__()
         object.__setattr__(
             self, "base", net.eval().requires_grad_(False)
         )  # no submodule, so not in the state
-        for number, part in enumerate(PARTS):
+        self.reads = reads
+        for number, part in enumerate((*PARTS, *READING)[: None if reads else len(PARTS)]):
             self.add_module(part, attach(net, part, rank, 1000 * seed + number))
         self.acoustic, self.prosodic = Offset(), Offset()
 
@@ -59,7 +61,22 @@ class AdaptNetworks(StagedNetworks):
         return net
 
     def parts(self) -> dict[str, nn.Module]:
-        return {name: self.get_submodule(name) for name in (*PARTS, "acoustic", "prosodic")}
+        found = {name: self.get_submodule(name) for name in (*PARTS, "acoustic", "prosodic")}
+        if self.reads:  # what reads for a part learns with it
+            for part, reader in zip(PARTS, READING, strict=True):
+                found[part] = nn.ModuleList([found[part], self.get_submodule(reader)])
+        return found
+
+    def read(self, clip: Clip) -> Clip:
+        """A clip as what reads symbols makes it now: its context of PL-BERT, its text features."""
+        if not self.reads:
+            return clip
+        assert clip.tokens is not None
+        net, device = self.tts, clip.text.device
+        with torch.autocast(device.type, enabled=False), _own_lstms(device):
+            context = net.bert_encoder(net.bert(clip.tokens, None)).transpose(1, 2)
+            text = net.encode_text(clip.tokens)[:, :, clip.owner[clip.at : clip.at + clip.frames]]
+        return replace(clip, context=context, text=text)
 
 
 class AdaptSpectra(nn.Module):
@@ -87,10 +104,15 @@ class AdaptSpectra(nn.Module):
         return torch.stack(apart).mean().to(fake.device) if apart else fake.new_zeros(())
 
 
+def _own_lstms(device: torch.device) -> AbstractContextManager[None]:
+    """torch's own LSTMs: CUDA's have no backward in eval mode."""
+    flags: AbstractContextManager[None] = torch.backends.cudnn.flags(enabled=device.type != "cuda")
+    return flags
+
+
 def _gap(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
-    """In fp32, by torch's own LSTMs: CUDA's have no backward in eval mode. style [1, 128]."""
-    device = style.device.type
-    with torch.autocast(device, enabled=False), torch.backends.cudnn.flags(enabled=device != "cuda"):
+    """In fp32. style [1, 128]."""
+    with torch.autocast(style.device.type, enabled=False), _own_lstms(style.device):
         return prosody_gap(
             net, style, clip.context.float(), clip.durations, clip.owner, clip.f0, clip.energy, clip.own
         )
@@ -102,7 +124,7 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
 
 def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage: AdaptStage) -> Output:
     gaps: dict[str, list[Tensor]] = {}
-    for clip in batch.clips:
+    for clip in map(nets.read, batch.clips):
         style = clip.row[None, STYLE:] + (nets.prosodic.value if clip.own else 0)
         gaps.setdefault("prosody" if clip.own else "replay", []).append(_gap(nets.tts, clip, style))
     return Output({name: _mean(found) for name, found in gaps.items()})
@@ -111,7 +133,7 @@ def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stag
 def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage: AdaptStage) -> Output:
     found: dict[str, list[Tensor]] = {}
     hop = nets.tts.config.istftnet.gen_istft_hop_size
-    for clip in batch.clips:
+    for clip in map(nets.read, batch.clips):
         style = clip.row[None, :STYLE] + (nets.acoustic.value if clip.own else 0)
         fake, real = decode(nets.tts, clip, style).float(), clip.sound[None]
         if not clip.own:
