@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from voicewright.training.order import TrainOrder
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.references import Reference
-    from voicewright.voices.studio import Studio
+    from voicewright.voices.studio import Line, Studio
 
 START = "start.safetensors"
 """Of a run's folder: the voicepack that it begins with."""
@@ -74,6 +74,7 @@ def train_adapters(
     """
     from voicewright.catalogue.places import layers_of, resolve_model
     from voicewright.corpus.manifest import Corpus
+    from voicewright.jobs.adapt_symbols import with_symbols
     from voicewright.training.devices import pick_device
     from voicewright.training.options import check_folder
     from voicewright.voices.importing import make_ready
@@ -83,10 +84,12 @@ def train_adapters(
     place = pick_device(device)
     plan = _plan(recipe, out, resume, wishes, options)
     prepared = Corpus.read(corpus)
-    training, held = parts(prepared, plan, corpus)
+    parts(prepared, plan, corpus)
     make_ready(plan.model, line)
     if layers_of(resolve_model(plan.model))[1]:
         raise UsageError(f"{plan.model} has adapters already; name its base with --model.")
+    plan, prepared = with_symbols(plan, prepared, out, options.dry_run, resume, line)
+    training, held = parts(prepared, plan, corpus)
     if not options.dry_run:
         start = _start(plan, prepared, training, out, resume, recogniser, line)
     studio = Studio(plan.model, Path(plan.voices) if plan.voices else None, line)
@@ -256,6 +259,7 @@ class _Run:
                 studio, name, stock, [self._samples(one) for one in self._held[:12]],
                 [self._samples(one) for one in self._training[:40]], self._lines(), recogniser,
                 self._corpus.meta.language, self._encoders, self._line,
+                self._english() if self._plan.replay.texts == "english" else None,
             )  # fmt: skip
         replayed = [key for key in studio.packs if key not in stock] or list(studio.packs)
         material = self._material(self._spread(replayed, self._plan.replay.voices))
@@ -295,6 +299,12 @@ class _Run:
         long = [text for text in texts if len(text) > 25] or texts
         return self._studio.lines(long[:count], language)
 
+    def _english(self) -> list[Line]:
+        """What the base's own voices speak where a language is learnt that they are not to be held to."""
+        from voicewright.voices.studio import SENTENCES
+
+        return self._studio.lines(SENTENCES, "en-us")
+
     def _spread(self, names: Sequence[str], count: int) -> dict[str, Voicepack]:
         from voicewright.corpus.split import spread
 
@@ -328,6 +338,8 @@ class _Run:
         towards = steers(self._encoders, own)
         band = min(item.measurements.bandwidth_hz for item in self._training)
         ids = [torch.from_numpy(self._studio.ids(item.phonemes))[None] for item in self._training]
+        if self._plan.replay.texts == "english":
+            ids = [one.tokens for one in self._english()]
         texts = sorted((one for one in ids if 40 <= one.shape[1] <= 120), key=lambda one: one.shape[1])
         top = min(0.97 * band, 12_000.0)
         return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, towards, ear)

@@ -39,7 +39,12 @@ def write_extended(source: Path, vocab: Mapping[str, int], nearest: Mapping[str,
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     origin = source_of(source, weights_sha256(source))
-    card = {**read_card(source), "sha256": origin, "new_symbols": dict(nearest)}
+    card = {
+        **read_card(source),
+        "sha256": origin,
+        "base_sha256": weights_sha256(source),
+        "new_symbols": dict(nearest),
+    }
     save_model(work, network, config.model_copy(update={"vocab": dict(vocab)}), card=card)
     if (source / VOICES).is_dir():
         shutil.copytree(source / VOICES, work / VOICES)

@@ -46,7 +46,8 @@ class AdaptEars:
     """Judges adapter folders. `seconds`: how long one judgement takes; `ears`: who hears.
 
     voice: the name of the new voice in a folder. stock: voices of the base that are heard too. own: clips
-    that similarity is to; held: those that nothing is trained on, which are the ceiling.
+    that similarity is to; held: those that nothing is trained on, which are the ceiling. stock_lines: what
+    the base's voices speak, where it is something else; their words count where the language is the same.
     """
 
     def __init__(
@@ -61,9 +62,11 @@ class AdaptEars:
         language: str,
         encoders: Encoders,
         note: Callable[[str], object],
+        stock_lines: Sequence[Line] | None = None,
     ) -> None:
         self._studio, self._voice = studio, voice
         self._stock, self._lines = dict(stock), tuple(lines)
+        self._stock_lines = tuple(lines if stock_lines is None else stock_lines)[:_CHECKED]
         self._encoder = next(iter(encoders.steering.values()))[0]
         self._ears = {one.name: likeness(one, own, held) for one in encoders.all()}
         self._surest = encoders.surest.name
@@ -95,7 +98,7 @@ class AdaptEars:
         self._real = self._quality_of(held)
         began = time.monotonic()
         self._before = {
-            name: self._clips(studio.render, pack, _CHECKED) for name, pack in self._stock.items()
+            name: self._clips(studio.render, pack, self._stock_lines) for name, pack in self._stock.items()
         }
         self.seconds = 2 * (time.monotonic() - began)
 
@@ -108,10 +111,10 @@ class AdaptEars:
             style = torch.from_numpy(pack.style(tokens.shape[1] - 2).copy())[None]
             return fast.speak(tokens, style, 1.0, torch.Generator().manual_seed(0))
 
-        clips = self._clips(render, Voicepack.read(voice_files(folder)[self._voice]), len(self._lines))
+        clips = self._clips(render, Voicepack.read(voice_files(folder)[self._voice]), self._lines)
         alike = {self._keys[name]: one.of(clips) for name, one in self._ears.items()}
         figures = {"score": min(1.0, alike["similarity"]), **alike}  # nobody is more alike than oneself
-        quality, words = self._quality_of(clips), self._words_of(clips)
+        quality, words = self._quality_of(clips), self._words_of(self._lines, clips)
         sounds = {f"{self._voice}-{number + 1}": clip for number, clip in enumerate(clips)}
         figures |= self._stock_figures(render, sounds)
         if quality is not None:
@@ -132,27 +135,27 @@ class AdaptEars:
         found: dict[str, float] = {}
         wrong: list[float] = []
         for name, pack in self._stock.items():
-            clips = self._clips(render, pack, _CHECKED)
+            clips = self._clips(render, pack, self._stock_lines)
             sounds[f"stock-{name}"] = clips[0]
             both = zip(clips, self._before[name], strict=True)
             alike = [float(self._encoder.embed(one) @ self._encoder.embed(other)) for one, other in both]
             found[f"moved_{name}"] = 1 - float(np.mean(alike))
-            if (words := self._words_of(clips)) is not None:
+            if (words := self._words_of(self._stock_lines, clips)) is not None:
                 wrong.append(words)
         if found:
             found["moved"] = max(found.values())
         return found | ({"stock_words": float(np.mean(wrong))} if wrong else {})
 
-    def _clips(self, render: Callable[..., object], pack: Voicepack, count: int) -> list[Samples]:
-        return [render(line.tokens, pack).audio.numpy() for line in self._lines[:count]]  # type: ignore[attr-defined]
+    def _clips(self, render: Callable[..., object], pack: Voicepack, lines: Sequence[Line]) -> list[Samples]:
+        return [render(line.tokens, pack).audio.numpy() for line in lines]  # type: ignore[attr-defined]
 
     def _quality_of(self, clips: Sequence[Samples]) -> float | None:
         if self._quality is None:
             return None
         return float(np.mean([self._quality.score(clip) for clip in clips]))
 
-    def _words_of(self, clips: Sequence[Samples]) -> float | None:
-        """Share of the sentences' words that are heard wrong, of the first so many sentences."""
-        if self._recogniser is None:
+    def _words_of(self, lines: Sequence[Line], clips: Sequence[Samples]) -> float | None:
+        """Share of the lines' words that are heard wrong; None in a language that nobody here listens for."""
+        if self._recogniser is None or any(line.language != self._lines[0].language for line in lines):
             return None
-        return words_wrong(self._recogniser, self._lines[: len(clips)], clips)
+        return words_wrong(self._recogniser, lines, clips)
