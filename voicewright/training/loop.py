@@ -198,7 +198,7 @@ class Trainer(Generic[B]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """A scalar whose gradient is that of all weighted losses, and the losses by name."""
         with autocast(self.device, self.recipe.precision):
-            output = self.task.forward(self.number, batch)
+            output = self.task.output(self.number, batch)
         weights = self.stage.losses
         parts = [weights[name] * value for name, value in output.losses.items()]
         logged = {name: value.detach() for name, value in (output.losses | output.measures).items()}
@@ -370,7 +370,7 @@ class Trainer(Generic[B]):
             for step in range(batches):
                 torch.manual_seed(step)
                 with autocast(self.device, self.recipe.precision):
-                    output = self.task.forward(self.number, sampler.batch(step).to(self.device))
+                    output = self.task.output(self.number, sampler.batch(step).to(self.device))
                 for name, value in (output.losses | output.measures).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / batches
         return sums

@@ -48,7 +48,7 @@ class Speaking(Task[Batch]):
             crop=stage.crop if STAGES[stage.stage].crops else None,
         )
 
-    def forward(self, number: int, batch: Batch) -> Output:
+    def output(self, number: int, batch: Batch) -> Output:
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 

@@ -213,7 +213,7 @@ class Task(ABC, Generic[B]):
         """Batches of a stage, of the clips that train or of those held out."""
 
     @abstractmethod
-    def forward(self, number: int, batch: B) -> Output:
+    def output(self, number: int, batch: B) -> Output:
         """A stage's forward pass."""
 
     @abstractmethod

@@ -122,7 +122,7 @@ class Converting(Task[VoiceBatch]):
             coarse=self.coarse,
         )
 
-    def forward(self, number: int, batch: VoiceBatch) -> Output:
+    def output(self, number: int, batch: VoiceBatch) -> Output:
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 

@@ -184,7 +184,7 @@ class Adapting(Task[AdaptBatch]):
             crops=record.crops,
         )
 
-    def forward(self, number: int, batch: AdaptBatch) -> Output:
+    def output(self, number: int, batch: AdaptBatch) -> Output:
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 

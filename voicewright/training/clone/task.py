@@ -230,7 +230,7 @@ class Cloning(Task[CloneBatch]):
         crops = STAGES[self.recipe.stages[number].stage].crops
         return CloneSampler(self.readers, chosen, self.recipe.seed, number, budget, crops)
 
-    def forward(self, number: int, batch: CloneBatch) -> Output:
+    def output(self, number: int, batch: CloneBatch) -> Output:
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 
