@@ -231,7 +231,8 @@ def our_steps(options: dict[str, Any], clips: list[dict[str, Any]], window: int)
 
     from voicewright.corpus.features import Features
     from voicewright.training.loop import Trainer
-    from voicewright.training.stages import STAGES, Networks
+    from voicewright.training.speaking import Speaking
+    from voicewright.training.stages import Networks
 
     recipe = recipe_of(options, len(clips), window)
     features = [
@@ -253,20 +254,17 @@ def our_steps(options: dict[str, Any], clips: list[dict[str, Any]], window: int)
     size = sum(p.numel() for p in networks.tts.parameters())
     print(f"trunk of {size:,} parameters", file=sys.stderr)
     trainer = Trainer(
-        recipe,
-        networks,
-        features,
-        features,
+        Speaking(recipe, networks, features, features),
         Path(tempfile.gettempdir()),
         torch.device("cpu"),
         fingerprint="",
         line=lambda text: print(text, file=sys.stderr),
     )
     trainer._enter_stage()
-    sampler, record = trainer.sampler(), STAGES[trainer.stage.stage]
+    sampler = trainer.sampler()
 
     def step() -> None:
-        total, _ = trainer._losses(record, sampler.batch(trainer.counters.step), trainer.counters.step)
+        total, _ = trainer._losses(sampler.batch(trainer.counters.step), trainer.counters.step)
         trainer._update(total, trainer.counters.step)
         trainer._follow()
         trainer.counters.step += 1

@@ -110,6 +110,6 @@ def test_two_steps_of_the_loop_are_two_steps_of_upstream(tmp_path: Path) -> None
     made = loop(tmp_path)
     for step, expected in enumerate(STEPS):
         torch.manual_seed(100 + step)
-        total, logged = made._losses(made.record, batch(recipe(), step), step)
+        total, logged = made._losses(batch(recipe(), step), step)
         made._update(total, step)
         assert {name: float(value) for name, value in logged.items()} == pytest.approx(expected, rel=1e-5)

@@ -338,26 +338,21 @@ def test_published_weights_are_found_where_pull_puts_them(
 
 
 def test_upstream_s_rates_decay_by_the_epoch() -> None:
-    task = Converting(["a"], coarse)
     o = small().stages[0].optimizer
-    assert [task.rate(o, step, 100, 10) for step in (0, 9, 10, 25)] == pytest.approx(
+    assert [o.rate(step, 100, 10) for step in (0, 9, 10, 25)] == pytest.approx(
         [2e-3, 2e-3, 2e-3 * 0.999875, 2e-3 * 0.999875**2]
     )
-    assert task.rate(o.model_copy(update={"decay_every": 2}), 5, 100, 10) == pytest.approx(2e-3 * 0.999875**2)
+    assert o.model_copy(update={"decay_every": 2}).rate(5, 100, 10) == pytest.approx(2e-3 * 0.999875**2)
 
 
 def test_overflowing_gradients_lower_the_loss_scale(slices: list[Slice], tmp_path: Path) -> None:
     recipe = small(precision="fp16")
     trainer = Trainer(
-        recipe,
-        VoiceNetworks(recipe.config),
-        slices,
-        [],
+        Converting(recipe, VoiceNetworks(recipe.config), slices, [], ["anna", "bert"], coarse),
         tmp_path,
         CPU,
         fingerprint="x",
         line=lambda text: None,
-        task=Converting(["anna", "bert"], coarse),
     )
     trainer._enter_stage()
     weight = next(trainer.networks.parameters())

@@ -71,10 +71,8 @@ def loop(folder: Path) -> Trainer:
     networks = VoiceNetworks(plan.config)
     shapes = {name: tuple(value.shape) for name, value in networks.synthesizer.state_dict().items()}
     networks.synthesizer.load_state_dict(filled(shapes))
-    task = Converting(["a", "b", "c"], lambda f0: np.ones(len(f0), np.int64))
-    made = Trainer(
-        plan, networks, [0], [], folder, torch.device("cpu"), fingerprint="x", line=print, task=task
-    )
+    task = Converting(plan, networks, [], [], ["a", "b", "c"], lambda f0: np.ones(len(f0), np.int64))
+    made = Trainer(task, folder, torch.device("cpu"), fingerprint="x", line=print)
     fill(made.critics["waveform"], 3)
     made._enter_stage()
     return made

@@ -11,7 +11,9 @@ from fakes import small_recipe, tone_features
 from voicewright.errors import VoicewrightError
 from voicewright.model.losses import discriminator_loss, feature_loss, generator_loss
 from voicewright.training.loop import Trainer
-from voicewright.training.stages import Networks, Output
+from voicewright.training.speaking import Speaking
+from voicewright.training.stages import Networks
+from voicewright.training.task import Output
 
 WEIGHTS = {"adversarial": 0.7, "features": 1.3}
 
@@ -21,10 +23,7 @@ def trainer(folder: Path, update: dict[str, object]) -> Trainer:
     recipe = recipe.model_copy(update={"discriminators": recipe.discriminators.model_copy(update=update)})
     assert recipe.model is not None
     made = Trainer(
-        recipe,
-        Networks(recipe.model),
-        [tone_features(0), tone_features(1)],
-        [],
+        Speaking(recipe, Networks(recipe.model), [tone_features(0), tone_features(1)], []),
         folder,
         torch.device("cpu"),
         fingerprint="x",

@@ -137,11 +137,13 @@ def test_steps_time_memory_and_disk_are_said_first(tmp_path: Path) -> None:
 def test_planning_moves_nothing(tmp_path: Path) -> None:
     """A run whose batches are known already takes the same steps as one that measured them."""
     from voicewright.training.loop import Trainer
+    from voicewright.training.speaking import Speaking
 
     def finished(known: bool, out: Path) -> dict[str, torch.Tensor]:
         recipe = small_recipe()
         networks = run.start_networks(recipe, None)
-        trainer = Trainer(recipe, networks, FEATURES, [], out, CPU, fingerprint="x", line=lambda text: None)
+        task = Speaking(recipe, networks, FEATURES, [])
+        trainer = Trainer(task, out, CPU, fingerprint="x", line=lambda text: None)
         if known:
             trainer.counters.batch_frames = {str(i): s.budget for i, s in enumerate(recipe.stages)}
         trainer.run()

@@ -21,8 +21,9 @@ from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
 from voicewright.training.memory import choose_clips
 from voicewright.training.recipe import Recipe
-from voicewright.training.stages import STAGES, check_losses
+from voicewright.training.stages import STAGES
 from voicewright.training.state import Checkpoints, Counters
+from voicewright.training.task import check_losses
 
 CPU = torch.device("cpu")
 
@@ -113,17 +114,18 @@ def test_what_is_no_recipe_is_refused(text: str, tmp_path: Path) -> None:
 
 def test_losses_must_be_those_of_the_stage() -> None:
     for stage in small_recipe().stages:
-        check_losses(stage)
+        record = STAGES[stage.stage]
+        check_losses(record, stage)
         spare = stage.model_copy(update={"losses": stage.losses | {"beauty": 1.0}})
         with pytest.raises(VoicewrightError, match=f"{stage.stage}: unknown losses beauty"):
-            check_losses(spare)
+            check_losses(record, spare)
         for name in stage.losses:
             less = {key: value for key, value in stage.losses.items() if key != name}
             with pytest.raises(VoicewrightError, match=f"missing losses {name}"):
-                check_losses(stage.model_copy(update={"losses": less}))
+                check_losses(record, stage.model_copy(update={"losses": less}))
         # Without an adversarial phase its losses would have no meaning.
         with pytest.raises(VoicewrightError, match="unknown losses adversarial, features"):
-            check_losses(stage.model_copy(update={"gan_start": None}))
+            check_losses(record, stage.model_copy(update={"gan_start": None}))
 
 
 def test_every_stage_trains_parts_that_exist() -> None:

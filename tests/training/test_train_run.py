@@ -17,6 +17,7 @@ from voicewright.training.export import keep_best, voice_name
 from voicewright.training.loop import Trainer
 from voicewright.training.recipe import Recipe
 from voicewright.training.run import Result, hear_again, start_networks, train_features
+from voicewright.training.speaking import Speaking
 from voicewright.training.stages import STAGES
 from voicewright.voices.pack import Voicepack
 
@@ -128,10 +129,7 @@ class Heard:
 def test_other_ears_judge_what_was_kept_again(tmp_path: Path) -> None:
     """Apples and pears: scores by other ears are not compared, and the best so far may change."""
     trainer = Trainer(
-        small_recipe(),
-        start_networks(small_recipe(), None),
-        FEATURES,
-        [],
+        Speaking(small_recipe(), start_networks(small_recipe(), None), FEATURES, []),
         tmp_path,
         torch.device("cpu"),
         fingerprint="x",
@@ -193,10 +191,7 @@ def test_how_much_is_trained(tmp_path: Path) -> None:
     """acoustic, prosody, joint: what a stage trains counts from its first step on."""
     recipe = small_recipe()
     trainer = Trainer(
-        recipe,
-        start_networks(recipe, None),
-        FEATURES,
-        [],
+        Speaking(recipe, start_networks(recipe, None), FEATURES, []),
         tmp_path,
         torch.device("cpu"),
         fingerprint="x",
@@ -239,7 +234,11 @@ def test_a_stage_moves_what_it_says_and_nothing_else(name: str, tmp_path: Path) 
     networks = start_networks(recipe, None)
     before = {key: value.clone() for key, value in networks.named_parameters()}
     trainer = Trainer(
-        recipe, networks, FEATURES, [], tmp_path, torch.device("cpu"), fingerprint="x", line=lambda text: None
+        Speaking(recipe, networks, FEATURES, []),
+        tmp_path,
+        torch.device("cpu"),
+        fingerprint="x",
+        line=lambda text: None,
     )
     trainer.run()
     parts = networks.parts()

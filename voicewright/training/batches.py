@@ -10,6 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from voicewright.corpus.features import Features
 from voicewright.errors import VoicewrightError
 from voicewright.units import FRAME
 
+T = TypeVar("T")
 STYLE_FRAMES = 160
 """Mel frames (12.5 ms) of a style reference: 2 s."""
 SILENT_MEL = PRESETS["styletts2"].silence
@@ -202,14 +204,12 @@ class Sampler:
         return row
 
 
-def prefetch(
-    make: Callable[[int], Batch], first: int, last: int, depth: int = 4
-) -> Generator[Batch, None, None]:
+def prefetch(make: Callable[[int], T], first: int, last: int, depth: int = 4) -> Generator[T, None, None]:
     """Yield make(first) … make(last - 1), computed ahead in one background thread."""
-    ready: queue.Queue[Batch | BaseException] = queue.Queue(depth)
+    ready: queue.Queue[T | BaseException] = queue.Queue(depth)
     stop = threading.Event()
 
-    def put(item: Batch | BaseException) -> bool:
+    def put(item: T | BaseException) -> bool:
         while not stop.is_set():
             try:
                 ready.put(item, timeout=0.2)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Generic
 
 import torch
 from torch import Tensor, nn
@@ -19,9 +19,17 @@ from voicewright.training.batches import prefetch
 from voicewright.training.gates import MOST_RETURNS
 from voicewright.training.memory import available, choose_clips
 from voicewright.training.options import check_room
-from voicewright.training.stages import Output, Stage
 from voicewright.training.state import Checkpoints, Counters, optimizer_tensors, restore_optimizer
-from voicewright.training.task import SPEAKING, Source, Task
+from voicewright.training.task import (
+    B,
+    OptimizerPlan,
+    Output,
+    Source,
+    Stage,
+    StagePlan,
+    Task,
+    check_losses,
+)
 from voicewright.training.telemetry import Telemetry
 
 MAX_SKIPS = 20
@@ -75,7 +83,7 @@ class Interrupted(Exception):
     """The run was asked to stop; its state is saved."""
 
 
-class Trainer:
+class Trainer(Generic[B]):
     """One run: networks, their EMA, discriminators, optimizers and counters.
 
     `export(trainer)` turns the EMA weights into a model folder and judges it; it is injected, so that this
@@ -85,31 +93,27 @@ class Trainer:
 
     def __init__(
         self,
-        recipe: Any,
-        networks: Any,
-        training: Sequence[Any],
-        validation: Sequence[Any],
+        task: Task[B],
         out: Path,
         device: torch.device,
         *,
         fingerprint: str,
         line: Callable[[str], None],
-        export: Callable[[Trainer], str | None] | None = None,
+        export: Callable[[Trainer[B]], str | None] | None = None,
         should_stop: Callable[[], bool] = lambda: False,
-        task: Task = SPEAKING,
         gated: bool = False,
     ) -> None:
+        recipe, networks = task.recipe, task.networks
         for stage in recipe.stages:
-            task.check(stage)
+            check_losses(task.stages[stage.stage], stage)
         self.recipe, self.out, self.device, self.task = recipe, out, device, task
-        self.training, self.validation = training, validation
         self.line, self.export, self.should_stop = line, export, should_stop
         self.networks = networks.to(device)
         self.ema = {key: value.detach().clone() for key, value in networks.state_dict().items()}
         torch.manual_seed(recipe.seed)
-        made = task.critics(recipe, networks)
+        made = task.critics()
         self.critics: dict[str, nn.Module] = {name: critic.to(device) for name, critic in made.items()}
-        self.spectral = task.spectral(recipe).to(device)
+        self.spectral = task.spectral.to(device)
         self.counters = Counters(recipe=fingerprint)
         self.scale = LossScale(self.counters, recipe.precision == "fp16")
         self.checkpoints = Checkpoints(out / "checkpoints")
@@ -220,12 +224,18 @@ class Trainer:
     # ── stages ────────────────────────────────────────────────────────────────────────────────────────────
 
     @property
-    def stage(self) -> Any:
-        """What the recipe says of the current stage."""
-        return self.recipe.stages[min(self.counters.stage, len(self.recipe.stages) - 1)]
+    def number(self) -> int:
+        """The current stage's place in the recipe; the last one's once the run is finished."""
+        return min(self.counters.stage, len(self.recipe.stages) - 1)
 
     @property
-    def record(self) -> Stage:
+    def stage(self) -> StagePlan:
+        """What the recipe says of the current stage."""
+        return self.recipe.stages[self.number]
+
+    @property
+    def record(self) -> Stage[object]:
+        """What the current stage trains."""
         return self.task.stages[self.stage.stage]
 
     @property
@@ -243,24 +253,19 @@ class Trainer:
             module.requires_grad_(name in record.trains)
             module.train(name in record.trains)
         trained = [p for p in self.networks.parameters() if p.requires_grad]
-        self.optimizer = self.task.optimizer(trained, self.stage.optimizer, self.device)
+        self.optimizer = self.stage.optimizer.over(trained)
         self.critic_optimizer = None
         if self.stage.gan_start is not None and self.stage.discriminator is not None:
             critic = self.critics[record.critic].train()
-            self.critic_optimizer = self.task.optimizer(
-                list(critic.parameters()), self.stage.discriminator, self.device
-            )
+            self.critic_optimizer = self.stage.discriminator.over(list(critic.parameters()))
 
     def _autocast(self) -> AbstractContextManager[object]:
         if self.recipe.precision in HALVES:
             return torch.autocast(self.device.type, HALVES[self.recipe.precision])
         return nullcontext()
 
-    def sampler(self, budget: int | None = None, features: Sequence[Any] | None = None) -> Source:
-        chosen = self.training if features is None else features
-        return self.task.sampler(
-            self.recipe, self.stage, self.counters.stage, chosen, budget or self.stage.budget
-        )
+    def sampler(self, budget: int | None = None, held_out: bool = False) -> Source[B]:
+        return self.task.sampler(self.number, budget or self.stage.budget, held_out)
 
     def plan(self) -> float:
         """Measure every stage before the first step; say how many steps, how long, how much memory and disk.
@@ -305,14 +310,14 @@ class Trainer:
     def _probe(self) -> tuple[int, int, float]:
         """Find the batch budget that fits this machine; (clips, bytes, seconds) of a step of the stage."""
         sampler = self.sampler()
-        record, unit = self.record, sampler.unit
+        unit = sampler.unit
         wanted = max(1, self.stage.budget // unit)
         before = {key: value.clone() for key, value in self.networks.state_dict().items()}
         heaviest = sampler.heaviest()
 
         def probe(clips: int, step: int = self.stage.steps) -> None:
             batch = sampler.batch(heaviest, clips).to(self.device)
-            self._losses(record, batch, step, update_critic=False)[0].backward()
+            self._losses(batch, step, update_critic=False)[0].backward()
             self.networks.zero_grad(set_to_none=True)
             for critic in self.critics.values():
                 critic.zero_grad(set_to_none=True)
@@ -348,7 +353,7 @@ class Trainer:
         """
         assert output.fake is not None and output.real is not None
         gan, scale = self.record.gan, self.scale.value
-        second = self.task.critic_arguments(self.recipe, critic, output)
+        second = self.task.critic_arguments(critic, output)
         made = output.fake.detach().requires_grad_()
 
         def judge(sound: Tensor) -> tuple[list[Tensor], list[list[Tensor]]]:
@@ -392,27 +397,25 @@ class Trainer:
             self.scale.lower()
         self.critic_optimizer.zero_grad(set_to_none=True)
 
-    def _losses(
-        self, record: Stage, batch: Any, step: int, update_critic: bool = True
-    ) -> tuple[Tensor, dict[str, Tensor]]:
+    def _losses(self, batch: B, step: int, update_critic: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
         """A scalar whose gradient is that of all weighted losses, and the losses by name."""
         with self._autocast():
-            output = record.forward(self.networks, self.spectral, batch, self.stage)
+            output = self.task.output(self.number, batch)
         weights = self.stage.losses
         parts = [weights[name] * value for name, value in output.losses.items()]
         logged = {name: value.detach() for name, value in (output.losses | output.measures).items()}
         if self.stage.gan_start is not None and step >= self.stage.gan_start:
-            ramp = min(1.0, (step - self.stage.gan_start + 1) / max(1, self.stage.gan_ramp))
+            ramp = min(1.0, (step - self.stage.gan_start + 1) / max(1, self.stage.gan_ramp or 1))
             ramped = {name: ramp * weights[name] for name in ("adversarial", "features")}
-            critic = self.critics[record.critic]
+            critic = self.critics[self.record.critic]
             part, values = self._adversarial(output, critic, ramped, update_critic, step)
             parts.append(part)
             logged |= values
         return torch.stack(parts).sum(), logged
 
-    def _set_rate(self, optimizer: torch.optim.Optimizer, o: Any, step: int) -> None:
+    def _set_rate(self, optimizer: torch.optim.Optimizer, plan: OptimizerPlan, step: int) -> None:
         for group in optimizer.param_groups:
-            group["lr"] = self.counters.slow * self.task.rate(o, step, self.stage.steps, self.epoch)
+            group["lr"] = self.counters.slow * plan.rate(step, self.stage.steps, self.epoch)
 
     def _update(self, total: Tensor, step: int) -> Tensor:
         self.optimizer.zero_grad(set_to_none=True)
@@ -474,7 +477,7 @@ class Trainer:
             if index not in self.counters.batch_frames:
                 self._probe()
         if self.recipe.compile and not self._compiled:
-            self.task.compile(self.networks, self.critics)
+            self.task.compile(self.critics)
             self._compiled = True
         sampler = self.sampler(self.counters.batch_frames[index])
         self.epoch = sampler.epoch_steps
@@ -483,12 +486,12 @@ class Trainer:
         for batch in batches:
             step = self.counters.step
             torch.manual_seed((self.recipe.seed * 1_000_003 + self.counters.stage) * 10_000_019 + step)
-            total, logged = self._losses(self.record, batch.to(self.device), step)
+            total, logged = self._losses(batch.to(self.device), step)
             norm = self._update(total, step)
             self._follow()
             self.counters.step += 1
             self.counters.total += 1
-            seconds += self.task.seconds(batch, self.stage)
+            seconds += self.task.seconds(self.number, batch)
             if self.counters.total % self.recipe.log_every == 0:
                 values = {name: float(value) for name, value in logged.items()} | {"gradient": float(norm)}
                 if not all(math.isfinite(v) for v in values.values()):
@@ -529,22 +532,19 @@ class Trainer:
     @torch.no_grad()
     def validate(self, batches: int = 4) -> dict[str, float]:
         """Mean losses of the current stage on held-out clips, under the EMA weights, without dropout."""
-        if not self.validation:
+        if not self.task.validation:
             return {}
         live = {key: value.clone() for key, value in self.networks.state_dict().items()}
         training = {name: module.training for name, module in self.networks.parts().items()}
         self.networks.load_state_dict(self.ema)
         self.networks.eval()
-        record = self.record
-        sampler = self.sampler(features=self.validation)
+        sampler = self.sampler(held_out=True)
         sums: dict[str, float] = {}
         try:
             for step in range(batches):
                 torch.manual_seed(step)
                 with self._autocast():
-                    output = record.forward(
-                        self.networks, self.spectral, sampler.batch(step).to(self.device), self.stage
-                    )
+                    output = self.task.output(self.number, sampler.batch(step).to(self.device))
                 for name, value in (output.losses | output.measures).items():
                     sums[name] = sums.get(name, 0.0) + float(value) / batches
         finally:

@@ -10,13 +10,14 @@ from pydantic import BaseModel
 
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, resized
+from voicewright.training.task import B
 
 R = TypeVar("R", bound=BaseModel)
 
 
 def planned(
-    make: Callable[[R], Trainer], recipe: R, options: Options, resume: bool, judging: float = 0.0
-) -> tuple[Trainer, R, Options]:
+    make: Callable[[R], Trainer[B]], recipe: R, options: Options, resume: bool, judging: float = 0.0
+) -> tuple[Trainer[B], R, Options]:
     """A recipe's trainer; where the run is to be planned alone, or to fit a time, it is measured here.
 
     The recipe comes back with as many steps as fit, and the options with that number in place of the time, so

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 import yaml
 from pydantic import Field, ValidationError, model_validator
+from torch import nn
 
 from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
@@ -35,6 +39,24 @@ class Optimizer(Strict):
     """The cosine ends at this fraction of the learning rate."""
     clip: float = 5.0
     """Gradient norm is clipped to this."""
+
+    def rate(self, step: int, steps: int, epoch: int) -> float:
+        """Learning rate: linear warm-up, then a cosine down to `final` of the peak."""
+        if step < self.warmup:
+            return self.learning_rate * (step + 1) / self.warmup
+        progress = (step - self.warmup) / max(1, steps - self.warmup)
+        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, progress)))
+        return self.learning_rate * (self.final + (1 - self.final) * cosine)
+
+    def over(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """AdamW, which decays only matrices: shrinking gains and biases (Snake's alpha) serves nothing."""
+        matrices = [p for p in parameters if p.ndim > 1 and min(p.shape) > 1]
+        others = [p for p in parameters if not (p.ndim > 1 and min(p.shape) > 1)]
+        groups = [
+            {"params": matrices, "weight_decay": self.weight_decay},
+            {"params": others, "weight_decay": 0.0},
+        ]
+        return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, eps=1e-9, fused=True)
 
 
 class StageRecipe(Strict):

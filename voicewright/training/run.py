@@ -27,6 +27,7 @@ from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.files import load_content
+from voicewright.training.batches import Batch
 from voicewright.training.export import (
     Judge,
     judge_again,
@@ -39,7 +40,9 @@ from voicewright.training.loop import Interrupted, Trainer
 from voicewright.training.options import FEATURES, RUN, Options, check_folder, check_room, remembered, resized
 from voicewright.training.planning import planned
 from voicewright.training.recipe import Recipe
+from voicewright.training.speaking import Speaking
 from voicewright.training.stages import Networks
+from voicewright.training.task import B
 from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.version import __version__
 
@@ -188,7 +191,7 @@ def train_features(
     def judged(step: int, folder: Path) -> dict[str, float]:
         return dict(judge(folder)) if judge else {"score": float(step)}
 
-    def export(trainer: Trainer) -> None:
+    def export(trainer: Trainer[Batch]) -> None:
         step = trainer.counters.total
         losses = trainer.validate()
         if losses:
@@ -224,12 +227,16 @@ def train_features(
             trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
             line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
 
-    def make(recipe: Recipe) -> Trainer:
-        mark = fingerprint(recipe, features)
+    def make(recipe: Recipe) -> Trainer[Batch]:
         return Trainer(
-            recipe, networks, training, validation, out, device,
-            fingerprint=mark, line=line, export=export, should_stop=lambda: bool(asked),
-        )  # fmt: skip
+            Speaking(recipe, networks, training, validation),
+            out,
+            device,
+            fingerprint=fingerprint(recipe, features),
+            line=line,
+            export=export,
+            should_stop=lambda: bool(asked),
+        )
 
     judging = float(getattr(judge, "seconds", 0.0))
     trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)
@@ -245,7 +252,7 @@ def train_features(
     )
 
 
-def hear_again(trainer: Trainer, ears: str, judge: Callable[[int, Path], Mapping[str, float]]) -> None:
+def hear_again(trainer: Trainer[B], ears: str, judge: Callable[[int, Path], Mapping[str, float]]) -> None:
     """Where other ears judge than did before the run was resumed, let them judge what was kept."""
     counters = trainer.counters
     if counters.best and counters.ears != ears:
@@ -258,7 +265,7 @@ def hear_again(trainer: Trainer, ears: str, judge: Callable[[int, Path], Mapping
     counters.ears = ears
 
 
-def carry_out(trainer: Trainer, asked: list[int], line: Callable[[str], None]) -> bool:
+def carry_out(trainer: Trainer[B], asked: list[int], line: Callable[[str], None]) -> bool:
     """Run to the end, or to the step after SIGINT, which goes to `asked`; returns whether it ended."""
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -279,7 +286,7 @@ def carry_out(trainer: Trainer, asked: list[int], line: Callable[[str], None]) -
     return finished
 
 
-def made_model(model: Path, trainer: Trainer, line: Callable[[str], None]) -> Path | None:
+def made_model(model: Path, trainer: Trainer[B], line: Callable[[str], None]) -> Path | None:
     """The run's best model where there is one; else says when the first comes."""
     if model.exists():
         return model
@@ -290,7 +297,7 @@ def made_model(model: Path, trainer: Trainer, line: Callable[[str], None]) -> Pa
 
 
 def claim(
-    out: Path, trainer: Trainer, recipe: BaseModel, resume: bool, options: Options | None = None
+    out: Path, trainer: Trainer[B], recipe: BaseModel, resume: bool, options: Options | None = None
 ) -> bool:
     """Start a fresh run folder, or take up an old one; an old one is never overwritten in silence.
 
@@ -312,7 +319,7 @@ def claim(
     return True
 
 
-def _samples(trainer: Trainer, folder: Path, validation: Sequence[Features]) -> None:
+def _samples(trainer: Trainer[Batch], folder: Path, validation: Sequence[Features]) -> None:
     """Speak the same few held-out sentences, pitch and timing predicted, into the run's `samples` folder.
 
     The recordings lie beside them. TensorBoard gets the first two as often as the recipe previews.

@@ -1,15 +1,15 @@
-"""The stages of training, each a frozen record: what trains, which losses it knows, and its forward pass.
+"""The stages of a speaking model, each a frozen record: what trains, which losses it knows, its forward pass.
 
-Loss names are weight keys in the recipe and keys in the log. The adversarial pair (`fake`, `real`,
+The adversarial pair (`fake`, `real`,
 `condition`) goes to the stage's own discriminator; the loop adds the losses "adversarial" and "features" once
 its switch is on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
@@ -18,27 +18,21 @@ from voicewright.audio.augment import Disguise
 from voicewright.errors import VoicewrightError
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
-from voicewright.model.losses import (
-    SpectralLoss,
-    curve_loss,
-    discriminator_loss,
-    duration_losses,
-    feature_loss,
-    generator_loss,
-)
+from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
 from voicewright.model.periodicity import periodicity_loss
 from voicewright.model.tones import tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 from voicewright.training.batches import Batch
 from voicewright.training.recipe import StageRecipe
+from voicewright.training.task import GAN, Output, Stage, StagedNetworks
 from voicewright.units import FRAME, STYLE
 
 F0_SCALE = 50.0
 """Hz: the bend of the smooth L1 on F0, about a fifth of a speaking range."""
 
 
-class Networks(nn.Module):
+class Networks(StagedNetworks):
     """Everything that an exported model holds: the Kokoro graph, the two style encoders, and where the model
     is to convert speech, the content network."""
 
@@ -54,7 +48,6 @@ class Networks(nn.Module):
         self.disguise = Disguise()
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that a stage may name."""
         names = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
         found: dict[str, nn.Module] = {name: self.tts.get_submodule(name) for name in names}
         found |= {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
@@ -62,46 +55,6 @@ class Networks(nn.Module):
             found["content"] = self.content
         # A part of the decoder that can train alone; it comes last, so that it may thaw in a frozen decoder.
         return found | {"spectrum": nn.ModuleList(self.tts.decoder.generator.spectrum())}
-
-
-@dataclass
-class Output:
-    """Losses of one forward pass, what else is worth a line in the log, and for the adversarial phase what
-    was made beside what was wanted."""
-
-    losses: dict[str, Tensor]
-    measures: dict[str, Tensor] = field(default_factory=dict)
-    fake: Tensor | None = None
-    real: Tensor | None = None
-    condition: Tensor | None = None
-
-
-@dataclass(frozen=True)
-class Gan:
-    """The adversarial losses of a stage, and their order.
-
-    critic(real, fake scores), adversarial(fake scores), features(real, fake maps). With `critic_first` the
-    discriminator steps before it judges for the generator, which costs a second pass of it.
-    """
-
-    critic: Callable[..., Tensor] = discriminator_loss
-    adversarial: Callable[..., Tensor] = generator_loss
-    features: Callable[..., Tensor] = feature_loss
-    critic_first: bool = False
-
-
-@dataclass(frozen=True)
-class Stage:
-    name: str
-    trains: tuple[str, ...]
-    losses: tuple[str, ...]
-    crops: bool
-    """Whether clips are cropped to the recipe's `crop`, or seen whole."""
-    critic: str
-    """Which discriminator judges this stage: "waveform" or "contour"."""
-    forward: Callable[[Any, Any, Any, Any], Output]
-    """(networks, spectral, batch, the stage's recipe) → losses."""
-    gan: Gan = Gan()
 
 
 def expand(x: Tensor, frame_token: Tensor) -> Tensor:
@@ -247,62 +200,34 @@ def _relative(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
 
 _SOUND = ("mel", "stft", "convergence", "periodicity", "tones")
 _PROSODY = ("duration", "duration_ce", "f0", "energy")
-_GAN = ("adversarial", "features")
 _CONTENT = ("text", "phones", "energy", "voicing", "front")
-_OPTIONAL = {"periodicity", "tones", "front"}
-"""Losses that a recipe may leave out; those of sound then cost nothing."""
+_LEFT_OUT, _FRONT = frozenset({"periodicity", "tones"}), frozenset({"front"})
+"""What a recipe may leave out of the losses of sound, and of content."""
 
-STAGES: dict[str, Stage] = {
-    stage.name: stage
-    for stage in (
-        Stage("spectrum", ("spectrum",), _SOUND + _GAN, True, "waveform", _acoustic),
-        Stage(
-            "acoustic",
-            ("text_encoder", "decoder", "spectrum", "style_acoustic"),
-            _SOUND + _GAN,
-            True,
-            "waveform",
-            _acoustic,
-        ),
-        Stage(
-            "prosody",
-            ("bert", "bert_encoder", "predictor", "style_prosodic"),
-            _PROSODY + _GAN,
-            False,
-            "contour",
-            _prosody,
-        ),
-        Stage("content", ("content",), _CONTENT, True, "waveform", _content),
-        Stage(
-            "joint",
-            (
-                "text_encoder",
-                "decoder",
-                "spectrum",
-                "style_acoustic",
-                "bert",
-                "bert_encoder",
-                "predictor",
-                "style_prosodic",
+Forward: TypeAlias = Callable[[Networks, SpectralLoss, Batch, StageRecipe], Output]
+
+_ACOUSTIC_PARTS = ("text_encoder", "decoder", "spectrum", "style_acoustic")
+_PROSODY_PARTS = ("bert", "bert_encoder", "predictor", "style_prosodic")
+
+STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
+    {
+        stage.name: stage
+        for stage in (
+            Stage("spectrum", ("spectrum",), _SOUND + GAN, True, "waveform", _acoustic, optional=_LEFT_OUT),
+            Stage("acoustic", _ACOUSTIC_PARTS, _SOUND + GAN, True, "waveform", _acoustic, optional=_LEFT_OUT),
+            Stage("prosody", _PROSODY_PARTS, _PROSODY + GAN, False, "contour", _prosody),
+            Stage(
+                "content", ("content",), _CONTENT, True, "waveform", _content, optional=frozenset({"front"})
             ),
-            _SOUND + _PROSODY + _GAN,
-            True,
-            "waveform",
-            _joint,
-        ),
-    )
-}
-
-
-def check_losses(recipe: StageRecipe) -> None:
-    """Raise VoicewrightError when a recipe weighs a loss that its stage does not have, or leaves one out."""
-    known = set(STAGES[recipe.stage].losses) - (set() if recipe.gan_start is not None else set(_GAN))
-    for word, names in (
-        ("unknown", set(recipe.losses) - known),
-        ("missing", known - _OPTIONAL - set(recipe.losses)),
-    ):
-        if names:
-            raise VoicewrightError(
-                f"Stage {recipe.stage}: {word} losses {', '.join(sorted(names))}; "
-                f"it has {', '.join(sorted(known))}."
-            )
+            Stage(
+                "joint",
+                _ACOUSTIC_PARTS + _PROSODY_PARTS,
+                _SOUND + _PROSODY + GAN,
+                True,
+                "waveform",
+                _joint,
+                optional=_LEFT_OUT,
+            ),
+        )
+    }
+)

@@ -1,24 +1,179 @@
-"""What a kind of run brings to the one loop: its stages, batches, discriminators and learning rates."""
+"""What a kind of run brings to the one loop (networks, clips, stages), and what the loop reads of recipes."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar, Generic, Protocol, Self, TypeVar
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from voicewright.model.discriminators import ContourDiscriminator, Discriminators
-from voicewright.model.losses import SpectralLoss
-from voicewright.training.batches import Sampler
-from voicewright.training.recipe import Optimizer
-from voicewright.training.stages import STAGES, Output, Stage, check_losses
-from voicewright.units import FRAME, SAMPLE_RATE
+from voicewright.errors import VoicewrightError
+from voicewright.model.losses import discriminator_loss, feature_loss, generator_loss
+from voicewright.training.recipe import Judgement
+
+GAN = ("adversarial", "features")
+"""Losses that a stage has in its adversarial phase alone."""
+
+# ── what the loop reads of a recipe ───────────────────────────────────────────────────────────────────────
 
 
-class Source(Protocol):
-    """Batches by step. A batch moves with `to(device)`; a clip costs `unit` of the budget."""
+class OptimizerPlan(Protocol):
+    """An optimizer as a recipe describes it."""
+
+    @property
+    def clip(self) -> float | None:
+        """The norm that gradients are clipped to; None: only measured."""
+
+    def rate(self, step: int, steps: int, epoch: int) -> float:
+        """Learning rate at a step of `steps`, of which an epoch has `epoch`."""
+
+    def over(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """A fresh optimizer of these parameters."""
+
+
+class StagePlan(Protocol):
+    """A stage as a recipe describes it; what it trains stands in the task's `Stage` of that name."""
+
+    @property
+    def stage(self) -> str: ...
+    @property
+    def steps(self) -> int: ...
+    @property
+    def budget(self) -> int:
+        """What a batch may hold, in the source's unit."""
+
+    @property
+    def losses(self) -> Mapping[str, float]:
+        """Weights by the losses' names."""
+
+    @property
+    def optimizer(self) -> OptimizerPlan: ...
+    @property
+    def discriminator(self) -> OptimizerPlan | None: ...
+    @property
+    def gan_start(self) -> int | None:
+        """Step of this stage at which the adversarial phase begins; None: never."""
+
+    @property
+    def gan_ramp(self) -> int | None:
+        """Steps over which adversarial weights rise from zero."""
+
+
+class RunPlan(Protocol):
+    """A whole recipe, whatever it trains."""
+
+    @property
+    def seed(self) -> int: ...
+    @property
+    def precision(self) -> str: ...
+    @property
+    def compile(self) -> bool: ...
+    @property
+    def ema(self) -> float: ...
+    @property
+    def stages(self) -> Sequence[StagePlan]: ...
+    @property
+    def total_steps(self) -> int: ...
+    @property
+    def checkpoint_every(self) -> int: ...
+    @property
+    def checkpoint_minutes(self) -> float | None: ...
+    @property
+    def log_every(self) -> int: ...
+    @property
+    def preview_every(self) -> int: ...
+    @property
+    def judge(self) -> Judgement: ...
+
+
+# ── what a stage is ───────────────────────────────────────────────────────────────────────────────────────
+
+F_co = TypeVar("F_co", covariant=True)
+
+
+@dataclass
+class Output:
+    """Losses of one forward pass, what else is worth a line in the log, and for the adversarial phase what
+    was made beside what was wanted."""
+
+    losses: dict[str, Tensor]
+    measures: dict[str, Tensor] = field(default_factory=dict)
+    fake: Tensor | None = None
+    real: Tensor | None = None
+    condition: Tensor | None = None
+
+
+Scores = Sequence[Tensor]
+"""Of each discriminator."""
+Maps = Sequence[Sequence[Tensor]]
+"""Feature maps of each discriminator."""
+
+
+@dataclass(frozen=True)
+class Gan:
+    """The adversarial losses of a stage, and their order.
+
+    critic(real, fake scores), adversarial(fake scores), features(real, fake maps). With `critic_first` the
+    discriminator steps before it judges for the generator, which costs a second pass of it.
+    """
+
+    critic: Callable[[Scores, Scores], Tensor] = discriminator_loss
+    adversarial: Callable[[Scores], Tensor] = generator_loss
+    features: Callable[[Maps, Maps], Tensor] = feature_loss
+    critic_first: bool = False
+
+
+@dataclass(frozen=True)
+class Stage(Generic[F_co]):
+    """What a stage trains. Loss names are weight keys in the recipe and keys in the log."""
+
+    name: str
+    trains: tuple[str, ...]
+    losses: tuple[str, ...]
+    crops: bool
+    """Whether clips are cropped, or seen whole."""
+    critic: str
+    """Which of the task's discriminators judges this stage; "none" where none does."""
+    forward: F_co
+    """(networks, spectral, batch, the stage's recipe) → Output, of the task's own types; the loop calls it
+    through the task."""
+    gan: Gan = Gan()
+    optional: frozenset[str] = frozenset()
+    """Losses that a recipe may leave out, and that then cost nothing."""
+
+
+def check_losses(record: Stage[object], plan: StagePlan) -> None:
+    """Raise VoicewrightError when a recipe weighs a loss that its stage does not have, or leaves one out."""
+    known = set(record.losses) - (set() if plan.gan_start is not None else set(GAN))
+    for word, names in (
+        ("unknown", set(plan.losses) - known),
+        ("missing", known - record.optional - set(plan.losses)),
+    ):
+        if names:
+            raise VoicewrightError(
+                f"Stage {plan.stage}: {word} losses {', '.join(sorted(names))}; "
+                f"it has {', '.join(sorted(known))}."
+            )
+
+
+# ── what a task is ────────────────────────────────────────────────────────────────────────────────────────
+
+
+class Movable(Protocol):
+    """A batch."""
+
+    def to(self, device: torch.device) -> Self: ...
+
+
+B = TypeVar("B", bound=Movable)
+B_co = TypeVar("B_co", bound=Movable, covariant=True)
+
+
+class Source(Protocol[B_co]):
+    """Batches by step. A clip costs `unit` of the budget."""
 
     @property
     def unit(self) -> int: ...
@@ -26,134 +181,53 @@ class Source(Protocol):
     @property
     def epoch_steps(self) -> int:
         """Batches in which every clip is seen once."""
-        ...
 
-    def batch(self, step: int, clips: int | None = None) -> Any: ...
+    def batch(self, step: int, clips: int | None = None) -> B_co: ...
 
     def heaviest(self) -> int:
         """A step whose batch needs as much memory as any."""
-        ...
 
 
-class Task(Protocol):
-    """One kind of training. Records and functions only: whatever moves during a run belongs to the loop."""
+class StagedNetworks(nn.Module):
+    """Networks of which stages train parts."""
 
-    @property
-    def stages(self) -> Mapping[str, Stage]: ...
+    def parts(self) -> dict[str, nn.Module]:
+        """The modules that a stage may name."""
+        raise NotImplementedError
 
-    def check(self, stage: Any) -> None:
-        """Raise VoicewrightError when a stage's recipe cannot be carried out."""
-        ...
 
-    def critics(self, recipe: Any, networks: Any) -> dict[str, nn.Module]:
-        """Fresh discriminators by the names that stages give them."""
-        ...
+class Task(ABC, Generic[B]):
+    """One kind of training, with its recipe, networks and clips. What moves during a run beside the networks'
+    weights (optimizers, counters, EMA) belongs to the loop. A stage is meant by its number in the recipe."""
 
-    def spectral(self, recipe: Any) -> nn.Module:
-        """What compares spectra; the stages' forward gets it."""
-        ...
+    stages: ClassVar[Mapping[str, Stage[object]]]
+    recipe: RunPlan
+    networks: StagedNetworks
+    spectral: nn.Module
+    """What compares; it is moved to the run's device."""
+    validation: Sequence[object]
+    """Clips that are held out."""
 
-    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
-        """Batches of the recipe's stage of that number."""
-        ...
+    @abstractmethod
+    def sampler(self, number: int, budget: int, held_out: bool = False) -> Source[B]:
+        """Batches of a stage, of the clips that train or of those held out."""
 
-    def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
-        """What a discriminator is called with beside the sound."""
-        ...
+    @abstractmethod
+    def output(self, number: int, batch: B) -> Output:
+        """A stage's forward pass."""
 
-    def optimizer(
-        self, parameters: Sequence[nn.Parameter], o: Any, device: torch.device
-    ) -> torch.optim.Optimizer: ...
-
-    def rate(self, o: Any, step: int, steps: int, epoch: int) -> float:
-        """Learning rate at a step of `steps`, of which an epoch has `epoch`."""
-        ...
-
-    def seconds(self, batch: Any, stage: Any) -> float:
+    @abstractmethod
+    def seconds(self, number: int, batch: B) -> float:
         """Seconds of sound that a step made."""
-        ...
 
-    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
+    def critics(self) -> dict[str, nn.Module]:
+        """Fresh discriminators by the names that stages give them."""
+        return {}
+
+    def critic_arguments(self, critic: nn.Module, output: Output) -> tuple[object, ...]:
+        """What a discriminator is called with beside the sound."""
+        return ()
+
+    def compile(self, critics: Mapping[str, nn.Module]) -> None:
         """Compile what gains by it."""
-        ...
-
-
-def rate(o: Optimizer, step: int, steps: int) -> float:
-    """Learning rate: linear warm-up, then a cosine down to `final` of the peak."""
-    if step < o.warmup:
-        return o.learning_rate * (step + 1) / o.warmup
-    progress = (step - o.warmup) / max(1, steps - o.warmup)
-    return o.learning_rate * (o.final + (1 - o.final) * 0.5 * (1 + math.cos(math.pi * min(1.0, progress))))
-
-
-def adamw(parameters: Sequence[nn.Parameter], o: Optimizer, device: torch.device) -> torch.optim.AdamW:
-    # Decay only matrices: shrinking gains and biases (Snake's alpha among them) serves nothing.
-    groups = [
-        {
-            "params": [p for p in parameters if p.ndim > 1 and min(p.shape) > 1],
-            "weight_decay": o.weight_decay,
-        },
-        {"params": [p for p in parameters if not (p.ndim > 1 and min(p.shape) > 1)], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=o.learning_rate, betas=o.betas, eps=1e-9, fused=True)
-
-
-class Speaking:
-    """Training of models that speak: Kokoro's graph with its style encoders."""
-
-    stages = STAGES
-
-    def check(self, stage: Any) -> None:
-        check_losses(stage)
-
-    def critics(self, recipe: Any, networks: Any) -> dict[str, nn.Module]:
-        sizes = recipe.discriminators
-        return {
-            "waveform": Discriminators(
-                sizes.periods, sizes.period_channels, sizes.resolutions, sizes.spectrogram_channels
-            ),
-            "contour": ContourDiscriminator(networks.tts.bert_encoder.out_features),
-        }
-
-    def spectral(self, recipe: Any) -> nn.Module:
-        return SpectralLoss(SAMPLE_RATE)
-
-    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
-        return Sampler(
-            features,
-            seed=recipe.seed,
-            stage=number,
-            batch_frames=budget,
-            crop=stage.crop if STAGES[stage.stage].crops else None,
-        )
-
-    def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
-        if isinstance(critic, Discriminators) and recipe.discriminators.per_step:
-            count = min(recipe.discriminators.per_step, len(critic.members))
-            return (torch.randperm(len(critic.members))[:count].tolist(),)
-        return (output.condition,) if output.condition is not None else ()
-
-    def optimizer(
-        self, parameters: Sequence[nn.Parameter], o: Any, device: torch.device
-    ) -> torch.optim.Optimizer:
-        return adamw(parameters, o, device)
-
-    def rate(self, o: Any, step: int, steps: int, epoch: int) -> float:
-        return rate(o, step, steps)
-
-    def seconds(self, batch: Any, stage: Any) -> float:
-        made = stage.window if STAGES[stage.stage].crops else batch.frame_token.shape[1]
-        return len(batch.lengths) * made * FRAME / SAMPLE_RATE
-
-    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
-        """The convolutional parts; LSTMs and spectrograms stay eager."""
-        decoder = networks.tts.decoder
-        decoder.front = torch.compile(decoder.front, dynamic=False)
-        decoder.generator.synthesise = torch.compile(decoder.generator.synthesise, dynamic=False)
-        critic = critics["waveform"]
-        assert isinstance(critic, Discriminators)
-        for member in critic.members:
-            member.forward = torch.compile(member.forward, dynamic=False)
-
-
-SPEAKING = Speaking()
+        raise AssertionError(f"recipes of {type(self).__name__} have no `compile`")

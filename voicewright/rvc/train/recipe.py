@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import torch
 from pydantic import Field, ValidationError, model_validator
+from torch import nn
 
 from voicewright.catalogue.published import PUBLISHED
 from voicewright.corpus.split import Split
@@ -32,6 +35,21 @@ class VoiceOptimizer(Strict):
     """Steps; absent: an epoch, which is what upstream counts in."""
     clip: float | None = None
     """Gradient norm is clipped to this; absent: only measured."""
+
+    def rate(self, step: int, steps: int, epoch: int) -> float:
+        """Learning rate at a step, where an epoch has `epoch` of them."""
+        return float(self.learning_rate * self.decay ** (step // (self.decay_every or epoch)))
+
+    def over(self, parameters: Sequence[nn.Parameter]) -> torch.optim.Optimizer:
+        """AdamW of all parameters alike."""
+        return torch.optim.AdamW(
+            parameters,
+            lr=self.learning_rate,
+            betas=self.betas,
+            eps=self.eps,
+            weight_decay=self.weight_decay,
+            fused=True,
+        )
 
 
 class VoiceStage(Strict):

@@ -17,6 +17,7 @@ from voicewright.corpus.split import Split, is_test, split
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare
 from voicewright.model.reading import read_content
+from voicewright.rvc.train.batches import VoiceBatch
 from voicewright.rvc.train.export import (
     IndexBuilder,
     copied,
@@ -86,7 +87,7 @@ def start_files(recipe: VoiceRecipe) -> tuple[Path | None, Path | None]:
     raise UsageError(missing_part(name))
 
 
-def start(recipe: VoiceRecipe, networks: VoiceNetworks, trainer: Trainer) -> None:
+def start(recipe: VoiceRecipe, networks: VoiceNetworks, trainer: Trainer[VoiceBatch]) -> None:
     """Give the networks what the recipe starts from. Raises VoicewrightError for weights of other shapes."""
     generator, discriminator = start_files(recipe)
     if generator is not None:
@@ -227,7 +228,7 @@ def train_slices(
     middle = round(median_f0(training), 2) if recipe.f0 and recipe.unvoiced == "zero" else 0.0
     chosen = held_out(validation, recipe.judge.sentences)
 
-    def export(trainer: Trainer) -> None:
+    def export(trainer: Trainer[VoiceBatch]) -> None:
         step = trainer.counters.total
         losses = trainer.validate()
         if losses:
@@ -281,12 +282,16 @@ def train_slices(
             for one, made, real in pairs[:2]:
                 trainer.telemetry.preview(step, one.id, made, real, recipe.config.sample_rate)
 
-    def make(recipe: VoiceRecipe) -> Trainer:
-        mark = fingerprint(recipe, [*training, *validation])
+    def make(recipe: VoiceRecipe) -> Trainer[VoiceBatch]:
         return Trainer(
-            recipe, networks, training, validation, out, device, fingerprint=mark, line=line,
-            export=export, should_stop=lambda: bool(asked), task=Converting(speakers, tools.coarse),
-        )  # fmt: skip
+            Converting(recipe, networks, training, validation, speakers, tools.coarse),
+            out,
+            device,
+            fingerprint=fingerprint(recipe, [*training, *validation]),
+            line=line,
+            export=export,
+            should_stop=lambda: bool(asked),
+        )
 
     trainer, recipe, options = planned(make, recipe, options or Options(), resume)
     if options.dry_run:

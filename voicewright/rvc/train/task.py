@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from voicewright.errors import VoicewrightError
 from voicewright.rvc.network.config import SynthesizerConfig
 from voicewright.rvc.network.discriminators import VoiceDiscriminators
 from voicewright.rvc.network.losses import (
@@ -25,18 +24,12 @@ from voicewright.rvc.network.losses import (
 )
 from voicewright.rvc.network.synthesizer import Synthesizer
 from voicewright.rvc.train.batches import VoiceBatch, VoiceSampler
-from voicewright.rvc.train.features import FRAMES
+from voicewright.rvc.train.features import FRAMES, Slice
 from voicewright.rvc.train.recipe import MELS, VoiceRecipe, VoiceStage
-from voicewright.training.stages import Gan, Output, Stage
-
-if TYPE_CHECKING:
-    from voicewright.training.task import Source
-
-OPTIONAL = {"mels"}
-"""Losses that a recipe may leave out, and that then cost nothing."""
+from voicewright.training.task import Gan, Output, Source, Stage, StagedNetworks, Task
 
 
-class VoiceNetworks(nn.Module):
+class VoiceNetworks(StagedNetworks):
     """What trains: the synthesizer with its posterior encoder."""
 
     def __init__(self, config: SynthesizerConfig) -> None:
@@ -80,7 +73,9 @@ def _voice(nets: VoiceNetworks, spectra: Spectra, batch: VoiceBatch, recipe: Voi
     return Output(losses, fake=fake, real=real)
 
 
-STAGES: Mapping[str, Stage] = MappingProxyType(
+Forward: TypeAlias = Callable[[VoiceNetworks, Spectra, VoiceBatch, VoiceStage], Output]
+
+STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
     {
         "voice": Stage(
             "voice",
@@ -90,72 +85,47 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
             "waveform",
             _voice,
             Gan(critic_loss, adversarial_loss, matching_loss, critic_first=True),
+            frozenset({"mels"}),
         )
     }
 )
 
 
-@dataclass(frozen=True)
-class Converting:
+@dataclass
+class Converting(Task[VoiceBatch]):
     """Training of an RVC voice. `speakers` give the rows of the speaker table, `coarse` F0's bins."""
 
+    stages = STAGES
+    recipe: VoiceRecipe
+    networks: VoiceNetworks
+    training: Sequence[Slice]
+    validation: Sequence[Slice]
     speakers: Sequence[str]
     coarse: Callable[[NDArray[np.float32]], NDArray[np.integer]]
+    spectral: Spectra = field(init=False)
 
-    @property
-    def stages(self) -> Mapping[str, Stage]:
-        return STAGES
+    def __post_init__(self) -> None:
+        self.spectral = Spectra(self.recipe)
 
-    def check(self, stage: Any) -> None:
-        known = set(STAGES[stage.stage].losses)
-        known -= set() if stage.gan_start is not None else {"adversarial", "features"}
-        unknown, missing = set(stage.losses) - known, known - OPTIONAL - set(stage.losses)
-        for word, names in (("unknown", unknown), ("missing", missing)):
-            if names:
-                raise VoicewrightError(
-                    f"Stage {stage.stage}: {word} losses {', '.join(sorted(names))}; "
-                    f"it has {', '.join(sorted(known))}."
-                )
+    def critics(self) -> dict[str, nn.Module]:
+        return {"waveform": VoiceDiscriminators(self.recipe.version, self.recipe.narrow_critics)}
 
-    def critics(self, recipe: Any, networks: Any) -> dict[str, nn.Module]:
-        return {"waveform": VoiceDiscriminators(recipe.version, recipe.narrow_critics)}
-
-    def spectral(self, recipe: Any) -> nn.Module:
-        return Spectra(recipe)
-
-    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
+    def sampler(self, number: int, budget: int, held_out: bool = False) -> Source[VoiceBatch]:
         return VoiceSampler(
-            features,
-            seed=recipe.seed,
+            self.validation if held_out else self.training,
+            seed=self.recipe.seed,
             stage=number,
             clips=budget,
-            rate=recipe.config.sample_rate,
-            n_fft=recipe.n_fft,
+            rate=self.recipe.config.sample_rate,
+            n_fft=self.recipe.n_fft,
             speakers=self.speakers,
             coarse=self.coarse,
         )
 
-    def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
-        return ()
+    def output(self, number: int, batch: VoiceBatch) -> Output:
+        stage = self.recipe.stages[number]
+        return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 
-    def optimizer(
-        self, parameters: Sequence[nn.Parameter], o: Any, device: torch.device
-    ) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
-            parameters,
-            lr=o.learning_rate,
-            betas=o.betas,
-            eps=o.eps,
-            weight_decay=o.weight_decay,
-            fused=True,
-        )
-
-    def rate(self, o: Any, step: int, steps: int, epoch: int) -> float:
-        return float(o.learning_rate * o.decay ** (step // (o.decay_every or epoch)))
-
-    def seconds(self, batch: Any, stage: Any) -> float:
+    def seconds(self, number: int, batch: VoiceBatch) -> float:
         """Of the slices that were heard; a segment of each was decoded."""
         return float(batch.lengths.sum()) / FRAMES
-
-    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
-        raise AssertionError("recipes of voices have no `compile`")

@@ -25,7 +25,7 @@ from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import plain, write_atomically
-from voicewright.training.adapt.batches import Clip, own_clips, spoken_clips, spoken_crops
+from voicewright.training.adapt.batches import AdaptBatch, Clip, own_clips, spoken_clips, spoken_crops
 from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.task import Adapting, AdaptNetworks, AdaptSpectra
 from voicewright.training.export import keep_best
@@ -175,7 +175,7 @@ def adapt(
         spoken = spoken_clips(base.net, material.texts, [*packs, *packs] if len(packs) < 8 else packs)
         crops = spoken_crops(base.net, spoken, recipe.replay.crops, recipe.seed, half)
     mels = HeardMel(material.training, material.top), _replay_mel(crops)
-    task = Adapting(spoken, crops, AdaptSpectra(*mels, material.steers, material.phones))
+    spectral = AdaptSpectra(*mels, material.steers, material.phones)
     networks = AdaptNetworks(base.net, None if recipe.rank == "whole" else recipe.rank, recipe.seed)
     write = write_whole if recipe.whole else write_candidate
     asked: list[int] = []
@@ -184,7 +184,7 @@ def adapt(
         first = trainer.counters.first
         return dict(judge(folder, first).figures) if judge is not None else {"score": float(step)}
 
-    def export(trainer: Trainer) -> str | None:
+    def export(trainer: Trainer[AdaptBatch]) -> str | None:
         step = trainer.counters.total
         losses = trainer.validate() if validation else {}
         if losses:
@@ -220,12 +220,18 @@ def adapt(
             line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
         return why
 
-    def make(recipe: AdaptRecipe) -> Trainer:
-        mark = fingerprint(recipe, base, material)
+    def make(recipe: AdaptRecipe) -> Trainer[AdaptBatch]:
+        task = Adapting(recipe, networks, training, validation, spoken, crops, spectral)
         return Trainer(
-            recipe, networks, training, validation, out, device, fingerprint=mark, line=line,
-            export=export, should_stop=lambda: bool(asked), task=task, gated=True,
-        )  # fmt: skip
+            task,
+            out,
+            device,
+            fingerprint=fingerprint(recipe, base, material),
+            line=line,
+            export=export,
+            should_stop=lambda: bool(asked),
+            gated=True,
+        )
 
     judging = float(getattr(judge, "seconds", 0.0))
     trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import Any
+from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
 
-from voicewright.errors import VoicewrightError
 from voicewright.model.adapters import PARTS, attach
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
-from voicewright.training.stages import Output, Stage
-from voicewright.training.task import Source, adamw, rate
+from voicewright.training.adapt.recipe import AdaptRecipe, AdaptStage
+from voicewright.training.task import Output, Source, Stage, StagedNetworks, Task
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.fit import CROP, HeardMel, Steer
 from voicewright.voices.phones import PhoneEar, unlike
@@ -35,7 +34,7 @@ class Offset(nn.Module):
         self.value = nn.Parameter(torch.zeros(STYLE))
 
 
-class AdaptNetworks(nn.Module):
+class AdaptNetworks(StagedNetworks):
     """Adapters upon a frozen, folded model, and the voice's offsets. The model is no part of the state.
 
     rank: None for whole matrices. net: its modules get the adapters; it must lie on the device that the run
@@ -60,7 +59,6 @@ class AdaptNetworks(nn.Module):
         return net
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that a stage may name."""
         return {name: self.get_submodule(name) for name in (*PARTS, "acoustic", "prosodic")}
 
 
@@ -102,7 +100,7 @@ def _mean(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean()
 
 
-def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe: Any) -> Output:
+def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage: AdaptStage) -> Output:
     gaps: dict[str, list[Tensor]] = {}
     for clip in batch.clips:
         style = clip.row[None, STYLE:] + (nets.prosodic.value if clip.own else 0)
@@ -110,7 +108,7 @@ def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, reci
     return Output({name: _mean(found) for name, found in gaps.items()})
 
 
-def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe: Any) -> Output:
+def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage: AdaptStage) -> Output:
     found: dict[str, list[Tensor]] = {}
     hop = nets.tts.config.istftnet.gen_istft_hop_size
     for clip in batch.clips:
@@ -129,7 +127,9 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, recipe
     return Output({name: _mean(values) for name, values in found.items()})
 
 
-STAGES: Mapping[str, Stage] = MappingProxyType(
+Forward: TypeAlias = Callable[[AdaptNetworks, AdaptSpectra, AdaptBatch, AdaptStage], Output]
+
+STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
     {
         "prosody": Stage(
             "prosody", ("predictor", "prosodic"), ("prosody", "replay"), False, "none", _prosody
@@ -146,54 +146,36 @@ STAGES: Mapping[str, Stage] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True)
-class Adapting:
+@dataclass
+class Adapting(Task[AdaptBatch]):
     """Training of adapters. spoken: what the base says in known voices; crops: pieces of it with sound."""
 
+    stages = STAGES
+    recipe: AdaptRecipe
+    networks: AdaptNetworks
+    training: Sequence[Clip]
+    validation: Sequence[Clip]
     spoken: Sequence[Clip]
     crops: Sequence[Clip]
-    spectra: AdaptSpectra
+    spectral: AdaptSpectra
 
-    @property
-    def stages(self) -> Mapping[str, Stage]:
-        return STAGES
-
-    def check(self, stage: Any) -> None:
-        if stage.stage not in STAGES:
-            raise VoicewrightError(f"There is no stage {stage.stage}; there are {', '.join(STAGES)}.")
-
-    def critics(self, recipe: Any, networks: Any) -> dict[str, nn.Module]:
-        return {}
-
-    def spectral(self, recipe: Any) -> nn.Module:
-        return self.spectra
-
-    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
-        record = STAGES[stage.stage]
+    def sampler(self, number: int, budget: int, held_out: bool = False) -> Source[AdaptBatch]:
+        record = STAGES[self.recipe.stages[number].stage]
         return AdaptSampler(
-            features,
+            self.validation if held_out else self.training,
             self.crops if record.crops else self.spoken,
-            seed=recipe.seed,
+            seed=self.recipe.seed,
             stage=number,
             clips=budget,
-            every=recipe.replay.every,
+            every=self.recipe.replay.every,
             crops=record.crops,
         )
 
-    def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
-        return ()
+    def output(self, number: int, batch: AdaptBatch) -> Output:
+        stage = self.recipe.stages[number]
+        return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 
-    def optimizer(
-        self, parameters: Sequence[nn.Parameter], o: Any, device: torch.device
-    ) -> torch.optim.Optimizer:
-        return adamw(parameters, o, device)
-
-    def rate(self, o: Any, step: int, steps: int, epoch: int) -> float:
-        return rate(o, step, steps)
-
-    def seconds(self, batch: Any, stage: Any) -> float:
-        frames = sum(CROP if STAGES[stage.stage].crops else clip.frames for clip in batch.clips)
+    def seconds(self, number: int, batch: AdaptBatch) -> float:
+        crops = STAGES[self.recipe.stages[number].stage].crops
+        frames = sum(CROP if crops else clip.frames for clip in batch.clips)
         return float(frames * FRAME / SAMPLE_RATE)
-
-    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
-        raise AssertionError("recipes of adapters have no `compile`")

@@ -73,14 +73,14 @@ def teach(
     and ends the run resumably. recipe: its precision chosen. Raises VoicewrightError."""
     device = device or torch.device("cpu")
     training = [n for n in range(len(lesson.readers)) if n not in set(lesson.held)]
-    task = Cloning(lesson.readers, CloneSpectra(lesson.readers, lesson.steers, lesson.phones))
+    spectral = CloneSpectra(lesson.readers, lesson.steers, lesson.phones)
     networks = CloneNetworks(lesson.net.to(device), lesson.encoders)
     asked: list[int] = []
 
-    def export(trainer: Trainer) -> str | None:
+    def export(trainer: Trainer[CloneBatch]) -> str | None:
         step, counters = trainer.counters.total, trainer.counters
         taught = {name.removeprefix("encoders."): value for name, value in trainer.ema.items()}
-        figures = figures_of(networks, taught, task, lesson.held, trainer.recipe)
+        figures = figures_of(networks, taught, spectral, lesson, recipe)
         folder = out / "judged" / f"step-{step:08d}"
         folder.mkdir(parents=True, exist_ok=True)
         details = {**card, "step": step, "figures": figures, "voicewright": __version__}
@@ -98,12 +98,17 @@ def teach(
         line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
         return None
 
-    def make(recipe: CloneRecipe) -> Trainer:
+    def make(recipe: CloneRecipe) -> Trainer[CloneBatch]:
+        task = Cloning(recipe, networks, lesson.readers, training, list(lesson.held), spectral)
         return Trainer(
-            recipe, networks, training, list(lesson.held), out, device,
-            fingerprint=lesson.fingerprint(recipe), line=line, export=export,
-            should_stop=lambda: bool(asked), task=task,
-        )  # fmt: skip
+            task,
+            out,
+            device,
+            fingerprint=lesson.fingerprint(recipe),
+            line=line,
+            export=export,
+            should_stop=lambda: bool(asked),
+        )
 
     trainer, recipe, options = planned(make, recipe, options or Options(), resume)
     if options.dry_run:
@@ -118,8 +123,8 @@ def teach(
 def figures_of(
     networks: CloneNetworks,
     taught: Mapping[str, Tensor],
-    task: Cloning,
-    held: Sequence[int],
+    spectral: CloneSpectra,
+    lesson: Lesson,
     recipe: CloneRecipe,
 ) -> dict[str, float]:
     """What both encoders lose with the held-out readers, a clip and a crop of each: the same every time.
@@ -132,13 +137,13 @@ def figures_of(
     plans = {stage.stage: stage for stage in recipe.stages}
     for stage, plan in plans.items():
         record = STAGES[stage]
-        sampler = CloneSampler(task.readers, held, 0, 0, 1, record.crops)
-        for number, index in enumerate(held):
+        sampler = CloneSampler(lesson.readers, lesson.held, 0, 0, 1, record.crops)
+        for number, index in enumerate(lesson.held):
             item = sampler.item(index, np.random.default_rng([7, number]))
             batch = CloneBatch((item,)).to(next(networks.parameters()).device)
             half = recipe.precision == "bf16" and record.crops
             with torch.autocast(next(networks.parameters()).device.type, torch.bfloat16, enabled=half):
-                output = record.forward(networks, task.spectra, batch, plan)
+                output = record.forward(networks, spectral, batch, plan)
             for name, value in output.losses.items():
                 sums.setdefault(f"{stage}_leash" if name == "leash" else name, []).append(float(value))
     networks.encoders.load_state_dict(own)

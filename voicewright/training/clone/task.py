@@ -10,7 +10,7 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -20,8 +20,8 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.batches import Clip
-from voicewright.training.stages import Output, Stage
-from voicewright.training.task import Source, adamw, rate
+from voicewright.training.clone.recipe import CloneRecipe, CloneStage
+from voicewright.training.task import Output, Source, Stage, StagedNetworks, Task
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.fit import CROP, HeardMel
 from voicewright.voices.phones import PhoneEar, unlike
@@ -64,7 +64,7 @@ class CloneBatch:
         return CloneBatch(tuple(item.to(device) for item in self.items))
 
 
-class CloneNetworks(nn.Module):
+class CloneNetworks(StagedNetworks):
     """The encoders that train, and beside them, in no state, the frozen model and the first encoders."""
 
     def __init__(self, net: TTSModel, encoders: StyleEncoders) -> None:
@@ -79,7 +79,6 @@ class CloneNetworks(nn.Module):
         return net
 
     def parts(self) -> dict[str, nn.Module]:
-        """The modules that a stage may name."""
         return {"timbre": self.encoders.timbre, "prosody": self.encoders.prosody}
 
     def style(self, name: str, numbers: Tensor, noise: float) -> tuple[Tensor, Tensor]:
@@ -103,9 +102,9 @@ class CloneSpectra(nn.Module):
         self.readers, self.steers, self.phones = tuple(readers), tuple(steers), phones
 
 
-def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, recipe: Any) -> Output:
+def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, stage: CloneStage) -> Output:
     numbers = torch.stack([item.numbers for item in batch.items])
-    styles, apart = nets.style("prosody", numbers, recipe.noise)
+    styles, apart = nets.style("prosody", numbers, stage.noise)
     gaps = []
     with torch.autocast(styles.device.type, enabled=False):
         for item, style in zip(batch.items, styles, strict=True):
@@ -124,10 +123,10 @@ def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, reci
     return Output({"prosody": torch.stack(gaps).mean(), "leash": apart})
 
 
-def _timbre(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, recipe: Any) -> Output:
+def _timbre(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, stage: CloneStage) -> Output:
     items = batch.items
     clips = [item.clip for item in items]
-    style, apart = nets.style("timbre", torch.stack([item.numbers for item in items]), recipe.noise)
+    style, apart = nets.style("timbre", torch.stack([item.numbers for item in items]), stage.noise)
     rows = torch.stack([clip.row[:STYLE] for clip in clips])
     fake = nets.tts.decoder(
         torch.cat([clip.text for clip in clips]),
@@ -156,7 +155,9 @@ def _timbre(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, recip
     return Output(losses)
 
 
-STAGES: Mapping[str, Stage] = MappingProxyType(
+Forward: TypeAlias = Callable[[CloneNetworks, CloneSpectra, CloneBatch, CloneStage], Output]
+
+STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
     {
         "prosody": Stage("prosody", ("prosody",), ("prosody", "leash"), False, "none", _prosody),
         "timbre": Stage(
@@ -218,44 +219,29 @@ class CloneSampler:
         return Item(index, part, view)
 
 
-@dataclass(frozen=True)
-class Cloning:
-    """Training of style encoders. readers: all; held: the numbers of those by whom encoders are chosen."""
+@dataclass
+class Cloning(Task[CloneBatch]):
+    """Training of style encoders. readers: all; training, validation: the numbers of those who teach and of
+    those by whom encoders are chosen."""
 
+    stages = STAGES
+    recipe: CloneRecipe
+    networks: CloneNetworks
     readers: Sequence[Reader]
-    spectra: CloneSpectra
+    training: Sequence[int]
+    validation: Sequence[int]
+    spectral: CloneSpectra
 
-    @property
-    def stages(self) -> Mapping[str, Stage]:
-        return STAGES
+    def sampler(self, number: int, budget: int, held_out: bool = False) -> Source[CloneBatch]:
+        chosen = self.validation if held_out else self.training
+        crops = STAGES[self.recipe.stages[number].stage].crops
+        return CloneSampler(self.readers, chosen, self.recipe.seed, number, budget, crops)
 
-    def check(self, stage: Any) -> None:
-        if stage.stage not in STAGES:
-            raise VoicewrightError(f"There is no stage {stage.stage}; there are {', '.join(STAGES)}.")
+    def output(self, number: int, batch: CloneBatch) -> Output:
+        stage = self.recipe.stages[number]
+        return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 
-    def critics(self, recipe: Any, networks: Any) -> dict[str, nn.Module]:
-        return {}
-
-    def spectral(self, recipe: Any) -> nn.Module:
-        return self.spectra
-
-    def sampler(self, recipe: Any, stage: Any, number: int, features: Sequence[Any], budget: int) -> Source:
-        return CloneSampler(self.readers, features, recipe.seed, number, budget, STAGES[stage.stage].crops)
-
-    def critic_arguments(self, recipe: Any, critic: nn.Module, output: Output) -> tuple[object, ...]:
-        return ()
-
-    def optimizer(
-        self, parameters: Sequence[nn.Parameter], o: Any, device: torch.device
-    ) -> torch.optim.Optimizer:
-        return adamw(parameters, o, device)
-
-    def rate(self, o: Any, step: int, steps: int, epoch: int) -> float:
-        return rate(o, step, steps)
-
-    def seconds(self, batch: Any, stage: Any) -> float:
-        frames = sum(CROP if STAGES[stage.stage].crops else item.clip.frames for item in batch.items)
+    def seconds(self, number: int, batch: CloneBatch) -> float:
+        crops = STAGES[self.recipe.stages[number].stage].crops
+        frames = sum(CROP if crops else item.clip.frames for item in batch.items)
         return float(frames * FRAME / SAMPLE_RATE)
-
-    def compile(self, networks: Any, critics: Mapping[str, nn.Module]) -> None:
-        raise AssertionError("recipes of style encoders have no `compile`")
