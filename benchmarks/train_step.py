@@ -162,8 +162,9 @@ def watched(trainer: Any) -> Iterator[Clock]:
     from torch import nn
 
     clock = Clock()
-    nets, decoder = trainer.networks, trainer.networks.tts.decoder
-    waveform = trainer.critics["waveform"]
+    nets = trainer.learners.networks
+    decoder = nets.tts.decoder
+    waveform = trainer.learners.critics["waveform"]
     spots = [
         (nets.styles.acoustic, "forward", "style encoders"),
         (nets.styles.prosodic, "forward", "style encoders"),
@@ -173,11 +174,11 @@ def watched(trainer: Any) -> Iterator[Clock]:
         (nets.tts, "encode_prosody", "prosody"),
         (nets.tts, "duration_logits", "prosody"),
         (nets.tts, "f0_energy", "prosody"),
-        (trainer.spectral, "forward", "spectral losses"),
+        (trainer.task.spectral, "forward", "spectral losses"),
         (trainer, "_adversarial", "discriminators"),
         *((member, "forward", "discriminators") for member in waveform.members),
         (trainer, "_follow", "optimizer and EMA"),
-        (trainer.optimizer, "step", "optimizer and EMA"),
+        (trainer.learners.optimizer, "step", "optimizer and EMA"),
     ]
     patches = [
         mock.patch.object(owner, name, clock.wrap(label, getattr(owner, name)))
@@ -260,7 +261,7 @@ def our_steps(options: dict[str, Any], clips: list[dict[str, Any]], window: int)
         fingerprint="",
         line=lambda text: print(text, file=sys.stderr),
     )
-    trainer._enter_stage()
+    trainer.enter_stage()
     sampler = trainer.sampler()
 
     def step() -> None:

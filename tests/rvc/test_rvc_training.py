@@ -29,10 +29,10 @@ from voicewright.rvc.train.features import MUTE, Slice, build_slices
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.run import parts_of, start_files, train_slices, train_voice
 from voicewright.rvc.train.task import Converting, VoiceNetworks
+from voicewright.training.lifecycle import Result
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
 from voicewright.training.recipe import Recipe
-from voicewright.training.run import Result
 from voicewright.training.state import Checkpoints
 
 CPU = torch.device("cpu")
@@ -354,8 +354,8 @@ def test_overflowing_gradients_lower_the_loss_scale(slices: list[Slice], tmp_pat
         fingerprint="x",
         line=lambda text: None,
     )
-    trainer._enter_stage()
-    weight = next(trainer.networks.parameters())
+    trainer.enter_stage()
+    weight = next(trainer.learners.networks.parameters())
     before = weight.detach().clone()
     trainer._update((weight.sum() * float("inf")), 0)
     assert trainer.counters.scale == 32768.0 and torch.equal(weight, before)

@@ -268,8 +268,8 @@ def test_gate_goes_back_and_halves(folder: Path, straight: Path, tmp_path: Path)
 
     def updated(self: Trainer, total: Tensor, step: int) -> Tensor:
         norm = update(self, total, step)
-        rates.append(self.optimizer.param_groups[0]["lr"])
-        states[self.counters.total] = self.networks.predictor["predictor/F0_proj"].B.detach().clone()
+        rates.append(self.learners.optimizer.param_groups[0]["lr"])
+        states[self.counters.total] = self.learners.networks.predictor["predictor/F0_proj"].B.detach().clone()
         return norm
 
     plan = recipe(judge={"every": 1, "sentences": 2, "keep": 2}, stages=[recipe().stages[0].model_dump()])

@@ -29,7 +29,7 @@ def trainer(folder: Path, update: dict[str, object]) -> Trainer:
         fingerprint="x",
         line=print,
     )
-    made._enter_stage()
+    made.enter_stage()
     return made
 
 
@@ -38,7 +38,7 @@ def test_gradients_are_those_of_two_passes_and_the_discriminator_steps_only_when
     tmp_path: Path, update_critic: bool
 ) -> None:
     loop = trainer(tmp_path, {"per_step": None})
-    critic = loop.critics["waveform"]
+    critic = loop.learners.critics["waveform"]
     rng = torch.Generator().manual_seed(0)
     fake, real = (0.1 * torch.randn(2, 4800, generator=rng) for _ in range(2))
 
@@ -54,7 +54,7 @@ def test_gradients_are_those_of_two_passes_and_the_discriminator_steps_only_when
     before = [p.detach().clone() for p in parameters]
 
     made = fake.clone().requires_grad_()
-    scalar, logged = loop._adversarial(Output({}, fake=made, real=real), critic, WEIGHTS, update_critic, 3)
+    scalar, logged = loop._adversarial(Output({}, fake=made, real=real), WEIGHTS, update_critic, 3)
     scalar.backward()
     assert made.grad is not None
     torch.testing.assert_close(made.grad, slope)
@@ -75,16 +75,16 @@ def test_gradients_are_those_of_two_passes_and_the_discriminator_steps_only_when
 def test_discriminators_are_taken_over_from_another_run(tmp_path: Path) -> None:
     first = trainer(tmp_path / "first", {})
     with torch.no_grad():
-        for parameter in first.critics["waveform"].parameters():
+        for parameter in first.learners.critics["waveform"].parameters():
             parameter.add_(1.0)
     second = trainer(tmp_path / "second", {})
     with pytest.raises(VoicewrightError, match="holds no checkpoint"):
-        second.take_critics(tmp_path / "first")
+        second.learners.take_critics(tmp_path / "first")
     first.save()
-    second.take_critics(tmp_path / "first")
-    for name, critic in first.critics.items():
+    second.learners.take_critics(tmp_path / "first")
+    for name, critic in first.learners.critics.items():
         for key, value in critic.state_dict().items():
-            assert torch.equal(second.critics[name].state_dict()[key], value), key
+            assert torch.equal(second.learners.critics[name].state_dict()[key], value), key
     other = trainer(tmp_path / "other", {"periods": (2,)})
     with pytest.raises(VoicewrightError, match="unexpected"):
-        other.take_critics(tmp_path / "first")
+        other.learners.take_critics(tmp_path / "first")

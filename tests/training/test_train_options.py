@@ -25,10 +25,13 @@ from voicewright.errors import Cancelled, UsageError, VoicewrightError
 from voicewright.jobs import train as train_commands
 from voicewright.listen.recogniser import Choice
 from voicewright.rvc.train.recipe import VoiceRecipe
+from voicewright.training.devices import pick_device
+from voicewright.training.lifecycle import Result
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, check_room, find_recipe, remembered, resized, shipped
 from voicewright.training.recipe import Recipe
-from voicewright.training.run import Result, pick_device, train_features
+from voicewright.training.run import train_features
+from voicewright.training.start import start_networks
 
 CPU = torch.device("cpu")
 FEATURES = [tone_features(i) for i in range(18)]
@@ -137,17 +140,20 @@ def test_steps_time_memory_and_disk_are_said_first(tmp_path: Path) -> None:
 def test_planning_moves_nothing(tmp_path: Path) -> None:
     """A run whose batches are known already takes the same steps as one that measured them."""
     from voicewright.training.loop import Trainer
+    from voicewright.training.planning import measure
     from voicewright.training.speaking import Speaking
 
     def finished(known: bool, out: Path) -> dict[str, torch.Tensor]:
         recipe = small_recipe()
-        networks = run.start_networks(recipe, None)
+        networks = start_networks(recipe, None)
         task = Speaking(recipe, networks, FEATURES, [])
         trainer = Trainer(task, out, CPU, fingerprint="x", line=lambda text: None)
         if known:
             trainer.counters.batch_frames = {str(i): s.budget for i, s in enumerate(recipe.stages)}
+        else:
+            measure(trainer)
         trainer.run()
-        return trainer.tensors()
+        return trainer.learners.tensors()
 
     one, two = finished(True, tmp_path / "a"), finished(False, tmp_path / "b")
     assert one.keys() == two.keys() and [key for key in one if not torch.equal(one[key], two[key])] == []
@@ -276,7 +282,7 @@ def test_the_same_sentences_are_spoken_at_every_judgement(tmp_path: Path) -> Non
 # --- stopping ---------------------------------------------------------------------------------------------
 
 
-def _stopped(tmp_path: Path, at: int, **changes: Any) -> tuple[run.Result, list[str]]:
+def _stopped(tmp_path: Path, at: int, **changes: Any) -> tuple[Result, list[str]]:
     from voicewright.training.loop import Trainer
 
     said: list[str] = []

@@ -22,6 +22,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.training.memory import choose_clips
 from voicewright.training.recipe import Recipe
 from voicewright.training.stages import STAGES
+from voicewright.training.start import start_networks
 from voicewright.training.state import Checkpoints, Counters
 from voicewright.training.task import check_losses
 
@@ -130,7 +131,7 @@ def test_losses_must_be_those_of_the_stage() -> None:
 
 def test_every_stage_trains_parts_that_exist() -> None:
     recipe = small_recipe(content={"channels": 8, "blocks": 1})
-    parts = run.start_networks(recipe, None).parts()
+    parts = start_networks(recipe, None).parts()
     for record in STAGES.values():
         assert set(record.trains) <= set(parts) and record.critic in ("waveform", "contour")
 

@@ -14,11 +14,13 @@ from fakes import small_recipe, tone_features
 from voicewright.catalogue.places import read_card, resolve_model, voice_files
 from voicewright.model.checkpoint import load_model
 from voicewright.training.export import keep_best, voice_name
+from voicewright.training.lifecycle import Result, hear_again
 from voicewright.training.loop import Trainer
 from voicewright.training.recipe import Recipe
-from voicewright.training.run import Result, hear_again, start_networks, train_features
+from voicewright.training.run import train_features
 from voicewright.training.speaking import Speaking
 from voicewright.training.stages import STAGES
+from voicewright.training.start import start_networks
 from voicewright.voices.pack import Voicepack
 
 FEATURES = [tone_features(i, "Ada L." if i % 3 else "two") for i in range(18)]

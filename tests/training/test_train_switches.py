@@ -14,7 +14,7 @@ from voicewright.model.checkpoint import save_model
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 from voicewright.training.recipe import Optimizer, Recipe, StageRecipe
-from voicewright.training.run import start_networks
+from voicewright.training.start import start_networks
 
 STAGE = StageRecipe(
     stage="spectrum",

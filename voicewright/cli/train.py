@@ -11,7 +11,7 @@ from voicewright.cli.console import emit
 from voicewright.cli.options import Json, Recogniser
 
 if TYPE_CHECKING:
-    from voicewright.training.run import Result
+    from voicewright.training.lifecycle import Result
 
 
 def train(

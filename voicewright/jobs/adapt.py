@@ -18,9 +18,9 @@ if TYPE_CHECKING:
     from voicewright.progress import Progress
     from voicewright.training.adapt.recipe import AdaptRecipe
     from voicewright.training.adapt.run import Material
+    from voicewright.training.lifecycle import Result
     from voicewright.training.options import Options
     from voicewright.training.order import TrainOrder
-    from voicewright.training.run import Result
     from voicewright.voices.pack import Voicepack
     from voicewright.voices.references import Reference
     from voicewright.voices.studio import Studio
@@ -74,8 +74,8 @@ def train_adapters(
     """
     from voicewright.catalogue.places import layers_of, resolve_model
     from voicewright.corpus.manifest import Corpus
+    from voicewright.training.devices import pick_device
     from voicewright.training.options import check_folder
-    from voicewright.training.run import pick_device
     from voicewright.voices.importing import make_ready
     from voicewright.voices.studio import Studio
 

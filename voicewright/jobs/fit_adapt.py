@@ -13,7 +13,7 @@ from voicewright.jobs.fit_material import AMPLE
 if TYPE_CHECKING:
     from voicewright.jobs.fit import FitOptions
     from voicewright.jobs.fit import Result as Fitted
-    from voicewright.training.run import Result as Adapted
+    from voicewright.training.lifecycle import Result as Adapted
 
 CORPUS, LEARNT = "corpus", "learnt"
 """Of the run's folder: what the recordings were prepared to, and the clips of it that teach."""

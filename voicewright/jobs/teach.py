@@ -15,9 +15,9 @@ if TYPE_CHECKING:
     from voicewright.training.clone.material import Ears
     from voicewright.training.clone.recipe import CloneRecipe
     from voicewright.training.clone.task import Reader
+    from voicewright.training.lifecycle import Result
     from voicewright.training.options import Options
     from voicewright.training.order import TrainOrder
-    from voicewright.training.run import Result
     from voicewright.voices.known import Portrait
     from voicewright.voices.references import Energy
     from voicewright.voices.studio import Line, Studio
@@ -70,8 +70,8 @@ def teach_encoders(
     from voicewright.corpus.manifest import Corpus
     from voicewright.training.clone.recipe import CloneRecipe
     from voicewright.training.clone.run import Lesson, teach
+    from voicewright.training.devices import pick_device
     from voicewright.training.options import check_folder, resized
-    from voicewright.training.run import pick_device
     from voicewright.voices.fit_ears import open_encoders
     from voicewright.voices.importing import make_ready
     from voicewright.voices.studio import Studio

@@ -22,9 +22,9 @@ if TYPE_CHECKING:
     from voicewright.judging.quick import QuickJudge
     from voicewright.listen.recogniser import Choice
     from voicewright.listen.speaker import SpeakerEncoder
+    from voicewright.training.lifecycle import Result
     from voicewright.training.order import Task, TrainOrder, Wishes
     from voicewright.training.recipe import Recipe
-    from voicewright.training.run import Result
 
 
 def train(

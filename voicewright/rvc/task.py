@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from voicewright.progress import Progress
     from voicewright.rvc.train.features import Extractors
     from voicewright.rvc.train.recipe import VoiceRecipe
+    from voicewright.training.lifecycle import Result
     from voicewright.training.order import TrainOrder
-    from voicewright.training.run import Result
 
 
 def task(order: TrainOrder, progress: Progress) -> Result:
@@ -47,7 +47,7 @@ def voice_extractors(recipe: VoiceRecipe, device: str = "auto") -> Extractors:
     from voicewright.conversion import pitch
     from voicewright.rvc.content.encoder import open_listener, said_name, weights_of
     from voicewright.rvc.train.features import Extractors
-    from voicewright.training.run import pick_device
+    from voicewright.training.devices import pick_device
 
     encoder = open_listener(recipe.content).to(pick_device(device))
     name = recipe.content

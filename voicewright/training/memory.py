@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import torch
 
 from voicewright.errors import VoicewrightError
+from voicewright.training.task import B, Source, StagePlan
 
 HEADROOM = 0.85
 """Share of the free memory that a run may plan to use; fragmentation and previews need the rest."""
@@ -111,3 +113,42 @@ def choose_clips(
         f"{stage}: {chosen} clips a step{cut} need about {need / 2**30:.1f} GiB more memory, "
         f"of {free / 2**30:.1f} GiB that are free",
     )
+
+
+@dataclass(frozen=True)
+class Probed:
+    """A stage measured: clips a step, the batch budget that gives them, bytes beside what is held, seconds a
+    step; `cut` says where fewer clips fit than the recipe wants."""
+
+    clips: int
+    budget: int
+    bytes: int
+    seconds: float
+    cut: str | None
+
+
+def probe_stage(
+    source: Source[B], plan: StagePlan, device: torch.device, work: Callable[[B, int], None]
+) -> Probed:
+    """Find the batch budget that fits this machine, and time a step. `work(batch, step)` runs one forward and
+    backward pass as at that step. Raises VoicewrightError when not even one clip fits."""
+    unit = source.unit
+    wanted = max(1, plan.budget // unit)
+    heaviest = source.heaviest()
+
+    def probe(clips: int, step: int = plan.steps) -> None:
+        work(source.batch(heaviest, clips).to(device), step)
+
+    fit = choose_clips(probe, wanted, device, plan.stage)
+    # Before its adversarial phase a step is cheaper.
+    total, start = plan.steps, plan.gan_start
+    plain = total if start is None else min(start, total)
+    seconds = 0.0
+    for step, share in ((0, plain / total), (total, 1 - plain / total)):
+        if share:
+            began = time.monotonic()
+            probe(fit.clips, step)
+            seconds += share * (time.monotonic() - began)
+    whole = fit.clips == wanted
+    budget = int(plan.budget) if whole else fit.clips * unit
+    return Probed(fit.clips, budget, fit.bytes, seconds, None if whole else fit.sentence)

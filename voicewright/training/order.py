@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, TypeAlias
 from voicewright.progress import Progress
 
 if TYPE_CHECKING:
+    from voicewright.training.lifecycle import Result
     from voicewright.training.options import Options
-    from voicewright.training.run import Result
 
 
 @dataclass(frozen=True)

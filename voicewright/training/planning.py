@@ -9,7 +9,8 @@ from typing import TypeVar
 from pydantic import BaseModel
 
 from voicewright.training.loop import Trainer
-from voicewright.training.options import Options, resized
+from voicewright.training.memory import available
+from voicewright.training.options import Options, check_room, resized
 from voicewright.training.task import B
 
 R = TypeVar("R", bound=BaseModel)
@@ -27,7 +28,7 @@ def planned(
     trainer.judging = judging
     if resume or not (options.dry_run or options.minutes):
         return trainer, recipe, options
-    seconds, total = trainer.plan(), trainer.recipe.total_steps
+    seconds, total = measure(trainer), trainer.recipe.total_steps
     if options.minutes is None or seconds <= 60 * options.minutes:
         return trainer, recipe, replace(options, minutes=None)
     stages = len(trainer.recipe.stages)
@@ -37,3 +38,45 @@ def planned(
     shorter = make(recipe)
     shorter.counters.batch_frames, shorter.judging = trainer.counters.batch_frames, trainer.judging
     return shorter, recipe, replace(options, minutes=None, steps=steps)
+
+
+def measure(trainer: Trainer[B]) -> float:
+    """Measure every stage before the first step; say how many steps, how long, how much memory and disk.
+
+    Returns the seconds that the run will take, judgements included as far as they are known. Nothing
+    that a step depends on moves but the batch budgets, which the counters keep.
+    """
+    recipe = trainer.recipe
+    shown, seconds, memory = [], 0.0, 0
+    for number, stage in enumerate(recipe.stages):
+        trainer.counters.stage = number
+        trainer.enter_stage()
+        found = trainer.probe()
+        seconds += found.seconds * stage.steps
+        memory = max(memory, found.bytes)
+        shown.append(f"{stage.stage} {stage.steps} of {found.clips} clips, {_clock(found.seconds)} each")
+    trainer.counters.stage = 0
+    # One checkpoint more than are kept, while it is written; so with models.
+    disk = trainer.learners.disk(trainer.checkpoints.keep + 1 + trainer.gated, recipe.judge.keep + 2)
+    room = check_room(trainer.out, disk, "this run's checkpoints and models")
+    total, free = recipe.total_steps, available(trainer.device)
+    trainer.line(f"{total} steps on {trainer.device}: {'; '.join(shown)}.")
+    held = f"{memory / 2**30:.1f} GiB more memory ({free / 2**30:.1f} GiB are free), " if memory else ""
+    trainer.line(
+        f"About {_clock(seconds)}, {held}{disk / 2**30:.1f} GiB of disk ({room / 2**30:.0f} are free)."
+    )
+    if trainer.export is not None:
+        times = -(-total // recipe.judge.every)
+        each_time = f", about {_clock(trainer.judging)} each" if trainer.judging else ""
+        trainer.line(f"Beside that, models written and judged: {times} times{each_time}.")
+        seconds += times * trainer.judging
+    return seconds
+
+
+def _clock(seconds: float) -> str:
+    """A length of time for a sentence."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

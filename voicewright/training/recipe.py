@@ -147,6 +147,11 @@ class Recipe(Strict):
     def total_steps(self) -> int:
         return sum(stage.steps for stage in self.stages)
 
+    @property
+    def content_alone(self) -> bool:
+        """Whether only a content network is trained: the model then speaks as before."""
+        return all(stage.stage == "content" for stage in self.stages)
+
     @classmethod
     def read(cls, path: Path) -> Recipe:
         """Read a recipe. Raises VoicewrightError naming the file and the key.

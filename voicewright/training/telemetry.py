@@ -91,3 +91,16 @@ def picture(made: NDArray[np.float32], real: NDArray[np.float32]) -> NDArray[np.
         panels.append(np.clip((decibels + 60) / 90, 0, 1))
         panels.append(np.ones((2, decibels.shape[1])))
     return (np.concatenate(panels)[None] * 255).astype(np.uint8)
+
+
+def tenths(line: Callable[[str], None]) -> Callable[[str, float], None]:
+    """Progress of features as lines, at most one for each tenth of a stage."""
+    said: set[tuple[str, int]] = set()
+
+    def tell(stage: str, done: float) -> None:
+        mark = (stage, int(10 * done))
+        if mark not in said:
+            said.add(mark)
+            line(f"{stage}: {done:.0%}")
+
+    return tell

@@ -13,8 +13,8 @@ from voicewright.conversion.protocol import Converted, ConvertOptions, Meter, No
 from voicewright.engines.protocol import Chunk, SpeakOptions, Speaks, Speech
 from voicewright.errors import UsageError
 from voicewright.text.g2p import Language, find_language
+from voicewright.training.lifecycle import Result
 from voicewright.training.order import TrainOrder
-from voicewright.training.run import Result
 
 RATE = 16_000
 

@@ -31,20 +31,14 @@ from voicewright.rvc.train.export import (
 from voicewright.rvc.train.features import FRAMES, MUTE, Extractors, Slice, build_slices, median_f0
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.task import Converting, VoiceNetworks
+from voicewright.training.devices import pick_device
 from voicewright.training.export import keep_best, voice_name
+from voicewright.training.lifecycle import Result, carry_out, claim, made_model
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, check_folder, remembered, resized
 from voicewright.training.planning import planned
-from voicewright.training.run import (
-    SAMPLES,
-    Result,
-    carry_out,
-    claim,
-    made_model,
-    pick_device,
-    tenths,
-    write_sample,
-)
+from voicewright.training.samples import SAMPLES, write_sample
+from voicewright.training.telemetry import tenths
 from voicewright.version import __version__
 
 
@@ -94,9 +88,9 @@ def start(recipe: VoiceRecipe, networks: VoiceNetworks, trainer: Trainer[VoiceBa
         weights = pretrained(generator)
         compare(weights, networks.synthesizer.state_dict(), generator)
         networks.synthesizer.load_state_dict(weights)
-        trainer.ema = {key: value.detach().clone() for key, value in networks.state_dict().items()}
+        trainer.learners.begin_ema()
     if discriminator is not None:
-        critic = trainer.critics["waveform"]
+        critic = trainer.learners.critics["waveform"]
         weights = pretrained(discriminator)
         compare(weights, critic.state_dict(), discriminator)
         critic.load_state_dict(weights)
@@ -234,7 +228,7 @@ def train_slices(
         if losses:
             trainer.telemetry.scalars(step, trainer.stage.stage, losses, "validation")
             line(f"step {step} held out: " + " ".join(f"{k} {v:.3f}" for k, v in losses.items()))
-        synthesizer = speaking(recipe, trainer.ema)
+        synthesizer = speaking(recipe, trainer.learners.ema)
         pairs = copied(synthesizer, chosen, speakers, tools.coarse)
         verdict = {"score": float(step)}
         if pairs:

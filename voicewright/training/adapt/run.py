@@ -30,10 +30,10 @@ from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.task import Adapting, AdaptNetworks, AdaptSpectra
 from voicewright.training.export import keep_best
 from voicewright.training.gates import lost
+from voicewright.training.lifecycle import Result, carry_out, claim, hear_again
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
 from voicewright.training.planning import planned
-from voicewright.training.run import Result, carry_out, claim, hear_again
 from voicewright.units import SAMPLE_RATE, STYLE
 from voicewright.version import __version__
 from voicewright.voices.fit import HeardMel, Steer
@@ -197,7 +197,7 @@ def adapt(
             "voicewright": __version__,
         }
         try:
-            write(folder, base, trainer.ema, material.start, details)
+            write(folder, base, trainer.learners.ema, material.start, details)
         except VoicewrightError as error:
             return str(error).rstrip(".")
         counters = trainer.counters

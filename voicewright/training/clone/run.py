@@ -28,10 +28,10 @@ from voicewright.training.clone.task import (
     Vectors,
 )
 from voicewright.training.export import keep_best
+from voicewright.training.lifecycle import Result, carry_out, claim
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
 from voicewright.training.planning import planned
-from voicewright.training.run import Result, carry_out, claim
 from voicewright.version import __version__
 from voicewright.voices.phones import PhoneEar
 from voicewright.voices.style_encoders import ENCODERS, StyleEncoders, save_encoders
@@ -79,7 +79,7 @@ def teach(
 
     def export(trainer: Trainer[CloneBatch]) -> str | None:
         step, counters = trainer.counters.total, trainer.counters
-        taught = {name.removeprefix("encoders."): value for name, value in trainer.ema.items()}
+        taught = {name.removeprefix("encoders."): value for name, value in trainer.learners.ema.items()}
         figures = figures_of(networks, taught, spectral, lesson, recipe)
         folder = out / "judged" / f"step-{step:08d}"
         folder.mkdir(parents=True, exist_ok=True)

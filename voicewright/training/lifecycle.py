@@ -1,0 +1,98 @@
+"""A run from its folder to its result, whatever it trains: claimed or taken up, carried out, named."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+
+from pydantic import BaseModel
+
+from voicewright.storage import write_atomically
+from voicewright.training.export import judge_again
+from voicewright.training.loop import Interrupted, Trainer
+from voicewright.training.options import RUN, Options, check_folder
+from voicewright.training.planning import measure
+from voicewright.training.task import B
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a run left: the best model (None: none yet), steps taken, whether it ended, and the ranking."""
+
+    model: Path | None
+    steps: int
+    finished: bool
+    best: list[dict[str, float]]
+
+
+def hear_again(trainer: Trainer[B], ears: str, judge: Callable[[int, Path], Mapping[str, float]]) -> None:
+    """Where other ears judge than did before the run was resumed, let them judge what was kept."""
+    counters = trainer.counters
+    if counters.best and counters.ears != ears:
+        before = counters.ears or "scores of an older kind, or none"
+        trainer.line(
+            f"Checkpoints are judged by {ears or 'nobody'} from here on, before by {before}: such scores "
+            f"cannot be compared, so the {len(counters.best)} kept are judged again."
+        )
+        judge_again(trainer.out, counters.best, judge)
+    counters.ears = ears
+
+
+def carry_out(trainer: Trainer[B], asked: list[int], line: Callable[[str], None]) -> bool:
+    """Run to the end, or to the step after SIGINT, which goes to `asked`; returns whether it ended."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        if asked:
+            raise KeyboardInterrupt
+        asked.append(number)
+        line("Stopping after this step; press again to stop at once (the last checkpoint stays).")
+
+    previous = signal.signal(signal.SIGINT, stop)
+    finished = True
+    try:
+        if not trainer.counters.batch_frames:
+            measure(trainer)
+        trainer.run()
+    except Interrupted as message:
+        finished = False
+        line(str(message))
+    finally:
+        signal.signal(signal.SIGINT, previous)
+    return finished
+
+
+def made_model(model: Path, trainer: Trainer[B], line: Callable[[str], None]) -> Path | None:
+    """The run's best model where there is one; else says when the first comes."""
+    if model.exists():
+        return model
+    every = trainer.recipe.judge.every
+    after = min(trainer.recipe.total_steps, (trainer.counters.total // every + 1) * every)
+    line(f"No model is written yet: the first comes at step {after}.")
+    return None
+
+
+def claim(
+    out: Path, trainer: Trainer[B], recipe: BaseModel, resume: bool, options: Options | None = None
+) -> bool:
+    """Start a fresh run folder, or take up an old one; an old one is never overwritten in silence.
+
+    Returns whether the run begins here.
+    """
+    check_folder(out, resume)
+    out.mkdir(parents=True, exist_ok=True)
+    if resume:
+        if trainer.resume():
+            trainer.line(f"Resumed at step {trainer.counters.total} of {trainer.recipe.total_steps}.")
+            return False
+        trainer.line(f"There is no checkpoint in {out} yet; starting from the beginning.")
+    record = {
+        "recipe": recipe.model_dump(mode="json"),
+        "options": (options or Options()).kept,
+        "fingerprint": trainer.counters.recipe,
+    }
+    write_atomically(out / RUN, (json.dumps(record, indent=1) + "\n").encode())
+    return True
