@@ -164,7 +164,7 @@ def watched(trainer: Any) -> Iterator[Clock]:
     clock = Clock()
     nets = trainer.learners.networks
     decoder = nets.tts.decoder
-    waveform = trainer.learners.critics["waveform"]
+    waveform = trainer.learners.discriminators["waveform"]
     spots = [
         (nets.styles.acoustic, "forward", "style encoders"),
         (nets.styles.prosodic, "forward", "style encoders"),

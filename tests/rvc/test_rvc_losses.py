@@ -19,13 +19,13 @@ from voicewright.rvc.network.losses import (
     ScaledMels,
     VoiceMel,
     adversarial_loss,
-    critic_loss,
+    discriminator_loss,
     kl_loss,
     matching_loss,
 )
 
 # discriminator, adversarial, feature matching (which upstream doubles)
-CRITICS = {
+PINNED = {
     "v1": (54_968_286, 6.18469762802124, 6.040410995483398, 4.022180557250977),
     "v2": (71_410_594, 8.988967895507812, 8.762107849121094, 5.139999866485596),
 }
@@ -53,17 +53,17 @@ STEPS = (
 )
 
 
-@pytest.mark.parametrize("version", list(CRITICS))
+@pytest.mark.parametrize("version", list(PINNED))
 def test_discriminators_and_their_losses(version: str) -> None:
     torch.set_num_threads(1)
-    count, own, adversarial, features = CRITICS[version]
-    critic = VoiceDiscriminators(version)
-    assert sum(p.numel() for p in critic.parameters()) == count
-    fill(critic, 3)
+    count, own, adversarial, features = PINNED[version]
+    discriminator = VoiceDiscriminators(version)
+    assert sum(p.numel() for p in discriminator.parameters()) == count
+    fill(discriminator, 3)
     real, fake = sounds()
     with torch.no_grad():
-        (r, real_maps), (f, fake_maps) = critic(real), critic(fake)
-    assert float(critic_loss(r, f)) == pytest.approx(own, rel=1e-5)
+        (r, real_maps), (f, fake_maps) = discriminator(real), discriminator(fake)
+    assert float(discriminator_loss(r, f)) == pytest.approx(own, rel=1e-5)
     assert float(adversarial_loss(f)) == pytest.approx(adversarial, rel=1e-5)
     assert float(2 * matching_loss(real_maps, fake_maps)) == pytest.approx(features, rel=1e-5)
 

@@ -288,8 +288,8 @@ def test_a_run_starts_from_pretrained_weights(slices: list[Slice], tmp_path: Pat
     torch.manual_seed(7)
     given = VoiceNetworks(recipe.config).synthesizer.state_dict()
     torch.save({"model": given, "iteration": 3, "optimizer": {}, "learning_rate": 1e-4}, tmp_path / "G.pth")
-    critic = VoiceDiscriminators("v1", 16).state_dict()
-    torch.save({"model": critic, "iteration": 3}, tmp_path / "D.pth")
+    discriminator = VoiceDiscriminators("v1", 16).state_dict()
+    torch.save({"model": discriminator, "iteration": 3}, tmp_path / "D.pth")
     start = {"generator": str(tmp_path / "G.pth"), "discriminator": str(tmp_path / "D.pth")}
     stage = {
         "steps": 1,
@@ -308,7 +308,7 @@ def test_a_run_starts_from_pretrained_weights(slices: list[Slice], tmp_path: Pat
     for key, value in given.items():
         assert torch.equal(state[f"net|synthesizer.{key}"], value)
         assert torch.equal(state[f"ema|synthesizer.{key}"], value)
-    for key, value in critic.items():
+    for key, value in discriminator.items():
         assert torch.equal(state[f"waveform|{key}"], value)
     wider = small(start=start, stages=[stage], synthesizer=SYNTHESIZER | {"inter": 32})
     with pytest.raises(VoicewrightError, match=r"G\.pth"):

@@ -73,7 +73,7 @@ def loop(folder: Path) -> Trainer:
     networks.synthesizer.load_state_dict(filled(shapes))
     task = Converting(plan, networks, [], [], ["a", "b", "c"], lambda f0: np.ones(len(f0), np.int64))
     made = Trainer(task, folder, torch.device("cpu"), fingerprint="x", line=print)
-    fill(made.learners.critics["waveform"], 3)
+    fill(made.learners.discriminators["waveform"], 3)
     made.enter_stage()
     return made
 

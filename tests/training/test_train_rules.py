@@ -71,7 +71,7 @@ def _two_models(data: dict[str, Any]) -> None:
     data["start"] = "embedded"
 
 
-def _no_critic(data: dict[str, Any]) -> None:
+def _no_discriminator(data: dict[str, Any]) -> None:
     del data["stages"][2]["discriminator"]
 
 
@@ -88,7 +88,7 @@ def _stage(data: dict[str, Any]) -> None:
         (_window, "window must not exceed crop"),
         (_no_model, "start: scratch needs a `model` block"),
         (_two_models, "given by the start weights"),
-        (_no_critic, "gan_start needs a `discriminator`"),
+        (_no_discriminator, "gan_start needs a `discriminator`"),
         (_stage, "stages.0.stage"),
     ],
 )
@@ -133,7 +133,7 @@ def test_every_stage_trains_parts_that_exist() -> None:
     recipe = small_recipe(content={"channels": 8, "blocks": 1})
     parts = start_networks(recipe, None).parts()
     for record in STAGES.values():
-        assert set(record.trains) <= set(parts) and record.critic in ("waveform", "contour")
+        assert set(record.trains) <= set(parts) and record.discriminator in ("waveform", "contour")
 
 
 # --- memory -----------------------------------------------------------------------------------------------

@@ -33,16 +33,18 @@ def adversarial_pass(
     """The discriminator's own step, and the gradient that it gives the generator.
 
     One pass over what was made serves both, and the generator's losses come from before the step; with
-    the stage's `critic_first` the discriminator steps, then judges again. parameters: the discriminator's;
-    scale: of losses in fp16; update: None where the discriminator stays as it is.
+    the stage's `discriminator_first` it steps, then judges again. parameters: the discriminator's; scale: of
+    losses in fp16; update: None where the discriminator stays as it is.
     Returns a scalar whose gradient is that of the weighted adversarial losses, and the values to log.
     """
     assert output.fake is not None and output.real is not None
     made = output.fake.detach().requires_grad_()
     (real, real_maps), (fake, fake_maps) = judge(output.real), judge(made)
-    loss = gan.critic(real, fake)
-    own = torch.autograd.grad(loss * scale, parameters, retain_graph=not gan.critic_first, allow_unused=True)
-    if gan.critic_first:
+    loss = gan.discriminator(real, fake)
+    own = torch.autograd.grad(
+        loss * scale, parameters, retain_graph=not gan.discriminator_first, allow_unused=True
+    )
+    if gan.discriminator_first:
         if update is not None:
             update(own)
         with torch.no_grad():
@@ -51,7 +53,7 @@ def adversarial_pass(
     values = {"adversarial": gan.adversarial(fake), "features": gan.features(real_maps, fake_maps)}
     wanted = torch.stack([weights[name] * value for name, value in values.items()]).sum()
     (slope,) = torch.autograd.grad(wanted * scale, made)
-    if update is not None and not gan.critic_first:
+    if update is not None and not gan.discriminator_first:
         update(own)
     logged = {name: value.detach() for name, value in values.items()} | {"discriminator": loss.detach()}
     return (output.fake * (slope / scale)).sum(), logged

@@ -14,6 +14,9 @@ from voicewright.model.checkpoint import compare
 from voicewright.training.state import Checkpoints, optimizer_tensors, restore_optimizer
 from voicewright.training.task import Stage, StagedNetworks, StagePlan
 
+_MOMENTS = "critic"
+"""Before the moments of the discriminator's optimizer in a checkpoint: the name that runs on disk have."""
+
 
 def _bytes(modules: Mapping[str, nn.Module]) -> int:
     return sum(tensor.nbytes for module in modules.values() for tensor in module.state_dict().values())
@@ -25,10 +28,10 @@ class Learners:
     optimizer: torch.optim.Optimizer
 
     def __init__(
-        self, networks: StagedNetworks, critics: Mapping[str, nn.Module], device: torch.device
+        self, networks: StagedNetworks, discriminators: Mapping[str, nn.Module], device: torch.device
     ) -> None:
-        self.networks, self.critics, self.device = networks, dict(critics), device
-        self.critic_optimizer: torch.optim.Optimizer | None = None
+        self.networks, self.discriminators, self.device = networks, dict(discriminators), device
+        self.discriminator_optimizer: torch.optim.Optimizer | None = None
         self._judging = ""
         self.begin_ema()
 
@@ -49,10 +52,10 @@ class Learners:
             module.requires_grad_(name in record.trains)
             module.train(name in record.trains)
         self.optimizer = plan.optimizer.over(self.trained)
-        self.critic_optimizer, self._judging = None, record.critic
+        self.discriminator_optimizer, self._judging = None, record.discriminator
         if plan.gan_start is not None and plan.discriminator is not None:
-            critic = self.critics[record.critic].train()
-            self.critic_optimizer = plan.discriminator.over(list(critic.parameters()))
+            discriminator = self.discriminators[record.discriminator].train()
+            self.discriminator_optimizer = plan.discriminator.over(list(discriminator.parameters()))
 
     @property
     def trained(self) -> list[nn.Parameter]:
@@ -60,48 +63,52 @@ class Learners:
         return [p for p in self.networks.parameters() if p.requires_grad]
 
     def zero_grad(self) -> None:
-        for module in (self.networks, *self.critics.values()):
+        for module in (self.networks, *self.discriminators.values()):
             module.zero_grad(set_to_none=True)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything, by the names that checkpoints have."""
         found = {f"net|{k}": v for k, v in self.networks.state_dict().items()}
         found |= {f"ema|{k}": v for k, v in self.ema.items()}
-        for name, critic in self.critics.items():
-            found |= {f"{name}|{k}": v for k, v in critic.state_dict().items()}
+        for name, discriminator in self.discriminators.items():
+            found |= {f"{name}|{k}": v for k, v in discriminator.state_dict().items()}
         found |= optimizer_tensors("optimizer", self.optimizer, self.networks)
-        if self.critic_optimizer is not None:
-            found |= optimizer_tensors("critic", self.critic_optimizer, self.critics[self._judging])
+        if self.discriminator_optimizer is not None:
+            found |= optimizer_tensors(
+                _MOMENTS, self.discriminator_optimizer, self.discriminators[self._judging]
+            )
         return found
 
     def take(self, tensors: Mapping[str, Tensor]) -> None:
         """Weights, EMA and discriminators of a checkpoint."""
-        part: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in ("net", "ema", *self.critics)}
+        part: dict[str, dict[str, Tensor]] = {prefix: {} for prefix in ("net", "ema", *self.discriminators)}
         for key, value in tensors.items():
             prefix, _, name = key.partition("|")
             if prefix in part:
                 part[prefix][name] = value
         self.networks.load_state_dict(part["net"])
         self.ema = {key: value.to(self.device) for key, value in part["ema"].items()}
-        for name, critic in self.critics.items():
-            critic.load_state_dict(part[name])
+        for name, discriminator in self.discriminators.items():
+            discriminator.load_state_dict(part[name])
 
     def take_moments(self, tensors: Mapping[str, Tensor]) -> None:
         """The optimizers' moments of a checkpoint, of the stage that was entered."""
         restore_optimizer("optimizer", self.optimizer, self.networks, tensors)
-        if self.critic_optimizer is not None:
-            restore_optimizer("critic", self.critic_optimizer, self.critics[self._judging], tensors)
+        if self.discriminator_optimizer is not None:
+            restore_optimizer(
+                _MOMENTS, self.discriminator_optimizer, self.discriminators[self._judging], tensors
+            )
 
-    def take_critics(self, run: Path) -> None:
+    def take_discriminators(self, run: Path) -> None:
         """Begin with the discriminators of another run's newest checkpoint. Raises VoicewrightError."""
         loaded = Checkpoints(run / "checkpoints").load()
         if loaded is None:
             raise VoicewrightError(f"{run} holds no checkpoint to take discriminators from.")
-        for name, critic in self.critics.items():
+        for name, discriminator in self.discriminators.items():
             mark = f"{name}|"
             found = {k.removeprefix(mark): v for k, v in loaded[0].items() if k.startswith(mark)}
-            compare(found, critic.state_dict(), run)
-            critic.load_state_dict(found)
+            compare(found, discriminator.state_dict(), run)
+            discriminator.load_state_dict(found)
 
     @contextmanager
     def under_ema(self) -> Generator[None, None, None]:
@@ -119,6 +126,6 @@ class Learners:
 
     def disk(self, states: int, models: int) -> int:
         """Bytes that so many checkpoints and models take."""
-        weights, critics = _bytes({"": self.networks}), _bytes(self.critics)
+        weights = _bytes({"": self.networks})
         # Network, EMA, discriminators, and two moments of what is trained.
-        return states * (4 * weights + 3 * critics) + models * weights
+        return states * (4 * weights + 3 * _bytes(self.discriminators)) + models * weights

@@ -74,8 +74,8 @@ class Trainer(Generic[B]):
         self.recipe, self.out, self.device, self.task = recipe, out, device, task
         self.line, self.export, self.should_stop = line, export, should_stop
         torch.manual_seed(recipe.seed)
-        critics = {name: critic.to(device) for name, critic in task.critics().items()}
-        self.learners = Learners(networks, critics, device)
+        discriminators = {name: module.to(device) for name, module in task.discriminators().items()}
+        self.learners = Learners(networks, discriminators, device)
         task.spectral.to(device)
         self.counters = Counters(recipe=fingerprint)
         self.scale = LossScale(self.counters, recipe.precision == "fp16")
@@ -179,7 +179,7 @@ class Trainer(Generic[B]):
         before = {key: value.clone() for key, value in networks.state_dict().items()}
 
         def work(batch: B, step: int) -> None:
-            self._losses(batch, step, update_critic=False)[0].backward()
+            self._losses(batch, step, update_discriminator=False)[0].backward()
             self.learners.zero_grad()
 
         torch.manual_seed(self.recipe.seed)
@@ -192,7 +192,9 @@ class Trainer(Generic[B]):
 
     # ── steps ─────────────────────────────────────────────────────────────────────────────────────────────
 
-    def _losses(self, batch: B, step: int, update_critic: bool = True) -> tuple[Tensor, dict[str, Tensor]]:
+    def _losses(
+        self, batch: B, step: int, update_discriminator: bool = True
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """A scalar whose gradient is that of all weighted losses, and the losses by name."""
         with autocast(self.device, self.recipe.precision):
             output = self.task.output(self.number, batch)
@@ -200,31 +202,31 @@ class Trainer(Generic[B]):
         parts = [weights[name] * value for name, value in output.losses.items()]
         logged = {name: value.detach() for name, value in (output.losses | output.measures).items()}
         if against := ramped(self.stage, step):
-            part, values = self._adversarial(output, against, update_critic, step)
+            part, values = self._adversarial(output, against, update_discriminator, step)
             parts.append(part)
             logged |= values
         return torch.stack(parts).sum(), logged
 
     def _adversarial(
-        self, output: Output, weights: Mapping[str, float], update_critic: bool, step: int
+        self, output: Output, weights: Mapping[str, float], update_discriminator: bool, step: int
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """The stage's discriminator against an output: see adversarial_pass."""
-        critic = self.learners.critics[self.record.critic]
-        second = self.task.critic_arguments(critic, output)
+        discriminator = self.learners.discriminators[self.record.discriminator]
+        second = self.task.discriminator_arguments(discriminator, output)
 
         def judge(sound: Tensor) -> tuple[Scores, Maps]:
             with autocast(self.device, self.recipe.precision):
-                scores, maps = critic(sound, *second)
+                scores, maps = discriminator(sound, *second)
             return ([scores], [maps]) if isinstance(scores, Tensor) else (scores, maps)
 
-        parameters = [p for p in critic.parameters() if p.requires_grad]
-        update = partial(self._step_critic, parameters, step) if update_critic else None
+        parameters = [p for p in discriminator.parameters() if p.requires_grad]
+        update = partial(self._step_discriminator, parameters, step) if update_discriminator else None
         return adversarial_pass(output, judge, self.record.gan, weights, parameters, self.scale.value, update)
 
-    def _step_critic(
+    def _step_discriminator(
         self, parameters: Sequence[nn.Parameter], step: int, gradients: Sequence[Tensor | None]
     ) -> None:
-        optimizer, plan = self.learners.critic_optimizer, self.stage.discriminator
+        optimizer, plan = self.learners.discriminator_optimizer, self.stage.discriminator
         if optimizer is None or plan is None:
             return
         for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -302,7 +304,7 @@ class Trainer(Generic[B]):
             if index not in counters.batch_frames:
                 self.probe()
         if self.recipe.compile and not self._compiled:
-            self.task.compile(self.learners.critics)
+            self.task.compile(self.learners.discriminators)
             self._compiled = True
         sampler = self.sampler(counters.batch_frames[index])
         self.epoch = sampler.epoch_steps

@@ -80,7 +80,7 @@ def train_features(
     if options.dry_run:
         return Result(None, 0, True, [])
     if claim(out, trainer, recipe, resume, options) and recipe.discriminators.start:
-        trainer.learners.take_critics(Path(recipe.discriminators.start))
+        trainer.learners.take_discriminators(Path(recipe.discriminators.start))
     if not recipe.content_alone:
         hear_again(trainer, str(getattr(judge, "ears", "")), partial(verdict, judge))
     finished = carry_out(trainer, asked, line)

@@ -29,7 +29,7 @@ class Speaking(Task[Batch]):
     validation: Sequence[Features]
     spectral: SpectralLoss = field(default_factory=lambda: SpectralLoss(SAMPLE_RATE))
 
-    def critics(self) -> dict[str, nn.Module]:
+    def discriminators(self) -> dict[str, nn.Module]:
         sizes = self.recipe.discriminators
         return {
             "waveform": Discriminators(
@@ -52,11 +52,11 @@ class Speaking(Task[Batch]):
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 
-    def critic_arguments(self, critic: nn.Module, output: Output) -> tuple[object, ...]:
+    def discriminator_arguments(self, discriminator: nn.Module, output: Output) -> tuple[object, ...]:
         per_step = self.recipe.discriminators.per_step
-        if isinstance(critic, Discriminators) and per_step:
-            count = min(per_step, len(critic.members))
-            return (torch.randperm(len(critic.members))[:count].tolist(),)
+        if isinstance(discriminator, Discriminators) and per_step:
+            count = min(per_step, len(discriminator.members))
+            return (torch.randperm(len(discriminator.members))[:count].tolist(),)
         return (output.condition,) if output.condition is not None else ()
 
     def seconds(self, number: int, batch: Batch) -> float:
@@ -64,12 +64,12 @@ class Speaking(Task[Batch]):
         made = stage.window if STAGES[stage.stage].crops else batch.frame_token.shape[1]
         return len(batch.lengths) * made * FRAME / SAMPLE_RATE
 
-    def compile(self, critics: Mapping[str, nn.Module]) -> None:
+    def compile(self, discriminators: Mapping[str, nn.Module]) -> None:
         """The convolutional parts; LSTMs and spectrograms stay eager."""
         decoder = self.networks.tts.decoder
         decoder.front = torch.compile(decoder.front, dynamic=False)  # type: ignore[method-assign]
         decoder.generator.synthesise = torch.compile(decoder.generator.synthesise, dynamic=False)  # type: ignore[method-assign]
-        critic = critics["waveform"]
-        assert isinstance(critic, Discriminators)
-        for member in critic.members:
+        discriminator = discriminators["waveform"]
+        assert isinstance(discriminator, Discriminators)
+        for member in discriminator.members:
             member.forward = torch.compile(member.forward, dynamic=False)

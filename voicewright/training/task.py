@@ -116,14 +116,14 @@ Maps = Sequence[Sequence[Tensor]]
 class Gan:
     """The adversarial losses of a stage, and their order.
 
-    critic(real, fake scores), adversarial(fake scores), features(real, fake maps). With `critic_first` the
-    discriminator steps before it judges for the generator, which costs a second pass of it.
+    discriminator(real, fake scores), adversarial(fake scores), features(real, fake maps). With
+    `discriminator_first` it steps before it judges for the generator, which costs a second pass of it.
     """
 
-    critic: Callable[[Scores, Scores], Tensor] = discriminator_loss
+    discriminator: Callable[[Scores, Scores], Tensor] = discriminator_loss
     adversarial: Callable[[Scores], Tensor] = generator_loss
     features: Callable[[Maps, Maps], Tensor] = feature_loss
-    critic_first: bool = False
+    discriminator_first: bool = False
 
 
 @dataclass(frozen=True)
@@ -135,7 +135,7 @@ class Stage(Generic[F_co]):
     losses: tuple[str, ...]
     crops: bool
     """Whether clips are cropped, or seen whole."""
-    critic: str
+    discriminator: str
     """Which of the task's discriminators judges this stage; "none" where none does."""
     forward: F_co
     """(networks, spectral, batch, the stage's recipe) → Output, of the task's own types; the loop calls it
@@ -220,14 +220,14 @@ class Task(ABC, Generic[B]):
     def seconds(self, number: int, batch: B) -> float:
         """Seconds of sound that a step made."""
 
-    def critics(self) -> dict[str, nn.Module]:
+    def discriminators(self) -> dict[str, nn.Module]:
         """Fresh discriminators by the names that stages give them."""
         return {}
 
-    def critic_arguments(self, critic: nn.Module, output: Output) -> tuple[object, ...]:
+    def discriminator_arguments(self, discriminator: nn.Module, output: Output) -> tuple[object, ...]:
         """What a discriminator is called with beside the sound."""
         return ()
 
-    def compile(self, critics: Mapping[str, nn.Module]) -> None:
+    def compile(self, discriminators: Mapping[str, nn.Module]) -> None:
         """Compile what gains by it."""
         raise AssertionError(f"recipes of {type(self).__name__} have no `compile`")

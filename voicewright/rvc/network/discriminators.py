@@ -53,7 +53,7 @@ class NormConv(nn.Module):
         return F.conv1d(x, weight, self.bias, self.stride, half, groups=self.groups)
 
 
-class _Critic(nn.Module):
+class _Discriminator(nn.Module):
     """Convolutions with LeakyReLU, then one to a single channel; every output is a feature map."""
 
     def __init__(self, convs: Sequence[NormConv], post: NormConv) -> None:
@@ -70,7 +70,7 @@ class _Critic(nn.Module):
         return x.flatten(1), [*maps, x]
 
 
-class ScaleCritic(_Critic):
+class ScaleDiscriminator(_Discriminator):
     """Judges the waveform itself; its middle convolutions see four channels a group."""
 
     def __init__(self, divisor: int = 1) -> None:
@@ -85,7 +85,7 @@ class ScaleCritic(_Critic):
         return self.judge(audio.unsqueeze(1))
 
 
-class PeriodCritic(_Critic):
+class PeriodDiscriminator(_Discriminator):
     """Judges the waveform folded at one period, [B, 1, period, N / period]."""
 
     def __init__(self, period: int, divisor: int = 1) -> None:
@@ -109,8 +109,8 @@ class VoiceDiscriminators(nn.Module):
 
     def __init__(self, version: str = "v2", divisor: int = 1) -> None:
         super().__init__()
-        members: list[nn.Module] = [ScaleCritic(divisor)]
-        members += [PeriodCritic(period, divisor) for period in PERIODS[version]]
+        members: list[nn.Module] = [ScaleDiscriminator(divisor)]
+        members += [PeriodDiscriminator(period, divisor) for period in PERIODS[version]]
         self.discriminators = nn.ModuleList(members)
 
     def forward(self, audio: Tensor) -> Judged:

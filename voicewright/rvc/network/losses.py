@@ -72,7 +72,7 @@ class ScaledMels(nn.Module):
         return torch.stack([(mel(fake) - mel(real)).abs().mean() for mel in self.mels]).mean()
 
 
-def critic_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
     """What the discriminators minimise: Σ mean (1 - D(real))² + mean D(fake)²."""
     pairs = zip(real, fake, strict=True)
     return torch.stack([(1 - r.float()).square().mean() + f.float().square().mean() for r, f in pairs]).sum()

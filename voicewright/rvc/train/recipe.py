@@ -108,6 +108,7 @@ class VoiceRecipe(Strict):
     synthesizer: dict[str, Any] = Field(default_factory=dict)
     """Changes to the preset of version and rate, such as narrower widths: no pretrained weights fit then, but
     every loader that reads the file's own configuration opens it."""
+    # Users' recipes and the fingerprints of their runs have this name.
     narrow_critics: int = Field(default=1, gt=0)
     """Divides the discriminators' widths, for experiments; 1 is upstream's."""
     start: Pretrained = Pretrained()

@@ -74,10 +74,10 @@ def start_files(recipe: VoiceRecipe) -> tuple[Path | None, Path | None]:
         given = (recipe.start.generator, recipe.start.discriminator)
         generator, discriminator = (Path(path) if path else None for path in given)
         return generator, discriminator
-    critic = PUBLISHED[name].files[1].name
+    other = PUBLISHED[name].files[1].name
     for generator in part_files(name):
-        if (generator.parent / critic).is_file():
-            return generator, generator.parent / critic
+        if (generator.parent / other).is_file():
+            return generator, generator.parent / other
     raise UsageError(missing_part(name))
 
 
@@ -90,10 +90,10 @@ def start(recipe: VoiceRecipe, networks: VoiceNetworks, trainer: Trainer[VoiceBa
         networks.synthesizer.load_state_dict(weights)
         trainer.learners.begin_ema()
     if discriminator is not None:
-        critic = trainer.learners.critics["waveform"]
+        judging = trainer.learners.discriminators["waveform"]
         weights = pretrained(discriminator)
-        compare(weights, critic.state_dict(), discriminator)
-        critic.load_state_dict(weights)
+        compare(weights, judging.state_dict(), discriminator)
+        judging.load_state_dict(weights)
 
 
 def fingerprint(recipe: VoiceRecipe, slices: Sequence[Slice]) -> str:

@@ -18,7 +18,7 @@ from voicewright.rvc.network.losses import (
     ScaledMels,
     VoiceMel,
     adversarial_loss,
-    critic_loss,
+    discriminator_loss,
     kl_loss,
     matching_loss,
 )
@@ -84,7 +84,7 @@ STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
             True,
             "waveform",
             _voice,
-            Gan(critic_loss, adversarial_loss, matching_loss, critic_first=True),
+            Gan(discriminator_loss, adversarial_loss, matching_loss, discriminator_first=True),
             frozenset({"mels"}),
         )
     }
@@ -107,7 +107,7 @@ class Converting(Task[VoiceBatch]):
     def __post_init__(self) -> None:
         self.spectral = Spectra(self.recipe)
 
-    def critics(self) -> dict[str, nn.Module]:
+    def discriminators(self) -> dict[str, nn.Module]:
         return {"waveform": VoiceDiscriminators(self.recipe.version, self.recipe.narrow_critics)}
 
     def sampler(self, number: int, budget: int, held_out: bool = False) -> Source[VoiceBatch]:
