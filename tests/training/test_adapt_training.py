@@ -386,6 +386,14 @@ def write_corpus(
     return folder
 
 
+def refused(folder: Path, recipe: str, corpus: dict[str, Any], words: list[str]) -> int:
+    """The exit code of `train` where it refuses before anything is written."""
+    given = ["train", recipe, "--corpus", str(write_corpus(folder / "c", **corpus))]
+    code = main([*given, "--out", str(folder / "out"), *words])
+    assert not (folder / "out").exists()
+    return code
+
+
 @pytest.mark.parametrize(
     ("corpus", "words", "code", "said"),
     [
@@ -405,11 +413,9 @@ def test_refusals(
     code: int,
     said: str,
 ) -> None:
-    given = ["train", "adapt", "--corpus", str(write_corpus(tmp_path / "c", **corpus))]
-    assert main([*given, "--out", str(tmp_path / "out"), *words]) == code
+    assert refused(tmp_path, "adapt", corpus, words) == code
     error = capsys.readouterr().err
     assert said in error and error.count("\n") == 1, error
-    assert not (tmp_path / "out").exists()
 
 
 def test_a_base_with_adapters_and_options_of_others(

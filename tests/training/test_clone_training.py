@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
-from test_adapt_training import folder, identity, last, reference, write_corpus
+from test_adapt_training import folder, identity, last, reference, refused
 from test_adapters import pack
 
 from voicewright.cli import main
@@ -233,11 +233,9 @@ def test_refusals(
     code: int,
     said: str,
 ) -> None:
-    given = ["train", "clone", "--corpus", str(write_corpus(tmp_path / "c", **corpus))]
-    assert main([*given, "--out", str(tmp_path / "out"), *words]) == code
+    assert refused(tmp_path, "clone", corpus, words) == code
     error = capsys.readouterr().err
     assert said in error, error
-    assert not (tmp_path / "out").exists()
 
 
 def test_the_scale_of_a_real_reader_counts() -> None:

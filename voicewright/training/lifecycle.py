@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 from pydantic import BaseModel
 
@@ -15,8 +16,10 @@ from voicewright.storage import write_atomically
 from voicewright.training.export import judge_again
 from voicewright.training.loop import Interrupted, Trainer
 from voicewright.training.options import RUN, Options, check_folder
-from voicewright.training.planning import measure
+from voicewright.training.planning import measure, planned
 from voicewright.training.task import B
+
+R = TypeVar("R", bound=BaseModel)
 
 
 @dataclass(frozen=True)
@@ -42,14 +45,38 @@ def hear_again(trainer: Trainer[B], ears: str, judge: Callable[[int, Path], Mapp
     counters.ears = ears
 
 
-def carry_out(trainer: Trainer[B], asked: list[int], line: Callable[[str], None]) -> bool:
-    """Run to the end, or to the step after SIGINT, which goes to `asked`; returns whether it ended."""
+def conduct(
+    make: Callable[[R], Trainer[B]],
+    recipe: R,
+    model: Path,
+    *,
+    options: Options | None,
+    resume: bool,
+    judging: float = 0.0,
+    begin: Callable[[Trainer[B], bool], None] = lambda trainer, fresh: None,
+) -> Result:
+    """Plan a run, claim its folder, begin it and carry it out; `model` is where its best will be.
+
+    `make` may be called twice, with the recipe and with as many steps of it as fit a time. judging: seconds
+    that a judgement takes. begin(trainer, fresh): what comes before the first step, of a run that begins
+    here or goes on.
+    """
+    trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)
+    if options.dry_run:
+        return Result(None, 0, True, [])
+    begin(trainer, claim(trainer.out, trainer, recipe, resume, options))
+    finished = carry_out(trainer)
+    return Result(made_model(model, trainer), trainer.counters.total, finished, trainer.counters.best)
+
+
+def carry_out(trainer: Trainer[B]) -> bool:
+    """Run to the end, or to the step after SIGINT; returns whether it ended."""
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if asked:
+        if trainer.stopping:
             raise KeyboardInterrupt
-        asked.append(number)
-        line("Stopping after this step; press again to stop at once (the last checkpoint stays).")
+        trainer.stopping = True
+        trainer.line("Stopping after this step; press again to stop at once (the last checkpoint stays).")
 
     previous = signal.signal(signal.SIGINT, stop)
     finished = True
@@ -59,19 +86,19 @@ def carry_out(trainer: Trainer[B], asked: list[int], line: Callable[[str], None]
         trainer.run()
     except Interrupted as message:
         finished = False
-        line(str(message))
+        trainer.line(str(message))
     finally:
         signal.signal(signal.SIGINT, previous)
     return finished
 
 
-def made_model(model: Path, trainer: Trainer[B], line: Callable[[str], None]) -> Path | None:
+def made_model(model: Path, trainer: Trainer[B]) -> Path | None:
     """The run's best model where there is one; else says when the first comes."""
     if model.exists():
         return model
     every = trainer.recipe.judge.every
     after = min(trainer.recipe.total_steps, (trainer.counters.total // every + 1) * every)
-    line(f"No model is written yet: the first comes at step {after}.")
+    trainer.line(f"No model is written yet: the first comes at step {after}.")
     return None
 
 

@@ -65,14 +65,15 @@ class Trainer(Generic[B]):
         fingerprint: str,
         line: Callable[[str], None],
         export: Callable[[Trainer[B]], str | None] | None = None,
-        should_stop: Callable[[], bool] = lambda: False,
         gated: bool = False,
     ) -> None:
         recipe, networks = task.recipe, task.networks.to(device)
         for stage in recipe.stages:
             check_losses(task.stages[stage.stage], stage)
         self.recipe, self.out, self.device, self.task = recipe, out, device, task
-        self.line, self.export, self.should_stop = line, export, should_stop
+        self.line, self.export = line, export
+        self.stopping = False
+        """Set from outside: the run is to end after this step, saved."""
         torch.manual_seed(recipe.seed)
         discriminators = {name: module.to(device) for name, module in task.discriminators().items()}
         self.learners = Learners(networks, discriminators, device)
@@ -341,7 +342,7 @@ class Trainer(Generic[B]):
         r, total = self.recipe, self.counters.total
         last = total == r.total_steps
         minutes = (time.monotonic() - self._saved) / 60
-        stop = self.should_stop()
+        stop = self.stopping
         if self.export is not None and (last or total % r.judge.every == 0):
             why = self.export(self)
             if self.gated and why is not None:

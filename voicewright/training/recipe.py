@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 import torch
 import yaml
@@ -17,6 +17,64 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import ContentConfig
 from voicewright.records import Strict
+
+
+class _Steps(Protocol):
+    @property
+    def steps(self) -> int: ...
+
+
+class _Stages(Protocol):
+    @property
+    def stages(self) -> Sequence[_Steps]: ...
+
+
+class _Clips(Protocol):
+    @property
+    def clips(self) -> int: ...
+
+
+class AnyRecipe(Strict):
+    """What all kinds of recipe share. It has no fields: theirs keep their order, which the fingerprints of
+    runs have."""
+
+    @property
+    def total_steps(self: _Stages) -> int:
+        return sum(stage.steps for stage in self.stages)
+
+    @classmethod
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """The YAML with what it means by a word written out."""
+        return data
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read a recipe. Raises VoicewrightError naming the file and the key."""
+        try:
+            return cls.model_validate(cls.prepared(read_yaml(path)))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "recipe"
+            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error
+
+
+class ComparedStage(Strict):
+    """A stage without an adversarial phase, whose batches are so many clips. Without fields, as AnyRecipe."""
+
+    discriminator: ClassVar[None] = None
+    gan_start: ClassVar[None] = None
+    gan_ramp: ClassVar[None] = None
+
+    @property
+    def budget(self: _Clips) -> int:
+        """What a batch may hold, in the sampler's unit."""
+        return self.clips
+
+
+def check_weighed(stage: str, losses: Iterable[str], known: Sequence[str]) -> None:
+    """Raise ValueError unless a stage weighs just the losses that it has."""
+    if strange := sorted(set(losses) ^ set(known)):
+        raise ValueError(f"stage {stage} weighs {', '.join(known)}; look at {', '.join(strange)}")
 
 
 class DiscriminatorSizes(Strict):
@@ -105,7 +163,7 @@ class Judgement(Strict):
     keep: int = 2
 
 
-class Recipe(Strict):
+class Recipe(AnyRecipe):
     name: str
     start: str = "scratch"
     """`scratch` (needs `model`), `embedded`, or the path of a model folder."""
@@ -144,32 +202,19 @@ class Recipe(Strict):
         return self
 
     @property
-    def total_steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    @property
     def content_alone(self) -> bool:
         """Whether only a content network is trained: the model then speaks as before."""
         return all(stage.stage == "content" for stage in self.stages)
 
     @classmethod
-    def read(cls, path: Path) -> Recipe:
-        """Read a recipe. Raises VoicewrightError naming the file and the key.
-
-        `model: {vocab: kokoro, …}` takes Kokoro's symbol table.
-        """
-        data = read_yaml(path)
+    def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """`model: {vocab: kokoro, …}` takes Kokoro's symbol table."""
         model = data.get("model")
         if isinstance(model, dict) and model.get("vocab") == "kokoro":
             from voicewright.text.vocab import KOKORO
 
             model["vocab"] = dict(KOKORO)
-        try:
-            return cls.model_validate(data)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "recipe"
-            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error
+        return data
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

@@ -17,10 +17,9 @@ from voicewright.training.batches import Batch
 from voicewright.training.candidates import Candidates, verdict
 from voicewright.training.devices import pick_device
 from voicewright.training.export import Judge
-from voicewright.training.lifecycle import Result, carry_out, claim, hear_again, made_model
+from voicewright.training.lifecycle import Result, conduct, hear_again
 from voicewright.training.loop import Trainer
 from voicewright.training.options import FEATURES, Options, check_folder, check_room, remembered, resized
-from voicewright.training.planning import planned
 from voicewright.training.recipe import Recipe
 from voicewright.training.speaking import Speaking
 from voicewright.training.start import start_networks
@@ -61,7 +60,6 @@ def train_features(
             f"Only {len(training)} utterances are left to train on; record or accept more."
         )
     networks = start_networks(recipe, embedded)
-    asked: list[int] = []
 
     def make(recipe: Recipe) -> Trainer[Batch]:
         task = Speaking(recipe, networks, training, validation)
@@ -72,21 +70,16 @@ def train_features(
             fingerprint=fingerprint(recipe, features),
             line=line,
             export=Candidates(task, judge, embedded, card or {}),
-            should_stop=lambda: bool(asked),
         )
 
+    def begin(trainer: Trainer[Batch], fresh: bool) -> None:
+        if fresh and recipe.discriminators.start:
+            trainer.learners.take_discriminators(Path(recipe.discriminators.start))
+        if not recipe.content_alone:
+            hear_again(trainer, str(getattr(judge, "ears", "")), partial(verdict, judge))
+
     judging = float(getattr(judge, "seconds", 0.0))
-    trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)
-    if options.dry_run:
-        return Result(None, 0, True, [])
-    if claim(out, trainer, recipe, resume, options) and recipe.discriminators.start:
-        trainer.learners.take_discriminators(Path(recipe.discriminators.start))
-    if not recipe.content_alone:
-        hear_again(trainer, str(getattr(judge, "ears", "")), partial(verdict, judge))
-    finished = carry_out(trainer, asked, line)
-    return Result(
-        made_model(out / "best", trainer, line), trainer.counters.total, finished, trainer.counters.best
-    )
+    return conduct(make, recipe, out / "best", options=options, resume=resume, judging=judging, begin=begin)
 
 
 def train(

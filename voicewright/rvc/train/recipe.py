@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import torch
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 from torch import nn
 
 from voicewright.catalogue.published import PUBLISHED
@@ -16,7 +15,7 @@ from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
 from voicewright.records import Strict
 from voicewright.rvc.network.config import RVC_PRESETS, SynthesizerConfig
-from voicewright.training.recipe import Judgement, read_yaml
+from voicewright.training.recipe import AnyRecipe, Judgement
 
 MELS = {24_000: 80, 32_000: 80, 40_000: 125, 48_000: 128}
 """Mel bins of the reconstruction loss, by rate, as upstream has them."""
@@ -98,7 +97,7 @@ class Pretrained(Strict):
         return self
 
 
-class VoiceRecipe(Strict):
+class VoiceRecipe(AnyRecipe):
     name: str
     kind: Literal["rvc"]
     version: Literal["v1", "v2"] = "v2"
@@ -162,20 +161,6 @@ class VoiceRecipe(Strict):
     @property
     def n_fft(self) -> int:
         return 2 * (self.config.spec_channels - 1)
-
-    @property
-    def total_steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    @classmethod
-    def read(cls, path: Path) -> VoiceRecipe:
-        """Read a recipe. Raises VoicewrightError naming the file and the key."""
-        try:
-            return cls.model_validate(read_yaml(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "recipe"
-            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error
 
 
 def _tuples(value: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +34,9 @@ from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.task import Converting, VoiceNetworks
 from voicewright.training.devices import pick_device
 from voicewright.training.export import keep_best, voice_name
-from voicewright.training.lifecycle import Result, carry_out, claim, made_model
+from voicewright.training.lifecycle import Result, conduct
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, check_folder, remembered, resized
-from voicewright.training.planning import planned
 from voicewright.training.samples import SAMPLES, write_sample
 from voicewright.training.telemetry import tenths
 from voicewright.version import __version__
@@ -216,13 +216,12 @@ def train_slices(
     torch.manual_seed(recipe.seed)
     networks = VoiceNetworks(recipe.config)
     name = voice_name(out.name)
-    asked: list[int] = []
     seconds = sum(s.frames for s in training if s.utterance != MUTE) / FRAMES
     # Only zeros tell voiced frames, so it is not known of a pitch that was interpolated.
     middle = round(median_f0(training), 2) if recipe.f0 and recipe.unvoiced == "zero" else 0.0
     chosen = held_out(validation, recipe.judge.sentences)
 
-    def export(trainer: Trainer[VoiceBatch]) -> None:
+    def export(recipe: VoiceRecipe, trainer: Trainer[VoiceBatch]) -> None:
         step = trainer.counters.total
         losses = trainer.validate()
         if losses:
@@ -283,22 +282,14 @@ def train_slices(
             device,
             fingerprint=fingerprint(recipe, [*training, *validation]),
             line=line,
-            export=export,
-            should_stop=lambda: bool(asked),
+            export=partial(export, recipe),
         )
 
-    trainer, recipe, options = planned(make, recipe, options or Options(), resume)
-    if options.dry_run:
-        return Result(None, 0, True, [])
-    if claim(out, trainer, recipe, resume, options):
-        start(recipe, networks, trainer)
-    finished = carry_out(trainer, asked, line)
-    return Result(
-        made_model(out / f"{name}.pth", trainer, line),
-        trainer.counters.total,
-        finished,
-        trainer.counters.best,
-    )
+    def begin(trainer: Trainer[VoiceBatch], fresh: bool) -> None:
+        if fresh:
+            start(recipe, networks, trainer)
+
+    return conduct(make, recipe, out / f"{name}.pth", options=options, resume=resume, begin=begin)
 
 
 def _clock(seconds: float) -> str:

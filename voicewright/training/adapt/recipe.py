@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from voicewright.corpus.split import Split
-from voicewright.errors import VoicewrightError
 from voicewright.records import Strict
 from voicewright.training.gates import Gate
-from voicewright.training.recipe import Judgement, Optimizer, read_yaml
+from voicewright.training.recipe import AnyRecipe, ComparedStage, Judgement, Optimizer, check_weighed
 
 LOSSES = {
     "prosody": ("prosody", "replay"),
@@ -19,7 +17,7 @@ LOSSES = {
 }
 
 
-class AdaptStage(Strict):
+class AdaptStage(ComparedStage):
     """A stretch of the run. `prosody`: the predictor's adapters, without sound; `sound`: the decoder's."""
 
     stage: Literal["prosody", "sound"]
@@ -28,15 +26,6 @@ class AdaptStage(Strict):
     """Clips (prosody) or crops of 1.65 s (sound) a step, replays among them."""
     optimizer: Optimizer
     losses: dict[str, float]
-
-    discriminator: ClassVar[None] = None
-    gan_start: ClassVar[None] = None
-    gan_ramp: ClassVar[None] = None
-
-    @property
-    def budget(self) -> int:
-        """What a batch may hold, in the sampler's unit."""
-        return self.clips
 
 
 class Replay(Strict):
@@ -70,7 +59,7 @@ class Gates(Strict):
         )
 
 
-class AdaptRecipe(Strict):
+class AdaptRecipe(AnyRecipe):
     name: str
     kind: Literal["adapt"]
     model: str = "kokoro"
@@ -100,28 +89,9 @@ class AdaptRecipe(Strict):
     @model_validator(mode="after")
     def _check(self) -> AdaptRecipe:
         for stage in self.stages:
-            known = LOSSES[stage.stage]
-            strange = sorted(set(stage.losses) ^ set(known))
-            if strange:
-                raise ValueError(
-                    f"stage {stage.stage} weighs {', '.join(known)}; look at {', '.join(strange)}"
-                )
+            check_weighed(stage.stage, stage.losses, LOSSES[stage.stage])
         return self
 
     @property
     def whole(self) -> bool:
         return self.rank == "whole"
-
-    @property
-    def total_steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    @classmethod
-    def read(cls, path: Path) -> AdaptRecipe:
-        """Read a recipe. Raises VoicewrightError naming the file and the key."""
-        try:
-            return cls.model_validate(read_yaml(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "recipe"
-            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error

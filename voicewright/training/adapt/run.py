@@ -30,10 +30,9 @@ from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.task import Adapting, AdaptNetworks, AdaptSpectra
 from voicewright.training.export import keep_best
 from voicewright.training.gates import lost
-from voicewright.training.lifecycle import Result, carry_out, claim, hear_again
+from voicewright.training.lifecycle import Result, conduct, hear_again
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
-from voicewright.training.planning import planned
 from voicewright.units import SAMPLE_RATE, STYLE
 from voicewright.version import __version__
 from voicewright.voices.fit import HeardMel, Steer
@@ -142,6 +141,58 @@ def write_card(folder: Path, card: Mapping[str, Any]) -> None:
     write_atomically(folder / CARD, text.encode())
 
 
+def heard(judge: AdaptJudge | None, step: int, folder: Path, first: Mapping[str, float]) -> Heard:
+    """What a judge hears of a candidate; without one the later is the better."""
+    return judge(folder, first) if judge is not None else Heard({"score": float(step)})
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Called with the trainer at every judgement: writes a candidate, has it heard, ranks it. Returns what
+    has been lost, where a gate is broken."""
+
+    recipe: AdaptRecipe
+    base: Base
+    start: Voicepack
+    card: Mapping[str, Any]
+    judge: AdaptJudge | None
+
+    def __call__(self, trainer: Trainer[AdaptBatch]) -> str | None:
+        out, step, counters = trainer.out, trainer.counters.total, trainer.counters
+        if losses := trainer.validate():
+            trainer.telemetry.scalars(step, trainer.stage.stage, losses, "validation")
+        folder = out / "judged" / f"step-{step:08d}"
+        details = {
+            **self.card,
+            "recipe": self.recipe.model_dump(mode="json", exclude={"voice", "voices"}),
+            "step": step,
+            "voicewright": __version__,
+        }
+        write = write_whole if self.recipe.whole else write_candidate
+        try:
+            write(folder, self.base, trainer.learners.ema, self.start, details)
+        except VoicewrightError as error:
+            return str(error).rstrip(".")
+        found = heard(self.judge, step, folder, counters.first)
+        figures = dict(found.figures)
+        for name, samples in found.sounds.items():
+            place = out / "samples" / f"step-{step:08d}" / f"{safe_id(name)}.wav"
+            place.parent.mkdir(parents=True, exist_ok=True)
+            write_sound(place, samples, SAMPLE_RATE)
+        counters.first = counters.first or figures
+        write_card(folder, {**details, "figures": figures, "before": counters.first})
+        why = lost(figures, counters.first, self.recipe.gates.gates)
+        if self.judge is not None:
+            trainer.telemetry.scalars(step, trainer.stage.stage, figures, "judged")
+        if why is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+        leads = why is None and keep_best(out, step, figures, counters.best, self.recipe.judge.keep)
+        if self.judge is not None:
+            shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
+            trainer.line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
+        return why
+
+
 def adapt(
     recipe: AdaptRecipe,
     base: Base,
@@ -177,71 +228,26 @@ def adapt(
     mels = HeardMel(material.training, material.top), _replay_mel(crops)
     spectral = AdaptSpectra(*mels, material.steers, material.phones)
     networks = AdaptNetworks(base.net, None if recipe.rank == "whole" else recipe.rank, recipe.seed)
-    write = write_whole if recipe.whole else write_candidate
-    asked: list[int] = []
-
-    def judged(step: int, folder: Path) -> dict[str, float]:
-        first = trainer.counters.first
-        return dict(judge(folder, first).figures) if judge is not None else {"score": float(step)}
-
-    def export(trainer: Trainer[AdaptBatch]) -> str | None:
-        step = trainer.counters.total
-        losses = trainer.validate() if validation else {}
-        if losses:
-            trainer.telemetry.scalars(step, trainer.stage.stage, losses, "validation")
-        folder = out / "judged" / f"step-{step:08d}"
-        details = {
-            **card,
-            "recipe": recipe.model_dump(mode="json", exclude={"voice", "voices"}),
-            "step": step,
-            "voicewright": __version__,
-        }
-        try:
-            write(folder, base, trainer.learners.ema, material.start, details)
-        except VoicewrightError as error:
-            return str(error).rstrip(".")
-        counters = trainer.counters
-        heard = judge(folder, counters.first) if judge is not None else Heard({"score": float(step)})
-        figures = dict(heard.figures)
-        for name, samples in heard.sounds.items():
-            place = out / "samples" / f"step-{step:08d}" / f"{safe_id(name)}.wav"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_sound(place, samples, SAMPLE_RATE)
-        counters.first = counters.first or figures
-        write_card(folder, {**details, "figures": figures, "before": counters.first})
-        why = lost(figures, counters.first, recipe.gates.gates)
-        if judge is not None:
-            trainer.telemetry.scalars(step, trainer.stage.stage, figures, "judged")
-        if why is not None:
-            shutil.rmtree(folder, ignore_errors=True)
-        leads = why is None and keep_best(out, step, figures, counters.best, recipe.judge.keep)
-        if judge is not None:
-            shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
-            line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
-        return why
 
     def make(recipe: AdaptRecipe) -> Trainer[AdaptBatch]:
-        task = Adapting(recipe, networks, training, validation, spoken, crops, spectral)
         return Trainer(
-            task,
+            Adapting(recipe, networks, training, validation, spoken, crops, spectral),
             out,
             device,
             fingerprint=fingerprint(recipe, base, material),
             line=line,
-            export=export,
-            should_stop=lambda: bool(asked),
+            export=Candidates(recipe, base, material.start, card, judge),
             gated=True,
         )
 
+    def begin(trainer: Trainer[AdaptBatch], fresh: bool) -> None:
+        def judged(step: int, folder: Path) -> dict[str, float]:
+            return dict(heard(judge, step, folder, trainer.counters.first).figures)
+
+        hear_again(trainer, str(getattr(judge, "ears", "")), judged)
+
     judging = float(getattr(judge, "seconds", 0.0))
-    trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)
-    if options.dry_run:
-        return Result(None, 0, True, [])
-    claim(out, trainer, recipe, resume, options)
-    hear_again(trainer, str(getattr(judge, "ears", "")), judged)
-    finished = carry_out(trainer, asked, line)
-    best = out / "best"
-    return Result(best if best.exists() else None, trainer.counters.total, finished, trainer.counters.best)
+    return conduct(make, recipe, out / "best", options=options, resume=resume, judging=judging, begin=begin)
 
 
 def _replay_mel(crops: Sequence[Clip]) -> HeardMel | None:

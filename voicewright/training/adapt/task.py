@@ -18,7 +18,7 @@ from voicewright.model.adapters import PARTS, attach
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
-from voicewright.training.adapt.recipe import AdaptRecipe, AdaptStage
+from voicewright.training.adapt.recipe import LOSSES, AdaptRecipe, AdaptStage
 from voicewright.training.task import Output, Source, Stage, StagedNetworks, Task
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.fit import CROP, HeardMel, Steer
@@ -131,17 +131,8 @@ Forward: TypeAlias = Callable[[AdaptNetworks, AdaptSpectra, AdaptBatch, AdaptSta
 
 STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
     {
-        "prosody": Stage(
-            "prosody", ("predictor", "prosodic"), ("prosody", "replay"), False, "none", _prosody
-        ),
-        "sound": Stage(
-            "sound",
-            ("decoder", "acoustic"),
-            ("mel", "identity", "phones", "tones", "lines", "replay"),
-            True,
-            "none",
-            _sound,
-        ),
+        "prosody": Stage("prosody", ("predictor", "prosodic"), LOSSES["prosody"], False, "none", _prosody),
+        "sound": Stage("sound", ("decoder", "acoustic"), LOSSES["sound"], True, "none", _sound),
     }
 )
 

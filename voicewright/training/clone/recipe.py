@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import ClassVar, Literal
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
-from voicewright.errors import VoicewrightError
 from voicewright.records import Strict
-from voicewright.training.recipe import Judgement, Optimizer, read_yaml
+from voicewright.training.recipe import AnyRecipe, ComparedStage, Judgement, Optimizer, check_weighed
 
 LOSSES = {
     "prosody": ("prosody", "leash"),
@@ -17,7 +15,7 @@ LOSSES = {
 }
 
 
-class CloneStage(Strict):
+class CloneStage(ComparedStage):
     """A stretch of the run. `prosody` makes no sound; `timbre` hears crops of 1.65 s through the decoder."""
 
     stage: Literal["prosody", "timbre"]
@@ -29,15 +27,6 @@ class CloneStage(Strict):
     optimizer: Optimizer
     losses: dict[str, float]
 
-    discriminator: ClassVar[None] = None
-    gan_start: ClassVar[None] = None
-    gan_ramp: ClassVar[None] = None
-
-    @property
-    def budget(self) -> int:
-        """What a batch may hold, in the sampler's unit."""
-        return self.clips
-
 
 class Drawn(Strict):
     """Voices drawn between and around the known ones, which the model speaks: pairs whose answer is exact."""
@@ -48,7 +37,7 @@ class Drawn(Strict):
     ridge_prosody: float = Field(default=1000.0, gt=0)
 
 
-class CloneRecipe(Strict):
+class CloneRecipe(AnyRecipe):
     name: str
     kind: Literal["clone"]
     model: str = "kokoro"
@@ -74,22 +63,5 @@ class CloneRecipe(Strict):
     @model_validator(mode="after")
     def _check(self) -> CloneRecipe:
         for stage in self.stages:
-            strange = sorted(set(stage.losses) ^ set(LOSSES[stage.stage]))
-            if strange:
-                known = ", ".join(LOSSES[stage.stage])
-                raise ValueError(f"stage {stage.stage} weighs {known}; look at {', '.join(strange)}")
+            check_weighed(stage.stage, stage.losses, LOSSES[stage.stage])
         return self
-
-    @property
-    def total_steps(self) -> int:
-        return sum(stage.steps for stage in self.stages)
-
-    @classmethod
-    def read(cls, path: Path) -> CloneRecipe:
-        """Read a recipe. Raises VoicewrightError naming the file and the key."""
-        try:
-            return cls.model_validate(read_yaml(path))
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"]) or "recipe"
-            raise VoicewrightError(f"{path}: {where}: {first['msg']}.") from error

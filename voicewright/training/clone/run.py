@@ -6,6 +6,7 @@ import hashlib
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,10 +29,9 @@ from voicewright.training.clone.task import (
     Vectors,
 )
 from voicewright.training.export import keep_best
-from voicewright.training.lifecycle import Result, carry_out, claim
+from voicewright.training.lifecycle import Result, conduct
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options
-from voicewright.training.planning import planned
 from voicewright.version import __version__
 from voicewright.voices.phones import PhoneEar
 from voicewright.voices.style_encoders import ENCODERS, StyleEncoders, save_encoders
@@ -75,9 +75,8 @@ def teach(
     training = [n for n in range(len(lesson.readers)) if n not in set(lesson.held)]
     spectral = CloneSpectra(lesson.readers, lesson.steers, lesson.phones)
     networks = CloneNetworks(lesson.net.to(device), lesson.encoders)
-    asked: list[int] = []
 
-    def export(trainer: Trainer[CloneBatch]) -> str | None:
+    def export(recipe: CloneRecipe, trainer: Trainer[CloneBatch]) -> str | None:
         step, counters = trainer.counters.total, trainer.counters
         taught = {name.removeprefix("encoders."): value for name, value in trainer.learners.ema.items()}
         figures = figures_of(networks, taught, spectral, lesson, recipe)
@@ -106,17 +105,10 @@ def teach(
             device,
             fingerprint=lesson.fingerprint(recipe),
             line=line,
-            export=export,
-            should_stop=lambda: bool(asked),
+            export=partial(export, recipe),
         )
 
-    trainer, recipe, options = planned(make, recipe, options or Options(), resume)
-    if options.dry_run:
-        return Result(None, 0, True, [])
-    claim(out, trainer, recipe, resume, options)
-    finished = carry_out(trainer, asked, line)
-    best = out / "best"
-    return Result(best if best.exists() else None, trainer.counters.total, finished, trainer.counters.best)
+    return conduct(make, recipe, out / "best", options=options, resume=resume)
 
 
 @torch.no_grad()

@@ -20,7 +20,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.batches import Clip
-from voicewright.training.clone.recipe import CloneRecipe, CloneStage
+from voicewright.training.clone.recipe import LOSSES, CloneRecipe, CloneStage
 from voicewright.training.task import Output, Source, Stage, StagedNetworks, Task
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.fit import CROP, HeardMel
@@ -159,15 +159,8 @@ Forward: TypeAlias = Callable[[CloneNetworks, CloneSpectra, CloneBatch, CloneSta
 
 STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
     {
-        "prosody": Stage("prosody", ("prosody",), ("prosody", "leash"), False, "none", _prosody),
-        "timbre": Stage(
-            "timbre",
-            ("timbre",),
-            ("mel", "identity", "phones", "tones", "lines", "leash"),
-            True,
-            "none",
-            _timbre,
-        ),
+        "prosody": Stage("prosody", ("prosody",), LOSSES["prosody"], False, "none", _prosody),
+        "timbre": Stage("timbre", ("timbre",), LOSSES["timbre"], True, "none", _timbre),
     }
 )
 
