@@ -18,7 +18,8 @@ import torch
 from beatrice_weights import sound, trained
 from torch import Tensor
 
-from voicewright.beatrice.files import is_beatrice, open_beatrice, save_beatrice
+from voicewright.beatrice.converter import find
+from voicewright.beatrice.files import open_beatrice, save_beatrice
 from voicewright.beatrice.fold import fold, open_trained
 from voicewright.beatrice.network.extractors import read_pitch
 from voicewright.beatrice.network.model import BeatriceModel, BeatriceVoice
@@ -82,7 +83,7 @@ def test_files_hold_all_of_a_model(model: BeatriceModel, tmp_path: Path) -> None
         "embedding_setter": 264_192,
         "speaker_embeddings": 4_608 + 2 * 229_888,
     }
-    assert is_beatrice(toml) and is_beatrice(toml.parent) and not is_beatrice(tmp_path)
+    assert find(toml) == toml and find(toml.parent) == toml.parent and find(tmp_path) is None
     again = open_beatrice(toml.parent)
     assert (again.voices, again.name) == (VOICES, "two voices")
     for key, value in model.state_dict().items():

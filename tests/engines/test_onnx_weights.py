@@ -18,7 +18,8 @@ from voicewright.engines.onnx.graph import trace
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.layouts import conform
-from voicewright.model.onnx_weights import _blocks, _Graph, read_onnx
+from voicewright.model.onnx_constants import Graph
+from voicewright.model.onnx_weights import _blocks, read_onnx
 from voicewright.model.tts.model import TTSModel
 
 UNUSED = ("bert.pooler", "bert.embeddings.token_type")
@@ -124,7 +125,7 @@ def test_blocks_of_four_bits() -> None:
         node = helper.make_node(
             "MatMulNBits", ["a", *names], ["y"], K=inner, N=outer, bits=4, block_size=size
         )
-        found = _blocks(_Graph(Path("x"), dict(constants), {}, {}), node)
+        found = _blocks(Graph(Path("x"), dict(constants), {}, {}), node)
         right = (whole.astype(np.float32) - shift[..., None]) * scale[..., None]
         np.testing.assert_allclose(found, right.reshape(outer, -1)[:, :inner], rtol=1e-6)
 

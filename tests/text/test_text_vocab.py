@@ -1,6 +1,6 @@
 """The symbol tables, against the facts known of both."""
 
-from voicewright.text.vocab import KOKORO, MAX_TOKENS, N_TOKENS, PAD, STYLETTS2, remap
+from voicewright.text.vocab import KOKORO, MAX_TOKENS, N_TOKENS, PAD, STYLETTS2
 
 
 def test_kokoro_has_114_symbols_in_178_slots_and_leaves_63_free():
@@ -38,14 +38,3 @@ def test_103_symbols_keep_their_id_and_11_differ():
         "(": 12, ")": 13, "\u0303": 17, "ʣ": 18, "ʥ": 19, "ʦ": 20, "ʨ": 21, "ᵝ": 22, "ꭧ": 23,
         "A": 24, "ᵊ": 42,
     }  # fmt: skip
-
-
-def test_remap_goes_by_symbol():
-    ids = remap(STYLETTS2, KOKORO)
-    assert ids[PAD] == PAD
-    assert ids[STYLETTS2["A"]] == KOKORO["A"] != STYLETTS2["A"]
-    assert ids[STYLETTS2["ˈ"]] == KOKORO["ˈ"]
-    assert STYLETTS2["B"] not in ids
-    assert len(ids) == 104 + 1
-    back = remap(KOKORO, STYLETTS2)
-    assert all(back[new] == old for old, new in ids.items())

@@ -21,7 +21,9 @@ from live_fakes import Echo, voice_like
 from voicewright.conversion.block import whole
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.serve.guard import check_origin
-from voicewright.wokada.server import Runner, Server, to_int16
+from voicewright.wokada.requests import to_int16
+from voicewright.wokada.running import Runner
+from voicewright.wokada.server import Server
 from voicewright.wokada.session import Given, Session
 from voicewright.wokada.slots import Slots, Uploads
 

@@ -34,11 +34,6 @@ _FILES = (
 )
 
 
-def is_beatrice(path: Path) -> bool:
-    """Is this a paraphernalia folder, or the TOML of one?"""
-    return _toml(path) is not None
-
-
 def open_beatrice(path: Path) -> BeatriceModel:
     """A model in fp32, ready to speak, from its folder or its TOML.
 

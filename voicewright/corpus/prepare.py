@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
-import hashlib
-import json
 import os
 import shutil
 from collections import Counter
@@ -15,12 +12,12 @@ from importlib import metadata
 from pathlib import Path
 from types import MappingProxyType
 
-from voicewright.audio.files import Samples
 from voicewright.audio.loudness import TARGET
-from voicewright.corpus.clips import ClipSettings, Limits, Outcome, Reader, prepare_clip, refuse
+from voicewright.corpus.clips import ClipSettings, Limits, Outcome, Reader
 from voicewright.corpus.coverage import survey
 from voicewright.corpus.journal import JOURNAL, Journal
 from voicewright.corpus.language import heard, settle
+from voicewright.corpus.making import MakeClip, Progress, make_clips
 from voicewright.corpus.manifest import (
     AUDIO,
     META,
@@ -42,41 +39,14 @@ from voicewright.corpus.sources import Item, Sources, Transcribe, discover
 from voicewright.corpus.summary import Summary, origins, render
 from voicewright.corpus.thinning import thinned
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
-from voicewright.listen.heard import Heard
 from voicewright.listen.recogniser import Choice, choose
 from voicewright.pool import Crashed, spread
 from voicewright.text.frontend import Frontend
 
 __all__ = ["Progress", "Summary", "prepare", "render"]
 
-Progress = Callable[[str, int, int], None]
-"""Called with what is being done, how many are done, and of how many."""
-
 _DOUBTFUL = frozenset({"text_audio_mismatch", "wrong_text"})
 """Reasons after which a clip's sound is kept, to be looked at."""
-_PROCEDURE = 2
-"""Part of every journal key: raise it when clips must be made again."""
-
-
-@dataclass(frozen=True)
-class _MakeClip:
-    """Builds a worker's function; carries the reader, or what it takes to build one."""
-
-    settings: ClipSettings
-    lexicon: Path | None
-    reader: Reader | None
-    recogniser: Choice | None
-
-    def __call__(self) -> Callable[[Item], Outcome]:
-        reader = self.reader or Frontend(self.settings.language, self.lexicon)
-        language, given = self.settings.language, self.recogniser
-        # Only what has no text needs a recogniser, and most corpora have all of theirs.
-        opened = functools.cache(lambda: (given or choose(language=language)).open(processes=1))
-
-        def hear(samples: Samples, rate: int) -> Heard:
-            return opened().hear(samples, rate)
-
-        return lambda item: prepare_clip(item, self.settings, reader, hear)
 
 
 @dataclass(frozen=True)
@@ -132,33 +102,21 @@ def prepare(
         sources.items, out, language, lexicon, reader, settings.limits.max_seconds, workers, tell
     )
     notes += [cut] if cut else []
-    ears: Choice | None = None
-    if sources.untranscribed:
-        pieces, ears = _cut(sources.untranscribed, out, language, recogniser, workers, tell)
-        items += pieces
-    items, fewer = thinned(items, most)
+    pieces, ears = _cut(sources.untranscribed, out, language, recogniser, workers, tell)
+    items, fewer = thinned(items + pieces, most)
     notes += fewer
     with Journal(out) as journal:
-        make = _MakeClip(settings, lexicon, reader, ears)
-        outcomes, resumed = _prepare_items(items, make, journal, workers, tell)
+        make = MakeClip(settings, lexicon, reader, ears)
+        outcomes, resumed = make_clips(items, make, journal, workers, tell)
         journal.keep(outcomes)
     accepted, refused = _settle(outcomes)
     if verify:
-        try:
-            doubts, said = _verify(accepted, out, workers, tell)
-        except KeyboardInterrupt as error:
-            raise Interrupted(
-                f"Interrupted while the texts were checked: all {len(items)} clips and the sounds measured "
-                "so far are kept; the same command goes on from there, with --no-verify without this check."
-            ) from error
+        doubts, said = _verify(accepted, len(items), out, workers, tell)
         notes += said
         accepted, refused = _settle(outcomes, doubts) if doubts else (accepted, refused)
     # The promise of this module: whatever happened on the way, every item has an outcome.
     if len(accepted) + len(refused) != len(items):
         raise AssertionError(f"{len(items)} found, {len(accepted)} accepted, {len(refused)} quarantined")
-    speakers: dict[str, float] = {}
-    for utterance in accepted:
-        speakers[utterance.speaker] = speakers.get(utterance.speaker, 0.0) + utterance.seconds
     summary = Summary(
         folder=out,
         language=language,
@@ -167,25 +125,42 @@ def prepare(
         accepted=len(accepted),
         quarantined=dict(Counter(refusal.reason for refusal in refused).most_common()),
         seconds=sum(utterance.seconds for utterance in accepted),
-        speakers=dict(sorted(speakers.items())),
+        speakers=_speakers(accepted),
         resumed=resumed,
         coverage=survey(accepted, language, front),
         texts=origins(accepted, items),
         notes=tuple(notes),
         sound=listen(accepted),
     )
-    known = {refusal.id for refusal in refused if refusal.reason in _DOUBTFUL}
-    doubtful = [o.utterance for o in outcomes if o.utterance is not None and o.utterance.id in known]
+    doubtful = _doubtful(outcomes, refused)
     _write(summary, sources.folder.resolve().name, consent or "unknown", accepted, refused, doubtful)
     if not accepted:
-        reasons = ", ".join(f"{count} {reason}" for reason, count in summary.quarantined.items())
-        details = {refusal.detail for refusal in refused}
-        first = f"{refused[0].source}: {refused[0].detail.rstrip('.')}"
-        why = details.pop() if len(details) == 1 else f"{first}; {out / QUARANTINE} says why for each."
-        raise VoicewrightError(
-            f"None of the {summary.found} clips in {source} can be used ({reasons}): {why}"
-        )
+        raise VoicewrightError(_none_usable(summary, source, refused))
     return summary
+
+
+def _speakers(accepted: Sequence[Utterance]) -> dict[str, float]:
+    """Each speaker's seconds, by name."""
+    seconds: dict[str, float] = {}
+    for utterance in accepted:
+        seconds[utterance.speaker] = seconds.get(utterance.speaker, 0.0) + utterance.seconds
+    return dict(sorted(seconds.items()))
+
+
+def _doubtful(outcomes: Sequence[Outcome], refused: Sequence[Refusal]) -> list[Utterance]:
+    """Clips that were refused for their text alone."""
+    known = {refusal.id for refusal in refused if refusal.reason in _DOUBTFUL}
+    return [o.utterance for o in outcomes if o.utterance is not None and o.utterance.id in known]
+
+
+def _none_usable(summary: Summary, source: Path, refused: Sequence[Refusal]) -> str:
+    """The sentence where every clip was refused: why, for one or for all."""
+    reasons = ", ".join(f"{count} {reason}" for reason, count in summary.quarantined.items())
+    details = {refusal.detail for refusal in refused}
+    first = f"{refused[0].source}: {refused[0].detail.rstrip('.')}"
+    quarantine = summary.folder / QUARANTINE
+    why = details.pop() if len(details) == 1 else f"{first}; {quarantine} says why for each."
+    return f"None of the {summary.found} clips in {source} can be used ({reasons}): {why}"
 
 
 def _write(
@@ -224,6 +199,8 @@ def _cut(
     tell: Progress,
 ) -> tuple[list[Item], Choice | None]:
     """Pieces of recordings without text, in order; the recordings, refused, where nothing can hear them."""
+    if not recordings:
+        return [], None
     try:
         ears = choose(recogniser, language).ready()
         make = _MakeCutter(out)
@@ -286,80 +263,22 @@ def _claim(out: Path) -> None:
         raise VoicewrightError(f"{out} cannot be used: {error.strerror or error}.") from error
 
 
-def _prepare_items(
-    items: Sequence[Item], make: _MakeClip, journal: Journal, workers: int, tell: Progress
-) -> tuple[list[Outcome], int]:
-    """One outcome for each item, in order, and how many of them the journal knew."""
-    outcomes: list[Outcome | None] = [None] * len(items)
-    base = _fingerprint(make)
-    keys: dict[int, str] = {}
-    for index, item in enumerate(items):
-        if item.reason is not None:
-            outcomes[index] = refuse(item, item.reason, item.detail)
-            continue
-        keys[index] = _key(base, item, make.recogniser)
-        outcomes[index] = journal.find(keys[index])
-    resumed = sum(outcomes[index] is not None for index in keys)
-    todo = [index for index in keys if outcomes[index] is None]
-    tell("clips", len(items) - len(todo), len(items))
-    # What is to be transcribed takes seconds a clip: small batches keep all processes busy to the end.
-    batch = 1 if any(items[index].text is None for index in todo) else 8
-    done = len(items) - len(todo)
+def _verify(
+    accepted: Sequence[Utterance], made: int, out: Path, workers: int, tell: Progress
+) -> tuple[dict[str, str], list[str]]:
+    """Ids of clips whose text is probably not what is said, each with a sentence why; what to say of it.
+
+    Raises Interrupted, which says that all clips that were `made` are kept.
+    """
     try:
-        with contextlib.closing(spread([items[index] for index in todo], make, workers, batch)) as results:
-            for position, result in results:
-                index = todo[position]
-                if isinstance(result, Crashed):
-                    result = refuse(items[index], "decoder_crash", "the process that decoded it died")
-                outcome = result.model_copy(update={"key": keys[index]})
-                journal.add(outcome)
-                outcomes[index] = outcome
-                done += 1
-                tell("clips", done, len(items))
+        from voicewright.corpus.features import doubtful  # torch, which nothing else here needs
+
+        odd = doubtful(out, accepted, workers, lambda stage, share: tell(stage, round(100 * share), 100))
     except KeyboardInterrupt as error:
         raise Interrupted(
-            f"Interrupted: {done} of {len(items)} clips are done and kept; "
-            "the same command goes on from there."
+            f"Interrupted while the texts were checked: all {made} clips and the sounds measured so far are "
+            "kept; the same command goes on from there, with --no-verify without this check."
         ) from error
-    except VoicewrightError as error:
-        raise VoicewrightError(
-            f"{error} {done} of {len(items)} clips are done: the same command goes on from there."
-        ) from error
-    return [outcome for outcome in outcomes if outcome is not None], resumed
-
-
-def _fingerprint(make: _MakeClip) -> bytes:
-    """Whatever changes a clip's outcome and is the same for all clips."""
-    state = hashlib.blake2b(digest_size=16)
-    limits = make.settings.limits.model_dump()
-    state.update(json.dumps([_PROCEDURE, make.settings.language, make.settings.speaker, limits]).encode())
-    state.update(type(make.reader).__qualname__.encode())
-    if make.lexicon is not None:
-        state.update(make.lexicon.read_bytes())
-    text = Path(__file__).parent.parent / "text"
-    for path in sorted(text.rglob("*.py")):
-        state.update(path.read_bytes())
-    return state.digest()
-
-
-def _key(base: bytes, item: Item, ears: Choice | None) -> str:
-    state = hashlib.blake2b(base, digest_size=16)
-    heard = ears.key if ears is not None and item.text is None else item.transcript
-    state.update(json.dumps([item.id, item.source, item.text, item.speaker, heard]).encode())
-    if item.path is not None:
-        # A file that cannot be read is refused later, by the one who reads it.
-        with contextlib.suppress(OSError), item.path.open("rb") as file:
-            state.update(hashlib.file_digest(file, "blake2b").digest())
-    return state.hexdigest()
-
-
-def _verify(
-    accepted: Sequence[Utterance], out: Path, workers: int, tell: Progress
-) -> tuple[dict[str, str], list[str]]:
-    """Ids of clips whose text is probably not what is said, each with a sentence why; what to say of it."""
-    from voicewright.corpus.features import doubtful  # torch, which nothing else here needs
-
-    odd = doubtful(out, accepted, workers, lambda stage, share: tell(stage, round(100 * share), 100))
     if odd is None:
         few = f"Whether texts and recordings belong together was judged by length alone: {len(accepted)}"
         return {}, [f"{few} clips are too few, or too unlike, to teach an aligner."] if accepted else []

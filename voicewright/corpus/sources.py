@@ -6,17 +6,14 @@ recogniser; given texts are never passed over without a word.
 
 from __future__ import annotations
 
-import mimetypes
-import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Literal
 
-from voicewright.audio.files import AudioError, probe
-from voicewright.audio.kinds import is_film, is_recording, is_text
-from voicewright.corpus.items import Item, fold, plain_words, safe_id, tables
+from voicewright.audio.kinds import is_recording
+from voicewright.corpus.items import Item, fold, safe_id, tables
 from voicewright.corpus.layouts import (
     beside,
     heard_lists,
@@ -27,6 +24,7 @@ from voicewright.corpus.layouts import (
 )
 from voicewright.corpus.lists import List, list_above, listlike, read_list
 from voicewright.corpus.pairing import Recordings, composed
+from voicewright.corpus.walk import Found, is_about, is_sound, is_text_beside, look, relative_name, strangers
 from voicewright.errors import VoicewrightError
 
 __all__ = ["Item", "Sources", "Transcribe", "discover", "safe_id"]
@@ -54,13 +52,6 @@ class Sources:
     notes: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
-class _Found:
-    folder: Path
-    audio: tuple[Path, ...]
-    files: tuple[Path, ...]
-
-
 def discover(
     source: Path, out: Path | None = None, transcribe: Transcribe = "auto", speaker: str | None = None
 ) -> Sources:
@@ -73,11 +64,11 @@ def discover(
     """
     if not source.exists():
         raise VoicewrightError(f"{source} does not exist: name a folder with recordings.")
-    if source.is_file() and (is_recording(source) or _sounds(source)):
+    if source.is_file() and (is_recording(source) or is_sound(source)):
         return _single(source, transcribe)
-    found = _look(source if source.is_dir() else source.parent, out)
+    found = look(source if source.is_dir() else source.parent, out)
     recordings = Recordings(found.folder, found.audio)
-    notes = _strangers(found)
+    notes = strangers(found)
     if source.is_file():
         lists, texts = [_named(source, recordings)], {}
         rest: list[Path] = []
@@ -89,9 +80,9 @@ def discover(
         notes += [f"{found.name} is not taken: its recordings were not confirmed." for found in unheard]
         rest = [path for path in rest if path not in {found.path for found in unheard}]
     items, claimed = _merged(lists, texts, recordings, notes)
-    orphans = [path for path in rest if _is_text(path)]
+    orphans = [path for path in rest if is_text_beside(path)]
     if lists and orphans:
-        name = _relative(orphans[0], found.folder)
+        name = relative_name(orphans[0], found.folder)
         notes.append(
             f"{len(orphans)} files of texts belong to no recording: {name}{' …' if orphans[1:] else ''}"
         )
@@ -109,7 +100,7 @@ def discover(
     unread = [path for path in rest if _unreadable(path, found)]
     if unread and loose and not given and transcribe == "auto":
         raise VoicewrightError(_cannot_read(unread, found))
-    notes += [f"{_relative(path, found.folder)} may hold texts, and was not read." for path in unread]
+    notes += [f"{relative_name(path, found.folder)} may hold texts, and was not read." for path in unread]
     if loose and not given and (above := list_above(found.folder)):
         notes.append(f"{above.name} lies above {found.folder.name} and was not read: give {above.parent}.")
     refuse = transcribe == "never" or (transcribe == "auto" and given)
@@ -143,92 +134,6 @@ def _sources(
     return Sources(folder, tuple(together[: len(items)]), tuple(together[len(items) :]), tuple(notes))
 
 
-# --- files
-
-
-def _sounds(path: Path) -> bool:
-    """Whether a file that was named by itself is a recording, whatever its ending."""
-    if is_text(path):
-        return False
-    try:
-        probe(path)
-    except AudioError:
-        return False
-    return True
-
-
-def _look(folder: Path, out: Path | None) -> _Found:
-    """Every file of a folder. Folders that the user linked into it are the user's own and belong to it.
-
-    A link that leads back to where the walk has been, or above it, is not followed.
-    """
-    skip = out.resolve() if out is not None else None
-    top = folder.resolve()
-    files: list[Path] = []
-    seen: set[Path] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        here = Path(parent).resolve()
-        kept = []
-        for name in sorted(folders):
-            real = Path(parent, name).resolve()
-            around = real in (here, top, *here.parents) or top in real.parents
-            circle = around and Path(parent, name).is_symlink()
-            if name.startswith((".", "__MACOSX")) or real == skip or real in seen or circle:
-                continue
-            seen.add(real)
-            kept.append(name)
-        folders[:] = kept
-        files += [Path(parent, name) for name in names if not name.startswith(".")]
-    files = sorted(path for path in files if path.is_file() or path.is_symlink())
-    # Of two recordings of one name the one without pictures is taken: it was cut from the other.
-    audio = tuple(sorted(filter(is_recording, files), key=is_film))
-    heard = set(audio)
-    return _Found(folder, audio, tuple(path for path in files if path not in heard and path.is_file()))
-
-
-def _is_text(path: Path) -> bool:
-    return path.suffix.lower() in (".txt", ".lab") and not _is_about(path)
-
-
-def _is_about(path: Path) -> bool:
-    """Files about a data set, of programs, and Kaldi's other tables."""
-    files = tables()["files"]
-    words = plain_words(path.stem)
-    return (
-        any(words == about or words.startswith(about + " ") for about in files["about"])
-        or path.suffix.lower().lstrip(".") in files["programs"]
-        or path.name in files["tables"]
-    )
-
-
-def _relative(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix()
-
-
-def _loose(path: Path, folder: Path) -> Item:
-    relative = _relative(path, folder)
-    name = str(PurePosixPath(relative).with_suffix("")).replace("/", "-")
-    return Item(id=safe_id(name), source=relative, path=path)
-
-
-def _strangers(found: _Found) -> list[str]:
-    """What looks like recordings of a kind that is not taken."""
-    odd: dict[str, list[Path]] = defaultdict(list)
-    for path in found.files:
-        ending = path.suffix.lower().lstrip(".")
-        kind = mimetypes.guess_type(path.name)[0] or ""
-        if ending in tables()["files"]["sounds"] or kind.startswith(("audio/", "video/")):
-            odd[ending].append(path)
-    return [
-        f"{len(paths)} .{ending} files look like recordings and are not taken: convert them to WAV or FLAC "
-        f"({_relative(paths[0], found.folder)}{' and others' if len(paths) > 1 else ''})."
-        for ending, paths in odd.items()
-    ]
-
-
-# --- texts
-
-
 def _named(source: Path, recordings: Recordings) -> List:
     """The list that the user named."""
     found = read_list(source, recordings, force=True)
@@ -248,7 +153,7 @@ def _lists(recordings: Recordings, files: Sequence[Path]) -> tuple[list[List], l
     rest = []
     for path in files:
         always = path.parent == recordings.folder and fold(path.name) in _METADATA
-        known = always or (not _is_about(path) and path.suffix.lower().lstrip(".") not in _not_lists())
+        known = always or (not is_about(path) and path.suffix.lower().lstrip(".") not in _not_lists())
         found = read_list(path, recordings, force=always) if known else None
         if found is None:
             rest.append(path)
@@ -303,7 +208,7 @@ def _merged(
                     other.append(texts[path][0])
             items.append(item)
     if other:
-        shown = ", ".join(_relative(path, recordings.folder) for path in sorted(other)[:3])
+        shown = ", ".join(relative_name(path, recordings.folder) for path in sorted(other)[:3])
         notes.append(f"{len(other)} texts beside differ from {lists[0].name}, which was followed: {shown}.")
     for path, item in own.items():
         if path not in first:
@@ -315,7 +220,7 @@ def _second_texts(files: Sequence[Path], folder: Path) -> Iterator[Item]:
     """Refusals for texts of another kind beside a recording that has one: `a.lab` beside `a.txt`."""
     for path in files[1:]:
         if path.suffix.lower() in (".txt", ".lab") and path.suffix.lower() != files[0].suffix.lower():
-            item = Item(id=safe_id(path.stem), source=_relative(path, folder))
+            item = Item(id=safe_id(path.stem), source=relative_name(path, folder))
             yield item.refused("duplicate_id", "another text lies beside the same recording")
 
 
@@ -341,8 +246,14 @@ def _one_of(item: Item, other: Item, earlier: List, later: List) -> Item:
     return item
 
 
+def _loose(path: Path, folder: Path) -> Item:
+    relative = relative_name(path, folder)
+    name = str(PurePosixPath(relative).with_suffix("")).replace("/", "-")
+    return Item(id=safe_id(name), source=relative, path=path)
+
+
 def _orphan(path: Path, folder: Path) -> Item:
-    item = Item(id=safe_id(path.stem), source=_relative(path, folder))
+    item = Item(id=safe_id(path.stem), source=relative_name(path, folder))
     return item.refused("no_audio", "no recording of the same name lies beside this text")
 
 
@@ -351,11 +262,11 @@ def _twin(path: Path, recordings: Recordings, claimed: set[Path]) -> Item | None
     taken = next((other for other in recordings.twins(path) if other in claimed), None)
     if taken is None or (taken.parent == path.parent and taken.stem == path.stem):
         return None
-    name = _relative(taken, recordings.folder)
+    name = relative_name(taken, recordings.folder)
     return _loose(path, recordings.folder).refused("duplicate_id", f"the same clip is taken from {name}")
 
 
-def _unreadable(path: Path, found: _Found) -> bool:
+def _unreadable(path: Path, found: Found) -> bool:
     """Whether a file that was not read may hold the texts of the recordings."""
     files = tables()["files"]
     ending = path.suffix.lower().lstrip(".")
@@ -363,11 +274,11 @@ def _unreadable(path: Path, found: _Found) -> bool:
         return True
     if ending in files["unreadable_texts"]:
         return listlike(path.with_suffix(".txt")) or any(fold(path.stem) == fold(a.stem) for a in found.audio)
-    return not _is_about(path) and listlike(path)
+    return not is_about(path) and listlike(path)
 
 
-def _cannot_read(paths: Sequence[Path], found: _Found) -> str:
-    names = ", ".join(_relative(path, found.folder) for path in paths[:3])
+def _cannot_read(paths: Sequence[Path], found: Found) -> str:
+    names = ", ".join(relative_name(path, found.folder) for path in paths[:3])
     ending = paths[0].suffix.lower().lstrip(".")
     if ending in _not_lists():
         how = "save it as CSV or as UTF-8 text"

@@ -60,7 +60,6 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
 
     Raises UsageError for everything that can be wrong with names, before any work is done.
     """
-    from voicewright.audio.kinds import is_recording
     from voicewright.audio.writer import WRITABLE
 
     form = order.format or "wav"
@@ -68,23 +67,7 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
         raise UsageError(f"audio is written as {', '.join(WRITABLE)}, not {form!r}.")
     if not order.inputs:
         raise UsageError("there is nothing to convert: name recordings, or folders of them.")
-    found: list[tuple[Path, Path]] = []
-    for given in order.inputs:
-        if given.is_dir():
-            inside = sorted(
-                path
-                for path in given.rglob("*")
-                if path.is_file()
-                and is_recording(path)
-                and not any(part.startswith(".") for part in path.relative_to(given).parts)
-            )
-            if not inside:
-                raise UsageError(f"there are no recordings in {given}.")
-            found += [(path, path.relative_to(given)) for path in inside]
-        elif given.exists():
-            found.append((given, Path(given.name)))
-        else:
-            raise UsageError(f"there is no recording {given}.")
+    found = [pair for given in order.inputs for pair in _recordings(given)]
     single = len(order.inputs) == 1 and not order.inputs[0].is_dir()
     output = order.output
     if single and output is not None and not Path(output).is_dir() and not output.endswith("/"):
@@ -118,6 +101,26 @@ def plan(order: ConvertOrder) -> tuple[list[tuple[Path, Path]], bool]:
         if made[target] > 1:
             raise UsageError(f"two recordings would both become {target}; convert {source} by itself.")
     return work, True
+
+
+def _recordings(given: Path) -> list[tuple[Path, Path]]:
+    """A recording, or those in a folder, each with its place in it. Raises UsageError where there is none."""
+    from voicewright.audio.kinds import is_recording
+
+    if given.is_dir():
+        inside = sorted(
+            path
+            for path in given.rglob("*")
+            if path.is_file()
+            and is_recording(path)
+            and not any(part.startswith(".") for part in path.relative_to(given).parts)
+        )
+        if not inside:
+            raise UsageError(f"there are no recordings in {given}.")
+        return [(path, path.relative_to(given)) for path in inside]
+    if not given.exists():
+        raise UsageError(f"there is no recording {given}.")
+    return [(given, Path(given.name))]
 
 
 def check_file(output: str, source: Path) -> None:

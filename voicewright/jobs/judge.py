@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from voicewright.corpus.features import Features
-    from voicewright.corpus.manifest import Corpus
-    from voicewright.engines.protocol import Voice
+    from voicewright.corpus.manifest import Corpus, Utterance
+    from voicewright.engines.protocol import Engine, Voice
     from voicewright.engines.torch_engine import TorchEngine
     from voicewright.judging.result import Item, Judgement
 
@@ -52,7 +52,6 @@ def run_judgement(
     the engine takes timing from outside. implementation: as `open_engine` has it.
     """
     from voicewright.corpus.manifest import Corpus
-    from voicewright.engines.mixing import words_to_mix
     from voicewright.engines.onnx_engine import OnnxEngine
     from voicewright.engines.open import open_engine
     from voicewright.engines.torch_engine import TorchEngine
@@ -71,13 +70,7 @@ def run_judgement(
             )
         copies = False
     chosen, rule = held_out(corpus, engine.card, ids, progress)
-    pack_name: Voice | None = voice
-    if isinstance(voice, str):
-        pack_name = words_to_mix(voice, engine.model_path, engine.name)
-    elif voice is None:
-        speaker = Counter(u.speaker for u in chosen).most_common(1)[0][0]
-        pack_name = speaker if speaker in engine.voices else engine.default_voice
-        chosen = [u for u in chosen if u.speaker == speaker]
+    pack_name, chosen = _voice(engine, voice, chosen)
     names = spread([u.id for u in chosen], most)
     if len(names) < 2:
         raise UsageError(
@@ -107,6 +100,21 @@ def run_judgement(
         },
         progress=progress,
     )
+
+
+def _voice(
+    engine: Engine, voice: str | Path | None, chosen: list[Utterance]
+) -> tuple[Voice | None, list[Utterance]]:
+    """Who speaks, and what is held against it; where nobody is named, the most frequent speaker."""
+    from voicewright.engines.mixing import words_to_mix
+
+    if isinstance(voice, str):
+        return words_to_mix(voice, engine.model_path, engine.name), chosen
+    if voice is not None:
+        return voice, chosen
+    speaker = Counter(u.speaker for u in chosen).most_common(1)[0][0]
+    named = speaker if speaker in engine.voices else engine.default_voice
+    return named, [u for u in chosen if u.speaker == speaker]
 
 
 def _copy_synthesis(

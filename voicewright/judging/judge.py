@@ -6,7 +6,7 @@ import datetime
 import itertools
 import platform
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -75,44 +75,20 @@ def judge(
     _check(pairs)
     more = more or MoreEars()
     started = time.perf_counter()
-    with_copies = all(pair.copy_synthesis is not None for pair in pairs)
     sides = [[clean(p.synthesised) for p in pairs], [clean(p.recording) for p in pairs]]
-    if with_copies:
+    if all(pair.copy_synthesis is not None for pair in pairs):
         sides.append([clean(p.copy_synthesis) for p in pairs])
-    texts = [pair.text for pair in pairs]
-    count = len(pairs)
-
-    heard = recogniser.transcribe_many(
+    words = recogniser.transcribe_many(
         [clip for side in sides for clip in side], _stage(progress, "recognising")
     )
     recognised = time.perf_counter() - started
-    ears = {"similarity": encoder} | ({"similarity_second": more.second} if more.second else {})
-    voices = {}
-    for key, ear in ears.items():
-        voices[key], valid = embed(ear, sides[1])
-        if not valid.all():
-            silent = ", ".join(pair.id for pair, good in zip(pairs, valid, strict=True) if not good)
-            raise VoicewrightError(f"These recordings are silent: {silent}. Leave them out of the judgement.")
-    rated = itertools.count(1)
-    judged_sides = []
-    for number, clips in enumerate(sides):
-        alike = {key: likeness(ear, embed(ear, clips)[0], voices[key]) for key, ear in ears.items()}
-
-        def say_rated() -> None:
-            done = next(rated)
-            if progress and more.quality:
-                progress("rating", done, count * len(sides))
-
-        said = Heard(
-            heard[number * count : (number + 1) * count],
-            [one.similarity for one in alike["similarity"]],
-            alike,
-            rate(clips, more.quality, say_rated),
-        )
-        judged_sides.append(judge_side(clips, texts, said, language, seed, _stage(progress, "measuring")))
-    ours, theirs = judged_sides[:2]
-    copies = judged_sides[2] if with_copies else None
-    bootstrap = Bootstrap(count, seed, resamples)
+    texts = [pair.text for pair in pairs]
+    judged = [
+        judge_side(clips, texts, said, language, seed, _stage(progress, "measuring"))
+        for clips, said in zip(sides, _heard(pairs, sides, words, encoder, more, progress), strict=True)
+    ]
+    ours, theirs, copies = judged[0], judged[1], judged[2] if len(judged) > 2 else None
+    bootstrap = Bootstrap(len(pairs), seed, resamples)
     distances = [spectral_distance(a, b) for a, b in zip(ours.clips, theirs.clips, strict=True)]
     copy_distances = (
         [spectral_distance(a, b, warp=False) for a, b in zip(copies.clips, theirs.clips, strict=True)]
@@ -142,6 +118,42 @@ def judge(
         utterances=_rows(pairs, ours, theirs, copies, distances, copy_distances, language),
         notes=[*_notes(pairs, ours), *more.missing],
     )
+
+
+def _heard(
+    pairs: Sequence[Pair],
+    sides: Sequence[Sequence[Samples]],
+    words: Sequence[str],
+    encoder: Encoder,
+    more: MoreEars,
+    progress: Progress | None,
+) -> Iterator[Heard]:
+    """For each side what all ears make of its clips, when it is asked for; `words` are those of all sides.
+
+    Raises VoicewrightError for silent recordings.
+    """
+    ears = {"similarity": encoder} | ({"similarity_second": more.second} if more.second else {})
+    voices = {}
+    for key, ear in ears.items():
+        voices[key], valid = embed(ear, sides[1])
+        if not valid.all():
+            silent = ", ".join(pair.id for pair, good in zip(pairs, valid, strict=True) if not good)
+            raise VoicewrightError(f"These recordings are silent: {silent}. Leave them out of the judgement.")
+    count, rated = len(pairs), itertools.count(1)
+
+    def say_rated() -> None:
+        done = next(rated)
+        if progress and more.quality:
+            progress("rating", done, count * len(sides))
+
+    for number, clips in enumerate(sides):
+        alike = {key: likeness(ear, embed(ear, clips)[0], voices[key]) for key, ear in ears.items()}
+        yield Heard(
+            words[number * count : (number + 1) * count],
+            [one.similarity for one in alike["similarity"]],
+            alike,
+            rate(clips, more.quality, say_rated),
+        )
 
 
 def judge_model(

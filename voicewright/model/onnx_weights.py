@@ -2,8 +2,7 @@
 
 Exporters lose the names of most weights, but every node keeps the path of the module that it came from.
 So the graph is walked once: whatever multiplies, convolves or looks up is asked for its module and its
-weight, and a weight is whatever constant arithmetic gives (rounded integers and their scales, a norm
-times a direction).
+weight, and a weight is whatever constant arithmetic gives (`onnx_constants.py`).
 
 Sources: ONNX's operators, and onnxruntime's `DynamicQuantizeLSTM`, `MatMulNBits` and fused norms of the
 domain com.microsoft. Nothing in the file runs.
@@ -12,22 +11,18 @@ domain com.microsoft. Nothing in the file runs.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from voicewright.errors import VoicewrightError
+from voicewright.model.onnx_constants import Array, Graph, attribute, dequantized, open_graph
 
 if TYPE_CHECKING:
-    from onnx import GraphProto, NodeProto
-
-Array = NDArray[Any]
+    from onnx import NodeProto
 
 GIVE = "give the ONNX file of a Kokoro model"
 _MATRIX = ("MatMul", "MatMulInteger", "MatMulNBits", "Gemm")
@@ -49,43 +44,13 @@ _GATES = (0, 2, 3, 1)
 """ONNX has an LSTM's gates as i, o, f, c; torch as i, f, c, o."""
 
 
-@dataclass
-class _Graph:
-    """A graph's nodes by what they give, its constants, and what was worked out of them so far."""
-
-    path: Path
-    constants: dict[str, Any]
-    makers: dict[str, NodeProto]
-    readers: dict[str, list[NodeProto]]
-    rounded: set[str] = field(default_factory=set)
-
-    def value(self, name: str, depth: int = 24) -> Array | None:
-        """What a name stands for where it follows from constants alone; None where it follows from inputs."""
-        from onnx import numpy_helper
-
-        if name in self.constants:
-            found = self.constants[name]
-            if not isinstance(found, np.ndarray):
-                self.constants[name] = found = numpy_helper.to_array(found)
-            return found
-        node = self.makers.get(name)
-        if node is None or not depth:
-            return None
-        if node.op_type == "Constant":
-            return np.asarray(numpy_helper.to_array(_attribute(node, "value")))
-        given = [self.value(part, depth - 1) if part else None for part in node.input]
-        if any(part and value is None for part, value in zip(node.input, given, strict=True)):
-            return None
-        return _computed(node, given)
-
-
 def read_onnx(path: Path) -> dict[str, Tensor]:
     """The weights of a Kokoro ONNX file in fp32, flat, under torch's names with folded weight norms.
 
     Raises VoicewrightError in one sentence for a damaged file, weights outside it, another network, values
     that are no numbers; and where the package `onnx` is missing.
     """
-    graph = _opened(path)
+    graph = open_graph(path)
     state: dict[str, Array] = {}
     for node in graph.makers.values():
         module = None
@@ -114,113 +79,7 @@ def read_onnx(path: Path) -> dict[str, Tensor]:
     return {key: torch.from_numpy(np.array(value, np.float32)) for key, value in state.items()}
 
 
-def _opened(path: Path) -> _Graph:
-    try:
-        import onnx
-        from google.protobuf.message import DecodeError
-    except ModuleNotFoundError as error:
-        raise VoicewrightError(
-            f"{path} needs the package onnx to be opened as weights: pip install 'voicewright[export]'."
-        ) from error
-    try:
-        model = onnx.load(str(path), load_external_data=False)
-    except (DecodeError, ValueError, OSError) as error:
-        raise VoicewrightError(f"{path} is damaged or no ONNX file; copy or download it again.") from error
-    graph: GraphProto = model.graph
-    if not graph.node:
-        raise VoicewrightError(f"{path} is damaged or no ONNX file; copy or download it again.")
-    for tensor in graph.initializer:
-        if tensor.data_location == onnx.TensorProto.EXTERNAL:
-            _check_outside(path, {entry.key: entry.value for entry in tensor.external_data})
-    if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in graph.initializer):
-        try:
-            onnx.load_external_data_for_model(model, str(path.parent))
-        except (OSError, ValueError, onnx.checker.ValidationError) as error:
-            raise VoicewrightError(f"{path}: the file with its weights cannot be read ({error}).") from error
-    readers: dict[str, list[NodeProto]] = {}
-    for node in graph.node:
-        for name in node.input:
-            readers.setdefault(name, []).append(node)
-    makers = {name: node for node in graph.node for name in node.output if name}
-    return _Graph(path, {tensor.name: tensor for tensor in graph.initializer}, makers, readers)
-
-
-def _check_outside(path: Path, described: Mapping[str, str]) -> None:
-    """Weights in a file of their own must lie in the same folder."""
-    location = described.get("location", "")
-    there = (path.parent / location).resolve()
-    if not location or there.parent != path.parent.resolve():
-        raise VoicewrightError(
-            f"{path} has its weights in {location[:80]!r}, outside its folder; it is refused."
-        )
-    if not there.is_file():
-        raise VoicewrightError(f"{path} has its weights in {location}, which is not beside it; copy it too.")
-
-
-def _attribute(node: NodeProto, name: str) -> Any:
-    from onnx import helper
-
-    return next((helper.get_attribute_value(item) for item in node.attribute if item.name == name), None)
-
-
-def _computed(node: NodeProto, given: Sequence[Array | None]) -> Array | None:
-    """The arithmetic that stands between stored constants and a weight."""
-    some = [value for value in given if value is not None]
-    first = some[0] if some else np.zeros(0)
-    if node.op_type in ("Mul", "Div", "Add", "Sub", "Pow") and len(some) == 2:
-        operation = {"Mul": np.multiply, "Div": np.divide, "Add": np.add, "Sub": np.subtract, "Pow": np.power}
-        with np.errstate(divide="ignore", invalid="ignore"):
-            # 0/0: a row that was rounded away has a norm of nothing.
-            result = operation[node.op_type](some[0], some[1])
-        return np.where(np.isnan(result), 0, result) if node.op_type == "Div" else result
-    if node.op_type == "DequantizeLinear":
-        return _dequantized(some[0], some[1], given[2] if len(given) > 2 else None, _attribute(node, "axis"))
-    if node.op_type == "Cast":
-        return first.astype(np.float32) if first.dtype.kind == "f" else first
-    if node.op_type == "Sqrt":
-        return np.sqrt(first)
-    if node.op_type in ("ReduceL2", "ReduceSum", "ReduceSumSquare"):
-        axes = _attribute(node, "axes") if len(some) == 1 else some[1].tolist()
-        squared = first if node.op_type == "ReduceSum" else first.astype(np.float64) ** 2
-        total = squared.sum(
-            axis=None if axes is None else tuple(axes), keepdims=bool(_attribute(node, "keepdims") != 0)
-        )
-        return np.asarray(np.sqrt(total) if node.op_type == "ReduceL2" else total)
-    if node.op_type == "Transpose":
-        return first.transpose(_attribute(node, "perm"))
-    if node.op_type in ("Identity", "Abs"):
-        return first if node.op_type == "Identity" else np.abs(first)
-    if node.op_type == "Unsqueeze":
-        axes = _attribute(node, "axes") if len(some) == 1 else some[1].tolist()
-        return np.expand_dims(first, tuple(axes))
-    if node.op_type == "Squeeze":
-        axes = _attribute(node, "axes") if len(some) == 1 else some[1].tolist()
-        return np.squeeze(first, tuple(axes) if axes is not None else None)
-    if node.op_type == "Reshape":
-        return first.reshape(some[1].tolist())
-    if node.op_type == "Sum":
-        return np.asarray(sum(some[1:], start=first))
-    if node.op_type == "Slice" and len(some) == 4:
-        start, stop, axis = (part.item() for part in some[1:])
-        return first[(slice(None),) * axis + (slice(start, stop),)]
-    return None
-
-
-def _dequantized(values: Array, scale: Array, zero: Array | None, axis: int | None = None) -> Array:
-    """scale · (values - zero), with one scale in all or one for each place on an axis (else the last)."""
-    shifted = values.astype(np.float32)
-    if scale.ndim == 1 and len(scale) > 1:
-        at = (axis if axis is not None else shifted.ndim - 1) % shifted.ndim
-        shape = [1] * shifted.ndim
-        shape[at] = len(scale)
-        scale = scale.reshape(shape)
-        zero = None if zero is None else np.broadcast_to(zero, len(scale.ravel())).reshape(shape)
-    if zero is not None:
-        shifted = shifted - zero.astype(np.float32)
-    return shifted * scale.astype(np.float32)
-
-
-def _weights_of(graph: _Graph, node: NodeProto, module: str) -> dict[str, Array]:
+def _weights_of(graph: Graph, node: NodeProto, module: str) -> dict[str, Array]:
     """The weights of the module that a node belongs to: key → values as torch has them."""
     kind = node.op_type
     if kind in _LSTM:
@@ -236,14 +95,14 @@ def _weights_of(graph: _Graph, node: NodeProto, module: str) -> dict[str, Array]
     weight = _integer(graph, node) if kind == "MatMulInteger" else graph.value(node.input[1])
     if weight is None or weight.ndim != 2:
         return {}
-    straight = kind == "Gemm" and _attribute(node, "transB")
+    straight = kind == "Gemm" and attribute(node, "transB")
     found = {f"{module}.weight": weight if straight else weight.T}
     if kind == "Gemm" and len(node.input) > 2 and (bias := graph.value(node.input[2])) is not None:
         found[f"{module}.bias"] = bias
     return found
 
 
-def _integer(graph: _Graph, node: NodeProto) -> Array | None:
+def _integer(graph: Graph, node: NodeProto) -> Array | None:
     """An integer operator's weight; its scale is one of the numbers that the result is multiplied with."""
     values = graph.value(node.input[1])
     if values is None:
@@ -267,10 +126,10 @@ def _integer(graph: _Graph, node: NodeProto) -> Array | None:
             f"{graph.path}: the scale of {node.name[:100]} is not where others have it; {GIVE}."
         )
     # Convolutions have their output channels in front, matrices behind.
-    return _dequantized(values, scale, zero, 0 if values.ndim == 3 else None)
+    return dequantized(values, scale, zero, 0 if values.ndim == 3 else None)
 
 
-def _table(graph: _Graph, node: NodeProto) -> Array | None:
+def _table(graph: Graph, node: NodeProto) -> Array | None:
     """An embedding: of numbers, or of integers whose scale follows behind."""
     values = graph.value(node.input[0])
     if values is None or values.dtype.kind == "f":
@@ -284,24 +143,24 @@ def _table(graph: _Graph, node: NodeProto) -> Array | None:
             scale = reader.input[1]
             zero = reader.input[2] if len(reader.input) > 2 else ""
     found = graph.value(scale)
-    return None if found is None else _dequantized(values, found, graph.value(zero))
+    return None if found is None else dequantized(values, found, graph.value(zero))
 
 
-def _block_table(graph: _Graph, node: NodeProto, values: Array) -> Array | None:
+def _block_table(graph: Graph, node: NodeProto, values: Array) -> Array | None:
     scale = graph.value(node.input[2])
     if scale is None:
         return None
-    size = int(_attribute(node, "block_size") or 128)
+    size = int(attribute(node, "block_size") or 128)
     flat = values.astype(np.float32).reshape(values.shape[0], -1, size)
     zero = graph.value(node.input[3]) if len(node.input) > 3 and node.input[3] else None
     shifted = flat - (0 if zero is None else zero.astype(np.float32)[..., None])
     return (shifted * scale.astype(np.float32)[..., None]).reshape(values.shape)
 
 
-def _blocks(graph: _Graph, node: NodeProto) -> Array:
+def _blocks(graph: Graph, node: NodeProto) -> Array:
     """`MatMulNBits`: [out, blocks, bytes] of 4 or 8 bits, a scale and perhaps a zero point for each block."""
-    bits, size = int(_attribute(node, "bits") or 4), int(_attribute(node, "block_size"))
-    inner, outer = int(_attribute(node, "K")), int(_attribute(node, "N"))
+    bits, size = int(attribute(node, "bits") or 4), int(attribute(node, "block_size"))
+    inner, outer = int(attribute(node, "K")), int(attribute(node, "N"))
     packed, scale = graph.value(node.input[1]), graph.value(node.input[2])
     if packed is None or scale is None or bits not in (4, 8):
         raise VoicewrightError(
@@ -328,7 +187,7 @@ def _unpacked(packed: Array, bits: int) -> Array:
     return pairs.reshape(*packed.shape[:-1], -1)
 
 
-def _lstm(graph: _Graph, node: NodeProto, module: str) -> dict[str, Array]:
+def _lstm(graph: Graph, node: NodeProto, module: str) -> dict[str, Array]:
     """W, R and B of both directions under torch's names, gates in torch's order."""
     given = [graph.value(name) if name else None for name in node.input]
     across, again, bias = given[1], given[2], given[3] if len(given) > 3 else None
@@ -365,7 +224,7 @@ def _per_direction(values: Array, scale: Array | None, zero: Array | None) -> Ar
     return (values.astype(np.float32) - (0 if zero is None else spread(zero))) * spread(scale)
 
 
-def _stored_module(graph: _Graph, node: NodeProto) -> str | None:
+def _stored_module(graph: Graph, node: NodeProto) -> str | None:
     """The module by the name of the weight itself, where it has kept one."""
     name = node.input[0 if node.op_type in _LOOKUP else 1]
     while name not in graph.constants:
@@ -407,7 +266,7 @@ def _named(name: str) -> str | None:
     )
 
 
-def _settle(state: dict[str, Array], graph: _Graph) -> None:
+def _settle(state: dict[str, Array], graph: Graph) -> None:
     """What no ONNX file has, and what it has in another shape."""
     width = state["bert_encoder.weight"].shape[1]
     state.setdefault("bert.pooler.weight", np.zeros((width, width), np.float32))  # inference never asks it

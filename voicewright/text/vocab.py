@@ -126,14 +126,6 @@ def spell(symbol: str, vocab: Mapping[str, int]) -> str | None:
     return None if None in parts else "".join(part for part in parts if part)
 
 
-def remap(source: Mapping[str, int], target: Mapping[str, int]) -> dict[int, int]:
-    """Ids of `source` → ids of `target` for every symbol that both tables have, and the pad → the pad.
-
-    Symbols that only one table has are absent from the result: the caller decides what becomes of them.
-    """
-    return {PAD: PAD} | {slot: target[symbol] for symbol, slot in source.items() if symbol in target}
-
-
 STYLETTS2_SPOKEN: Mapping[str, int] = MappingProxyType(
     {symbol: slot for symbol, slot in STYLETTS2.items() if not "A" <= symbol <= "Z" and symbol not in "ʤʧ"}
 )

@@ -31,7 +31,8 @@ def _first_settings(options: LiveOptions) -> dict[str, str]:
 def serve(order: LiveOrder, options: LiveOptions) -> int:
     """Serve w-okada's clients until Ctrl-C; the exit code. Raises UsageError, VoicewrightError."""
     try:
-        from voicewright.wokada.server import Server, run
+        from voicewright.wokada.running import run
+        from voicewright.wokada.server import Server
     except ImportError as error:
         raise VoicewrightError(f"serving needs {error.name}: `pip install voicewright[serve]`.") from error
     from voicewright.catalogue.places import cache_folder

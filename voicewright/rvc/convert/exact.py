@@ -39,23 +39,8 @@ def convert_exactly(
     import torch
 
     from voicewright.conversion.pitch import coarse
-    from voicewright.conversion.source import check_recording
 
-    values = check_recording(samples, rate)
-    if len(values) > MOST_EXACT * rate:
-        raise UsageError(
-            f"exact conversion holds everything in memory: give at most {MOST_EXACT / 60:g} minutes, or "
-            "leave --exact out."
-        )
-    if options.formant or options.unvoiced != "zero":
-        raise UsageError(
-            "exact conversion knows neither formant shift nor interpolated pitch; leave them out."
-        )
-    wave = soxr.resample(values, rate, CONTENT_RATE) if rate != CONTENT_RATE else values
-    if len(wave) < PITCH_HOP:
-        raise VoicewrightError("the recording is shorter than 10 ms, which RVC-WebUI cannot convert either.")
-    peak = float(np.abs(wave).max()) / _LOUDEST
-    wave = high_pass(wave / peak if peak > 1 else wave)
+    wave = _wave(samples, rate, options)
     chunks = UPSTREAM_CHUNKS if options.chunks == Chunks() else options.chunks
     pad = int(chunks.pad * CONTENT_RATE)
     padded = np.pad(wave, pad, "reflect")
@@ -101,6 +86,29 @@ def convert_exactly(
     peak = float(np.abs(out).max(initial=0.0)) / _PEAK
     out = out / peak if peak > 1 else out
     return heard.converted(np.asarray(out, np.float32), wanted)
+
+
+def _wave(samples: Samples, rate: int, options: ConvertOptions) -> Samples:
+    """The recording at 16 kHz, not too loud and without rumble. Raises UsageError, VoicewrightError."""
+    import soxr
+
+    from voicewright.conversion.source import check_recording
+
+    values = check_recording(samples, rate)
+    if len(values) > MOST_EXACT * rate:
+        raise UsageError(
+            f"exact conversion holds everything in memory: give at most {MOST_EXACT / 60:g} minutes, or "
+            "leave --exact out."
+        )
+    if options.formant or options.unvoiced != "zero":
+        raise UsageError(
+            "exact conversion knows neither formant shift nor interpolated pitch; leave them out."
+        )
+    wave = soxr.resample(values, rate, CONTENT_RATE) if rate != CONTENT_RATE else values
+    if len(wave) < PITCH_HOP:
+        raise VoicewrightError("the recording is shorter than 10 ms, which RVC-WebUI cannot convert either.")
+    peak = float(np.abs(wave).max()) / _LOUDEST
+    return high_pass(wave / peak if peak > 1 else wave)
 
 
 def _spans(wave: Samples, padded: Samples, chunks: Chunks) -> list[tuple[int, int | None]]:

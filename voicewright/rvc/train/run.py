@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,17 @@ from voicewright.errors import UsageError, VoicewrightError
 from voicewright.model.checkpoint import compare
 from voicewright.model.reading import read_content
 from voicewright.rvc.train.batches import VoiceBatch
-from voicewright.rvc.train.export import (
-    IndexBuilder,
-    copied,
-    distance,
-    held_out,
-    publish,
-    speaking,
-    write_candidate,
-    write_index,
-)
-from voicewright.rvc.train.features import FRAMES, MUTE, Extractors, Slice, build_slices, median_f0
+from voicewright.rvc.train.export import IndexBuilder, held_out, write_index
+from voicewright.rvc.train.features import MUTE, Extractors, Slice, build_slices
+from voicewright.rvc.train.judged import Judged, Material
 from voicewright.rvc.train.recipe import VoiceRecipe
 from voicewright.rvc.train.task import Converting, VoiceNetworks
 from voicewright.training.devices import pick_device
-from voicewright.training.export import keep_best, voice_name
+from voicewright.training.export import voice_name
 from voicewright.training.lifecycle import Result, conduct
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, check_folder, remembered, resized
-from voicewright.training.samples import SAMPLES, write_sample
 from voicewright.training.telemetry import tenths
-from voicewright.version import __version__
 
 
 def parts_of(corpus: Corpus, slices: Sequence[Slice], rule: Split) -> tuple[list[Slice], list[Slice]]:
@@ -193,87 +182,22 @@ def train_slices(
     options: Options | None = None,
     line: Callable[[str], None] = print,
 ) -> Result:
-    """Train on slices that are already there. SIGINT saves a checkpoint and ends the run resumably."""
-    speakers = sorted({s.speaker for s in training if s.utterance != MUTE})
-    if not speakers:
-        raise VoicewrightError("No slice is left to train on; record or accept more.")
-    if len(speakers) > recipe.config.speakers:
-        raise VoicewrightError(
-            f"The corpus has {len(speakers)} speakers, the voice's table {recipe.config.speakers} rows; give "
-            "the recipe's synthesizer more `speakers`, or train on fewer."
-        )
+    """Train on slices that are already there. SIGINT saves a checkpoint and ends the run resumably.
+
+    Raises VoicewrightError for slices that do not fit the recipe.
+    """
+    speakers = _speakers(recipe, training)
     # Silence is made for every speaker, held out ones too; who is not trained on has no row in the table.
     if strange := sorted({s.speaker for s in validation} - set(speakers)):
         names = ", ".join(strange)
         line(f"Only held out, so neither taught nor judged: {names}; change `split` to teach them.")
     training, validation = ([s for s in part if s.speaker in speakers] for part in (training, validation))
-    width = training[0].load()["phone"].shape[1]
-    if width != recipe.config.phone_width:
-        raise VoicewrightError(
-            f"{tools.content_name} gives features {width} wide, RVC {recipe.version} reads "
-            f"{recipe.config.phone_width}; choose another content encoder or version."
-        )
+    _check_width(recipe, training, tools)
     torch.manual_seed(recipe.seed)
     networks = VoiceNetworks(recipe.config)
     name = voice_name(out.name)
-    seconds = sum(s.frames for s in training if s.utterance != MUTE) / FRAMES
-    # Only zeros tell voiced frames, so it is not known of a pitch that was interpolated.
-    middle = round(median_f0(training), 2) if recipe.f0 and recipe.unvoiced == "zero" else 0.0
+    material = Material.of(recipe, training, validation, speakers, card)
     chosen = held_out(validation, recipe.judge.sentences)
-
-    def export(recipe: VoiceRecipe, trainer: Trainer[VoiceBatch]) -> None:
-        step = trainer.counters.total
-        losses = trainer.validate()
-        if losses:
-            trainer.telemetry.scalars(step, trainer.stage.stage, losses, "validation")
-            line(f"step {step} held out: " + " ".join(f"{k} {v:.3f}" for k, v in losses.items()))
-        synthesizer = speaking(recipe, trainer.learners.ema)
-        pairs = copied(synthesizer, chosen, speakers, tools.coarse)
-        verdict = {"score": float(step)}
-        if pairs:
-            apart = distance(recipe, pairs)
-            verdict = {"score": -apart, "copy_db": apart}
-            trainer.telemetry.scalars(step, trainer.stage.stage, verdict, "judged")
-        epoch = step // trainer.epoch
-        info = {
-            "info": f"{epoch}epoch",
-            "epoch": epoch,
-            "step": step,
-            "model_name": name,
-            "author": recipe.author or "",
-            "embedder_model": tools.content_name,
-            "speakers_id": len(speakers),
-            "vocoder": "HiFi-GAN",
-            "dataset_length": _clock(seconds),
-            "unvoiced": recipe.unvoiced,
-        }
-        if middle:
-            info["median_f0"] = middle
-        about = {
-            "name": name,
-            "recipe": recipe.model_dump(mode="json"),
-            "step": step,
-            "speakers": {speaker: number for number, speaker in enumerate(speakers)},
-            "content": tools.content_name,
-            "pitch": tools.f0_key,
-            "minutes": round(seconds / 60, 1),
-            "held_out": sorted({s.utterance for s in validation}),
-            "measured": verdict,
-            "voicewright": __version__,
-            **(card or {}),
-        }
-        folder = out / "judged" / f"step-{step:08d}"
-        write_candidate(folder, name, synthesizer, info, about)
-        leads = keep_best(out, step, verdict, trainer.counters.best, recipe.judge.keep)
-        shown = " ".join(f"{k} {v:.3f}" for k, v in verdict.items())
-        line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
-        if leads:
-            publish(out / "best", out)
-        for one, made, real in pairs[:SAMPLES]:
-            write_sample(out, step, one.id, made, real, recipe.config.sample_rate)
-        if step % recipe.preview_every == 0:
-            for one, made, real in pairs[:2]:
-                trainer.telemetry.preview(step, one.id, made, real, recipe.config.sample_rate)
 
     def make(recipe: VoiceRecipe) -> Trainer[VoiceBatch]:
         return Trainer(
@@ -282,7 +206,7 @@ def train_slices(
             device,
             fingerprint=fingerprint(recipe, [*training, *validation]),
             line=line,
-            export=partial(export, recipe),
+            export=Judged(recipe, name, material, chosen, tools, line),
         )
 
     def begin(trainer: Trainer[VoiceBatch], fresh: bool) -> None:
@@ -292,6 +216,23 @@ def train_slices(
     return conduct(make, recipe, out / f"{name}.pth", options=options, resume=resume, begin=begin)
 
 
-def _clock(seconds: float) -> str:
-    whole = int(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+def _speakers(recipe: VoiceRecipe, training: Sequence[Slice]) -> list[str]:
+    """Whom there is to learn from. Raises VoicewrightError where nobody is, or more than have a row."""
+    speakers = sorted({s.speaker for s in training if s.utterance != MUTE})
+    if not speakers:
+        raise VoicewrightError("No slice is left to train on; record or accept more.")
+    if len(speakers) > recipe.config.speakers:
+        raise VoicewrightError(
+            f"The corpus has {len(speakers)} speakers, the voice's table {recipe.config.speakers} rows; give "
+            "the recipe's synthesizer more `speakers`, or train on fewer."
+        )
+    return speakers
+
+
+def _check_width(recipe: VoiceRecipe, training: Sequence[Slice], tools: Extractors) -> None:
+    width = training[0].load()["phone"].shape[1]
+    if width != recipe.config.phone_width:
+        raise VoicewrightError(
+            f"{tools.content_name} gives features {width} wide, RVC {recipe.version} reads "
+            f"{recipe.config.phone_width}; choose another content encoder or version."
+        )

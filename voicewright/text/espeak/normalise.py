@@ -8,10 +8,11 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable
-from fractions import Fraction
 
 from voicewright.text.clean import clean, cluster_end
+from voicewright.text.espeak.amounts import Amounts
 from voicewright.text.espeak.counting import Counting
+from voicewright.text.espeak.dates import Dates
 from voicewright.text.espeak.locales import locale_of
 from voicewright.text.espeak.numerals import Numerals
 from voicewright.text.espeak.pattern import COMPARED, HELD, PRIMES, SHOWN, pattern
@@ -54,14 +55,37 @@ def normaliser(code: str, lexicon: Lexicon | None = None) -> Callable[[str], lis
     return normalise
 
 
+def _in_words(dates: Dates, amounts: Amounts) -> dict[str, Callable[[re.Match[str]], str]]:
+    """Kinds of tokens that are read as a whole, each as what one of these says."""
+    return {
+        "first": dates.first,
+        "iso": dates.iso,
+        "date": dates.date,
+        "textual": dates.textual,
+        "season": dates.season,
+        "time": dates.time,
+        "duration": amounts.duration,
+        "measure": amounts.measure,
+        "money": amounts.money,
+        "fraction": amounts.fraction,
+        "ordinal": amounts.ordinal,
+        "circled": amounts.circled,
+        "serial": amounts.serial,
+        "formula": amounts.formula,
+        "note": amounts.note,
+    }
+
+
 class _Reader:
-    """One method for each kind of token."""
+    """One method for each kind of token whose surroundings matter, or that is more than words."""
 
     def __init__(self, text: str, counting: Counting) -> None:
         self.text = text
         self.counting = counting
         self.locale = counting.locale
         self.numerals = Numerals(counting)
+        self.dates = Dates(counting, self.numerals.german)
+        self.in_words = _in_words(self.dates, Amounts(counting))
         self.pieces: list[Piece] = []
         self.elision = ""
 
@@ -72,6 +96,8 @@ class _Reader:
                 self._sign(token, self._symbol(_SIGNS[kind] or COMPARED[token[0]]))
             elif kind in ("minus", "to"):
                 self._sign(token, self.locale.minus if kind == "minus" else self.locale.to)
+            elif kind in self.in_words:
+                self._say(token, self.in_words[kind](token))
             else:
                 getattr(self, f"_{kind}")(token)
         return self.pieces
@@ -140,10 +166,7 @@ class _Reader:
         if dot and (reading is None or not reading.dotted or self._ends(token.end())):
             self._mark(token, ".", end)
 
-    def _ordinal(self, token: re.Match[str]) -> None:
-        value, suffix = int(token["place"]), token["suffix"]
-        form = self.locale.ordinals[suffix]
-        self._say(token, self.counting.ordinal(value, form) or token["place"])
+    # Days and numbers whose surroundings decide.
 
     def _degree(self, token: re.Match[str]) -> None:
         """ "il 2° piano", but "un angolo di 90° è retto"."""
@@ -177,139 +200,17 @@ class _Reader:
         if ends:
             self._mark(token, ".", token.end() - 1)
 
-    # Dates and times.
-
-    def _first(self, token: re.Match[str]) -> None:
-        self._say(token, self.locale.first)
-
-    def _iso(self, token: re.Match[str]) -> None:
-        year, month, day = re.findall(r"\d+", token[0])
-        self._calendar(token, day, month, year)
-
-    def _date(self, token: re.Match[str]) -> None:
-        day, month, year = token[0].split(token["between"])
-        if int(month) > 12 >= int(day):  # only one order makes a date of it
-            day, month = month, day
-        if len(year) == 2:
-            year = ("20" if int(year) < 50 else "19") + year
-        self._calendar(token, day, month, year)
-
-    def _textual(self, token: re.Match[str]) -> None:
-        name = token["short"].lower()
-        month = next(
-            n for n, shorts in enumerate(self.locale.short_months, 1) if name in shorts.lower().split("|")
-        )
-        self._calendar(token, token["number_of_day"], str(month), token["year"] or "")
-
     def _short_date(self, token: re.Match[str]) -> None:
         """ "am 24.12.", but "Kapitel 3.2."."""
         day, month = token[0].split(".")[:2]
         before = re.findall(r"\w+|[^\w\s]", self.text[max(0, token.start() - 12) : token.start()])[-1:]
         if not before or before[0].lower() in (*self.locale.declension.n, "der", "die", "das", ",", "("):  # type: ignore[union-attr]
-            self._calendar(token, day, month, "")
+            self._say(token, self.dates.calendar(token, day, month, ""))
             if self._ends(token.end()):
                 self._mark(token, ".", token.end() - 1)
             return
         self._say(token, f"{day} {self._symbol('.')} {month}", stop=token.end() - 1)
         self._mark(token, ".", token.end() - 1)
-
-    def _calendar(self, token: re.Match[str], day: str, month: str, year: str) -> None:
-        if not 1 <= int(month) <= 12 or not 1 <= int(day) <= 31 or not self.locale.months:
-            self._say(token, " ".join(self.counting.digits(part) for part in re.findall(r"\d+", token[0])))
-            return
-        if self.numerals.german is not None:
-            before = re.findall(r"\w+", self.text[max(0, token.start() - 16) : token.start()])[-2:]
-            said = self.numerals.german.ordinal(int(day), before, "")
-        else:
-            said = self.locale.first if int(day) == 1 else str(int(day))
-        name = self.locale.months[int(month) - 1]
-        form = self.locale.date if year else self.locale.date.partition("{month}")[0] + "{month}"
-        self._say(token, form.format(day=said, month=name, year=self.counting.plain(year or "0")))
-
-    def _season(self, token: re.Match[str]) -> None:
-        """ "2019/20" and "1990-2000"."""
-        first, sign, last = re.split(r"([/–-])", token[0])
-        to = f" {self.locale.to} " if sign != "/" and self.locale.to else " "
-        self._say(token, self.counting.plain(first) + to + self.counting.plain(last))
-
-    def _time(self, token: re.Match[str]) -> None:
-        hour, *rest = (int(part) for part in re.findall(r"\d+", token[0]))
-        minute = rest[0] if rest else 0
-        if not minute and hour == 1 and self.locale.one_hour:
-            said = self.locale.one_hour
-        else:
-            form = self.locale.time if minute else self.locale.full_hour
-            hours = self.counting.agreeing(str(hour), self.locale.feminine_hours, self.locale.spelled_times)
-            minutes = self.counting.spelled(minute) if self.locale.spelled_times else minute
-            said = form.format(hour=hours, minute=minutes)
-        self._say(token, " ".join([said, *(str(part) for part in rest[1:])]))
-
-    def _duration(self, token: re.Match[str]) -> None:
-        """ "2h 30m", "3m 20s"."""
-        parts = re.findall(r"(\d+)\ ?([^\W\d_])", token[0])
-        units = {"h": "h", "u": "h", "m": "min", "s": "s"}
-        self._say(token, " ".join(self._counted(number, units[sign]) for number, sign in parts))
-
-    # Amounts.
-
-    def _counted(self, number: str, unit: str) -> str:
-        return self.counting.amount(number, self.locale.every_unit[unit], self.locale.spelled)
-
-    def _spanned(self, low: str, top: str | None) -> str:
-        """The words in front of the last number of a span."""
-        if not top:
-            return ""
-        low = (
-            self.counting.agreeing(low, False, self.locale.spelled)
-            if self.locale.spelled
-            else self.counting.plain(low)
-        )
-        return f"{low} {self.locale.to or self._symbol('-')} "
-
-    def _measure(self, token: re.Match[str]) -> None:
-        unit, rate = token["unit"].translate(SHOWN), token["over_unit"]
-        minus = f"{self.locale.minus} " if token[0][0] in "-−" else ""
-        said = self._spanned(token["low"], token["top"]) + self._counted(token["top"] or token["low"], unit)
-        self._say(token, minus + said + (self._rate(rate) if rate else ""))
-
-    def _rate(self, unit: str) -> str:
-        """ "por hora", "par jour"."""
-        names = self.locale.every_unit.get(unit.translate(SHOWN))
-        if unit[0].isdecimal():  # "7 l/100 km"
-            figure, sign = re.fullmatch(r"(\d+) ?(.+)", unit).groups()  # type: ignore[union-attr]
-            return f" {self.locale.per} {self._counted(figure, sign.translate(SHOWN))}"
-        return f" {self.locale.per} {names[0].partition(' ')[2] or names[0] if names else unit}"
-
-    def _money(self, token: re.Match[str]) -> None:
-        names = self.locale.money[token["before"] or token["after"]]
-        low, top = token["lead"] or token["sum"], token["lead_top"] or token["sum_top"]
-        scale, rate = token["lead_scale"] or token["scale"], token["over_money"]
-        if scale:
-            one, many = self.locale.millions[scale]
-            lead = one if low == "1" and not top else f"{self.counting.plain(top or low)} {many}"
-            said = lead + ("" if lead.endswith("'") else " ") + names[1]
-        else:
-            said = self.counting.money(top or low, names)
-        minus = f"{self.locale.minus} " if token[0][0] in "-−" or token["less"] else ""
-        self._say(token, minus + self._spanned(low, top) + said + (self._rate(rate) if rate else ""))
-
-    def _fraction(self, token: re.Match[str]) -> None:
-        entire = token["entire"] or ""
-        if token["vulgar"]:
-            value = Fraction(unicodedata.numeric(token["vulgar"].translate(SHOWN))).limit_denominator(10)
-            over, under = value.numerator, value.denominator
-        else:
-            over, under = int(token["over"]), int(token["under"])
-        said = self.counting.fraction(over, under, entire)
-        if not said:
-            said = " ".join(
-                filter(None, (entire, str(over), self._symbol("/") if token["vulgar"] else "", str(under)))
-            )
-        unit = token["part_of"]
-        if unit:
-            names = self.locale.every_unit[unit.translate(SHOWN)]
-            said += " " + (names[1] if entire else names[0].partition(" ")[2] or names[0])
-        self._say(token, said)
 
     def _power(self, token: re.Match[str]) -> None:
         """A power after a number or a letter; behind a word or a year it is a footnote's mark, and silent."""
@@ -322,24 +223,6 @@ class _Reader:
             self._say(token, self.counting.power(exponent))
         elif power:
             self._say(token, re.sub("^-", self.locale.minus + " ", exponent))
-
-    def _circled(self, token: re.Match[str]) -> None:
-        self._say(token, str(int(unicodedata.numeric(token[0]))))
-
-    def _serial(self, token: re.Match[str]) -> None:
-        """Numbers in a row: short ones as numbers, longer ones digit by digit."""
-        dotted = self._symbol(".") if token[0].count(".") > 1 and token[0][0] not in "0+" else ""
-        parts = re.findall(r"\d+|\+|\.", token[0])
-        said = [self._symbol("+") if p == "+" else dotted if p == "." else p for p in parts]
-        if not dotted:
-            said = [" ".join(p) if p.isdecimal() and (len(p) > 2 or p[0] == "0") else p for p in said]
-        self._say(token, " ".join(filter(None, said)))
-
-    def _formula(self, token: re.Match[str]) -> None:
-        self._say(token, " ".join(re.findall(r"\d+|\D", token[0])))
-
-    def _note(self, token: re.Match[str]) -> None:
-        self._say(token, f"{token[0][0]} {self._symbol(token[0][1]) or token[0][1]}")
 
     def _sign(self, token: re.Match[str], word: str) -> None:
         if word:
