@@ -66,6 +66,13 @@ def corpus_of(
             raise
     corpus, again = _once(Corpus.read(folder))
     refusals = read_quarantine(folder)
+    unsure = [one for one in refusals if one.reason == "unsure_transcript"]
+    if len(unsure) > len(corpus.utterances):
+        raise VoicewrightError(
+            f"{source}: most of it is not understood ({_of(unsure[0])}), nor can the rest be trusted: lay "
+            "the text of each recording beside it, as NAME.txt, or say --language; `voicewright doctor` says "
+            "whether Whisper is here, which understands more."
+        )
     notes = [_left_out(one) for one in refusals[:5]]
     if len(refusals) > 5:
         notes.append(f"{len(refusals) - 5} more are left out; `voicewright prepare` names them.")
