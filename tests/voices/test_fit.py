@@ -19,6 +19,8 @@ from typer.testing import CliRunner
 
 from voicewright.audio.mel import LogMel
 from voicewright.cli import app, main
+from voicewright.corpus.manifest import QUARANTINE, Refusal
+from voicewright.corpus.prepare import prepare
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
 from voicewright.jobs.fit import FitOptions
 from voicewright.jobs.fit import fit as fit_recordings
@@ -41,7 +43,7 @@ from voicewright.voices.known import (
     timbre_blend,
 )
 from voicewright.voices.pack import Voicepack
-from voicewright.voices.phones import StartsPhones, open_phone_ear, unlike, with_phones
+from voicewright.voices.phones import OTHER, StartsPhones, misfit, open_phone_ear, unlike, with_phones
 from voicewright.voices.prosody import fit_prosody
 from voicewright.voices.references import Reference, Take, aligned, calibrate
 from voicewright.voices.studio import SENTENCES, Studio
@@ -352,6 +354,35 @@ def test_a_recording_that_says_something_else_is_left_out(
         with_phones(found, says, 9)
 
 
+class Accent:
+    """In the place of `StartsPhones`: a voice says one phone a frame clearly; recordings are heard as mostly
+    something else, with `second` under it, off by four nats, and any other phone far below."""
+
+    def __init__(self, second: torch.Tensor, says: torch.Tensor) -> None:
+        self._second, self._says = second, says
+
+    def of(self, item: Reference) -> torch.Tensor:
+        return (30.0 * torch.nn.functional.one_hot(self._says, 178).float().T)[None].log_softmax(1)
+
+    def ear(self, sound: torch.Tensor) -> torch.Tensor:
+        heard = torch.full((178, len(self._second)), -12.0)
+        heard[0] = 0.0
+        heard[self._second, torch.arange(len(self._second))] = -4.0
+        return heard[None].log_softmax(1)
+
+
+def test_a_strange_way_of_saying_a_text_is_no_other_text(references: list[Reference]) -> None:
+    """Both are four nats off and more; the one with its own text is much further off it at other times."""
+    phones = 1 + torch.randperm(177, generator=torch.Generator().manual_seed(3))[:100]
+    own = Accent(phones, phones)
+    off = misfit(own.ear(references[0].sound[None]), own.of(references[0]))
+    assert off.nats > 3.5 and off.share < 0.4 and off.weight < OTHER
+    kept, refused = with_phones(references[:1], own, 9)
+    assert [one.id for one in kept] == [references[0].id] and not refused
+    with pytest.raises(VoicewrightError, match="the texts are not what is said"):
+        with_phones(references[:1], Accent(phones, phones.flip(0)), 9)
+
+
 def test_the_best_heard_is_kept_and_a_worse_end_ends_it(
     studio: Studio, voice: Voicepack, references: list[Reference]
 ) -> None:
@@ -590,6 +621,22 @@ def test_recordings_that_do_not_serve_say_what_to_do(
         soundfile.write(source / path.name, np.clip(loudness * samples, -1, 1), rate)
     with pytest.raises(VoicewrightError, match=rf"None of the 3 clips in .*\. {words}"):
         corpus(source, tmp_path)
+
+
+def test_words_that_are_mostly_guessed_are_not_fitted_to(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mostly_unsure(source: Path, out: Path, **_: object) -> None:
+        prepare(source, out, verify=False)
+        refusals = [
+            Refusal(source=f"b{n}.wav", id=f"b{n}", reason="unsure_transcript", detail="0.4: er")
+            for n in range(4)
+        ]
+        (out / QUARANTINE).write_text("".join(f"{one.model_dump_json()}\n" for one in refusals), "utf-8")
+
+    monkeypatch.setattr("voicewright.corpus.prepare.prepare", mostly_unsure)
+    with pytest.raises(VoicewrightError, match=r"most of it is not understood \(b0\.wav: 0\.4: er\)"):
+        corpus(recordings, tmp_path)
 
 
 def test_another_language_is_refused_without_naming_what_fit_has_not(tmp_path: Path) -> None:
