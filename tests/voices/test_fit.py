@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,11 +19,13 @@ from typer.testing import CliRunner
 
 from voicewright.audio.mel import LogMel
 from voicewright.cli import app, main
-from voicewright.errors import Interrupted, VoicewrightError
+from voicewright.corpus.manifest import QUARANTINE, Refusal
+from voicewright.corpus.prepare import prepare
+from voicewright.errors import Interrupted, UsageError, VoicewrightError
 from voicewright.jobs.fit import FitOptions
 from voicewright.jobs.fit import fit as fit_recordings
 from voicewright.jobs.fit_adapt import fit_and_adapt
-from voicewright.jobs.fit_material import one_voice
+from voicewright.jobs.fit_material import STOPPED, corpus_of, one_voice
 from voicewright.listen import campplus
 from voicewright.listen.campplus import CamEncoder, CamPlusPlus
 from voicewright.listen.speaker import SpeakerEncoder
@@ -38,7 +43,7 @@ from voicewright.voices.known import (
     timbre_blend,
 )
 from voicewright.voices.pack import Voicepack
-from voicewright.voices.phones import StartsPhones, open_phone_ear, unlike, with_phones
+from voicewright.voices.phones import OTHER, StartsPhones, misfit, open_phone_ear, unlike, with_phones
 from voicewright.voices.prosody import fit_prosody
 from voicewright.voices.references import Reference, Take, aligned, calibrate
 from voicewright.voices.studio import SENTENCES, Studio
@@ -349,6 +354,35 @@ def test_a_recording_that_says_something_else_is_left_out(
         with_phones(found, says, 9)
 
 
+class Accent:
+    """In the place of `StartsPhones`: a voice says one phone a frame clearly; recordings are heard as mostly
+    something else, with `second` under it, off by four nats, and any other phone far below."""
+
+    def __init__(self, second: torch.Tensor, says: torch.Tensor) -> None:
+        self._second, self._says = second, says
+
+    def of(self, item: Reference) -> torch.Tensor:
+        return (30.0 * torch.nn.functional.one_hot(self._says, 178).float().T)[None].log_softmax(1)
+
+    def ear(self, sound: torch.Tensor) -> torch.Tensor:
+        heard = torch.full((178, len(self._second)), -12.0)
+        heard[0] = 0.0
+        heard[self._second, torch.arange(len(self._second))] = -4.0
+        return heard[None].log_softmax(1)
+
+
+def test_a_strange_way_of_saying_a_text_is_no_other_text(references: list[Reference]) -> None:
+    """Both are four nats off and more; the one with its own text is much further off it at other times."""
+    phones = 1 + torch.randperm(177, generator=torch.Generator().manual_seed(3))[:100]
+    own = Accent(phones, phones)
+    off = misfit(own.ear(references[0].sound[None]), own.of(references[0]))
+    assert off.nats > 3.5 and off.share < 0.4 and off.weight < OTHER
+    kept, refused = with_phones(references[:1], own, 9)
+    assert [one.id for one in kept] == [references[0].id] and not refused
+    with pytest.raises(VoicewrightError, match="the texts are not what is said"):
+        with_phones(references[:1], Accent(phones, phones.flip(0)), 9)
+
+
 def test_the_best_heard_is_kept_and_a_worse_end_ends_it(
     studio: Studio, voice: Voicepack, references: list[Reference]
 ) -> None:
@@ -497,6 +531,8 @@ def test_recordings_become_a_pack_that_speaks(recordings: Path, tmp_path: Path) 
     [
         ("{recordings}", "me.txt", [], 2, "names no voicepack"),
         ("{recordings}", "there/is/none/me.pt", [], 2, "there is no folder"),
+        ("{recordings}", "poor/folder.pt", [], 2, "is a folder"),
+        ("{recordings}", f"{251 * 'm'}.pt", [], 1, ".json could not be written: the name is longer"),
         ("{tmp}/nothing", "me.pt", [], 2, "no recordings at"),
         ("{tmp}/silence", "me.pt", [], 1, "silent"),
         ("{tmp}/poor", "me.pt", [], 1, "(1 silent, 1 too_short): a.wav: "),
@@ -517,7 +553,7 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     (tmp_path / "silence").mkdir()
     soundfile.write(tmp_path / "silence" / "a.wav", np.zeros(72_000, np.float32), 24_000)
     (tmp_path / "silence" / "metadata.csv").write_text("a|Nothing is said here.\n", "utf-8")
-    (tmp_path / "poor").mkdir()
+    (tmp_path / "poor" / "folder.pt").mkdir(parents=True)
     for name, seconds in (("a", 3.0), ("b", 0.2)):
         sound = np.zeros(int(24_000 * seconds)) if name == "a" else 0.1 * np.sin(np.arange(4_800) / 9)
         soundfile.write(tmp_path / "poor" / f"{name}.wav", sound, 24_000)
@@ -530,6 +566,94 @@ def test_bad_input_is_one_sentence_and_leaves_nothing(
     told = capsys.readouterr().err
     assert words in told.splitlines()[-1] and "Traceback" not in told
     assert not list(tmp_path.rglob("me.*"))
+
+
+def test_where_nothing_can_be_written_is_said_before_the_recordings_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(path: Path) -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "touch", refuse)
+    with pytest.raises(VoicewrightError, match=r"me\.pt could not be written: you may not write there"):
+        fit_recordings(tmp_path, tmp_path / "me.pt", FitOptions("tiny"), progress=lambda *_: None)
+    assert not list(tmp_path.iterdir())
+
+
+def corpus(source: Path, work: Path, progress: Callable[..., None] = lambda *_: None) -> Any:
+    return corpus_of(source, work, None, "auto", progress)
+
+
+def test_copies_of_a_clip_count_once(recordings: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    shutil.copytree(recordings, source)
+    with (source / "metadata.csv").open("a", encoding="utf-8") as rows:
+        for number in range(6):
+            shutil.copy(recordings / "clip0.wav", source / f"again{number}.wav")
+            rows.write(f"again{number}|{TEXTS[0]}\n")
+    found, notes = corpus(source, tmp_path)
+    assert len(found.utterances) == 3 and len({one.hash for one in found.utterances}) == 3
+    assert any("again3 ...: the same sound as in another clip; left out" in note for note in notes), notes
+
+
+def test_what_a_voice_will_suffer_from_is_said(recordings: Path, tmp_path: Path) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(recordings / "metadata.csv", source)
+    for path in recordings.glob("*.wav"):
+        samples, _ = soundfile.read(path)
+        soundfile.write(source / path.name, soxr.resample(samples, 24_000, 8_000), 8_000)
+    _, notes = corpus(source, tmp_path)
+    assert any("the recordings end at" in note and "Record at 24000" in note for note in notes), notes
+
+
+@pytest.mark.parametrize(
+    ("loudness", "words"), [(1e-3, "Record louder"), (40.0, "Record softer")], ids=["quiet", "clipped"]
+)
+def test_recordings_that_do_not_serve_say_what_to_do(
+    recordings: Path, tmp_path: Path, loudness: float, words: str
+) -> None:
+    source = tmp_path / "source"
+    source.mkdir()
+    shutil.copy(recordings / "metadata.csv", source)
+    for path in recordings.glob("*.wav"):
+        samples, rate = soundfile.read(path)
+        soundfile.write(source / path.name, np.clip(loudness * samples, -1, 1), rate)
+    with pytest.raises(VoicewrightError, match=rf"None of the 3 clips in .*\. {words}"):
+        corpus(source, tmp_path)
+
+
+def test_words_that_are_mostly_guessed_are_not_fitted_to(
+    recordings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def mostly_unsure(source: Path, out: Path, **_: object) -> None:
+        prepare(source, out, verify=False)
+        refusals = [
+            Refusal(source=f"b{n}.wav", id=f"b{n}", reason="unsure_transcript", detail="0.4: er")
+            for n in range(4)
+        ]
+        (out / QUARANTINE).write_text("".join(f"{one.model_dump_json()}\n" for one in refusals), "utf-8")
+
+    monkeypatch.setattr("voicewright.corpus.prepare.prepare", mostly_unsure)
+    with pytest.raises(VoicewrightError, match=r"most of it is not understood \(b0\.wav: 0\.4: er\)"):
+        corpus(recordings, tmp_path)
+
+
+def test_another_language_is_refused_without_naming_what_fit_has_not(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(24_000, np.float32), 24_000)
+    text = "De hond is ook welkom, want we hebben ervaring met honden die niemand wil hebben."
+    (tmp_path / "metadata.csv").write_text(f"a|{text}\n", "utf-8")
+    with pytest.raises(UsageError, match=r"look Dutch, not American English: say --lang nl\.$"):
+        corpus_of(tmp_path, tmp_path / "work", "en-us", "auto", lambda *_: None)
+
+
+def test_a_fit_stopped_amid_the_clips_promises_nothing(recordings: Path, tmp_path: Path) -> None:
+    def stopped(message: str, *numbers: float) -> None:
+        if message == "clips" and numbers[0] > 0:
+            raise Interrupted("stopped")
+
+    with pytest.raises(Interrupted, match=f"^{STOPPED}$"):
+        corpus(recordings, tmp_path, stopped)
 
 
 def test_two_voices_are_told_apart(studio: Studio, voice: Voicepack) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tempfile
 import time
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
-from voicewright.jobs.fit_material import corpus_of, one_voice, takes_of
+from voicewright.jobs.fit_material import STOPPED, corpus_of, one_voice, takes_of
 from voicewright.jobs.fit_start import beginning
 
 if TYPE_CHECKING:
@@ -91,7 +92,7 @@ def fit(
 
     options = options or FitOptions()
     check(source, out, options)
-    progress = stoppable(progress, cancelled, "Stopped before there was a voice; nothing was written.")
+    progress = stoppable(progress, cancelled, STOPPED)
     make_ready(options.model, progress)
     resolve_model(options.model)  # before the recordings are gone through
     watch = _Watch()
@@ -141,9 +142,29 @@ def check(source: Path, out: Path, options: FitOptions) -> None:
         )
     if options.language is not None and (source / META).is_file():
         raise UsageError(f"{source} is prepared and says itself what is spoken: leave --language out.")
+    for path in (out, out.with_suffix(".json")):
+        _writable(path)
+        if path.is_dir():
+            raise UsageError(f"{path} is a folder; name a file in it.")
     _own_card(out)
     if options.statement is not None:
         opened(options.statement)
+
+
+def _writable(path: Path) -> None:
+    """Raise VoicewrightError where no file of that name can be made: said before the work and not after."""
+    from voicewright.storage import destination, refused, temporary_beside
+
+    probe = temporary_beside(destination(path))
+    try:
+        probe.touch()
+        with contextlib.suppress(FileNotFoundError):
+            path.lstat()  # the probe's name is never too long, its own may be
+    except OSError as error:
+        raise refused(path, error) from error
+    finally:
+        with contextlib.suppress(OSError):
+            probe.unlink(missing_ok=True)
 
 
 def _own_card(out: Path) -> None:
