@@ -13,6 +13,7 @@ import pytest
 from test_engine_models import write_small_model
 
 from voicewright.cli import main
+from voicewright.errors import Interrupted
 from voicewright.voices.pack import Voicepack
 
 
@@ -86,7 +87,14 @@ def test_unexpected_faults_show_no_traceback_unless_asked(
 
     monkeypatch.setattr("voicewright.catalogue.places.list_models", interrupt)
     assert main(["models"]) == 130
-    assert "Traceback" not in capsys.readouterr().err
+    assert capsys.readouterr().err == "Interrupted.\n"
+
+    def leave(folders: object) -> None:
+        raise Interrupted("what there is by now lies in x; --resume goes on.")
+
+    monkeypatch.setattr("voicewright.catalogue.places.list_models", leave)
+    assert main(["models"]) == 130
+    assert capsys.readouterr().err == "what there is by now lies in x; --resume goes on.\n"
 
 
 def test_models_lists_local_ones(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,6 +20,10 @@ from voicewright.cli.console import note as _note
 from voicewright.errors import Interrupted, UsageError, VoicewrightError
 
 
+class _Stopped(Exception):
+    """An interrupt with what it says, which click and typer would turn into an exit code alone."""
+
+
 class Commands(TyperGroup):
     """Our commands, each file loaded when its command is asked for, and those of plug-ins: looked for where a
     name is none of ours, and in the help."""
@@ -32,6 +36,12 @@ class Commands(TyperGroup):
     @commands.setter
     def commands(self, given: Any) -> None:
         """Typer's own table: empty, as commands are found by the registry."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as error:
+            raise _Stopped(str(error) if isinstance(error, Interrupted) else "") from error
 
     def list_commands(self, ctx: Any) -> list[str]:
         return list(registry.plugins("commands"))
@@ -97,12 +107,8 @@ def main(arguments: list[str] | None = None) -> int:
         # Whoever read our output has gone; keep the interpreter from complaining when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
-    except (KeyboardInterrupt, typer.Abort) as error:
-        # Click hides the interrupt behind an Abort of its own.
-        _note(
-            next((str(each) for each in (error, error.__cause__) if isinstance(each, Interrupted)), "")
-            or "Interrupted."
-        )
+    except (_Stopped, KeyboardInterrupt, typer.Abort) as error:
+        _note((str(error) if isinstance(error, (_Stopped, Interrupted)) else "") or "Interrupted.")
         return 130
     except Exception as error:
         if debug and sys.stderr is not None:
