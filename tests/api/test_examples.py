@@ -4,29 +4,37 @@ from __future__ import annotations
 
 import os
 import runpy
-import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 import yaml
-from test_demo import RECIPE, embedded, recordings
+from test_demo import RECIPE, embedded, quick, recordings
 
 from voicewright.catalogue.places import resolve_model, voice_files
 from voicewright.voices.pack import Voicepack
 
-__all__ = ["embedded", "recordings"]  # fixtures
+__all__ = ["embedded", "quick", "recordings"]  # fixtures
 
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(name: str, *given: str | Path) -> str:
-    program = [sys.executable, str(ROOT / "examples" / name), *map(str, given)]
-    made = subprocess.run(program, capture_output=True, text=True, cwd=ROOT, timeout=300, check=False)
-    assert made.returncode == 0, made.stderr
-    return made.stdout
+Run = Callable[..., str]
+
+
+@pytest.fixture
+def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Runs a script as a program, in this process, which has torch loaded; what it printed."""
+
+    def run(name: str, *given: str | Path) -> str:
+        monkeypatch.setattr(sys, "argv", [name, *map(str, given)])
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+        return capsys.readouterr().out
+
+    return run
 
 
 def test_every_example_is_run_here() -> None:
@@ -36,13 +44,13 @@ def test_every_example_is_run_here() -> None:
     assert all(f'"{name}"' in source for name in names)
 
 
-def test_speak(tmp_path: Path) -> None:
+def test_speak(run: Run, tmp_path: Path) -> None:
     said = run("speak.py", "Good morning.", tmp_path / "a.wav")
     assert [line.split()[-1] for line in said.splitlines()] == ["Good", "morning"]
     assert soundfile.info(tmp_path / "a.wav").duration > 0.5
 
 
-def test_stream_to_file(tmp_path: Path) -> None:
+def test_stream_to_file(run: Run, tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_text("Good morning. The ferry left at seven.", "utf-8")
     said = run("stream_to_file.py", tmp_path / "text.txt", tmp_path / "a.flac", tmp_path / "a.srt")
     seconds = float(said.split()[0])
@@ -51,7 +59,7 @@ def test_stream_to_file(tmp_path: Path) -> None:
     assert captions.startswith("1\n00:00:00") and "ferry" in captions
 
 
-def test_blend_voices(tmp_path: Path) -> None:
+def test_blend_voices(run: Run, tmp_path: Path) -> None:
     name, file = next(iter(voice_files(resolve_model(None)).items()))
     own = Voicepack.read(file)
     Voicepack(own.rows * 0.5).write(tmp_path / "half.bin")
@@ -64,6 +72,7 @@ def test_blend_voices(tmp_path: Path) -> None:
 
 def test_train_voice(
     embedded: Path,
+    quick: None,
     recordings: Path,
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],

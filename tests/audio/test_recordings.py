@@ -519,7 +519,7 @@ def test_a_film_is_not_preferred_to_the_sound_cut_from_it(tmp_path: Path) -> Non
 
 def test_looking_through_a_long_recording_takes_little_memory(tmp_path: Path) -> None:
     """Minutes of silence in two channels are a few kilobytes of Opus: nothing is kept of them but levels."""
-    path = coded("a.opus", "libopus", np.zeros((2, 240 * RATE), np.float32), 48_000)(tmp_path)
+    path = coded("a.opus", "libopus", np.zeros((2, 120 * RATE), np.float32), 48_000)(tmp_path)
     tracemalloc.start()
     assert note(path) == ""
     peak = tracemalloc.get_traced_memory()[1]

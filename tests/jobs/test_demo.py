@@ -23,6 +23,7 @@ from voicewright.audio.files import probe, read
 from voicewright.audio.pitch import f0
 from voicewright.catalogue import places as artifacts
 from voicewright.cli import main
+from voicewright.corpus.align import AlignerSettings
 from voicewright.corpus.manifest import Corpus, write_corpus
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.jobs.demo import kokoro as demo_kokoro
@@ -335,6 +336,13 @@ def embedded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prepares in this process, with an aligner half as wide, which is sure enough of so few clips."""
+    monkeypatch.setattr("voicewright.corpus.features.AlignerSettings", partial(AlignerSettings, width=96))
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+
+
 def _lacking(self: object) -> None:
     """In place of what judges quality, which takes its time and is tested by itself."""
     raise VoicewrightError("Distill-MOS (quality) is not installed: run this.")
@@ -413,6 +421,7 @@ def whole_road(
 def test_the_whole_road(
     prepared: tuple[Path, Path],
     embedded: Path,
+    quick: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
@@ -437,6 +446,7 @@ def upon_tiny() -> dict[str, Any]:
 
 def test_the_whole_road_upon_a_base(
     prepared: tuple[Path, Path],
+    quick: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
