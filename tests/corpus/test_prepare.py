@@ -164,7 +164,7 @@ from voicewright.corpus.prepare import prepare
 class Slow(Letters):
     def tokens(self, text):
         import time
-        time.sleep(0.05)
+        time.sleep(float(sys.argv[5]))
         return super().tokens(text)
 
 if __name__ == "__main__":
@@ -181,7 +181,8 @@ def test_killed_process_goes_on(tmp_path: Path, sent: signal.Signals, workers: i
     out = tmp_path / "out"
     tests = str(Path(__file__).parents[1] / "support")
     command = [sys.executable, str(script), str(source), str(out), tests, str(workers)]
-    process = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    # Slow enough to be caught on a busy machine too.
+    process = subprocess.Popen([*command, "0.2"], stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and process.poll() is None:
         if (out / JOURNAL).exists() and (out / JOURNAL).read_bytes().count(b"\n") >= 3:
@@ -198,7 +199,7 @@ def test_killed_process_goes_on(tmp_path: Path, sent: signal.Signals, workers: i
     assert not (out / META).exists()
     done = (out / JOURNAL).read_bytes().count(b"\n")
     assert 3 <= done < 60
-    again = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    again = subprocess.run([*command, "0"], capture_output=True, text=True, timeout=60)
     assert again.returncode == 0, again.stderr
     corpus = Corpus.read(out)
     assert len(corpus.utterances) == 60

@@ -108,9 +108,9 @@ def test_switched_off_everything_is_text() -> None:
 
 
 def test_the_first_stretch_comes_before_the_rest_is_read() -> None:
-    began = time.perf_counter()
+    began = time.process_time()
     first = next(stretches("One. [pause:1s]" + "x [rate:1.1]" * 200_000))
-    assert first.text == "One. " and time.perf_counter() - began < 0.2
+    assert first.text == "One. " and time.process_time() - began < 0.2
 
 
 @pytest.mark.parametrize(
