@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.storage import write_atomically
 from voicewright.training.order import Wishes
 
 if TYPE_CHECKING:
@@ -25,8 +24,6 @@ if TYPE_CHECKING:
     from voicewright.voices.references import Reference
     from voicewright.voices.studio import Line, Studio
 
-START = "start.safetensors"
-"""Of a run's folder: the voicepack that it begins with."""
 LEAST = 20.0
 """Seconds of speech below which a voicepack is all that can be learnt."""
 MOST = 1200.0
@@ -80,6 +77,7 @@ def train_adapters(
     from voicewright.catalogue.places import layers_of, resolve_model
     from voicewright.corpus.manifest import Corpus
     from voicewright.corpus.split import spread
+    from voicewright.jobs.adapt_start import start_of
     from voicewright.jobs.adapt_symbols import with_symbols
     from voicewright.training.devices import pick_device
     from voicewright.training.options import check_folder
@@ -97,7 +95,7 @@ def train_adapters(
     plan, prepared = with_symbols(plan, prepared, out, options.dry_run, resume, line)
     training, held = parts(prepared, plan, corpus)
     if not options.dry_run:
-        start = _start(plan, prepared, training, out, resume, recogniser, line)
+        start = start_of(plan, prepared, training, out, resume, recogniser, line)
     studio = Studio(plan.model, Path(plan.voices) if plan.voices else None, line)
     if options.dry_run:
         start = next(iter(studio.packs.values()))  # any is as quick as another
@@ -165,68 +163,6 @@ def parts(corpus: Corpus, plan: AdaptRecipe, folder: Path) -> tuple[list[Utteran
         count = max(1, int(len(training) * MOST / seconds))
         training = [training[int(index)] for index in np.linspace(0, len(training) - 1, count)]
     return training, held
-
-
-def _start(
-    plan: AdaptRecipe,
-    corpus: Corpus,
-    training: Sequence[Utterance],
-    out: Path,
-    resume: bool,
-    recogniser: str,
-    line: Callable[..., None],
-) -> Voicepack:
-    """The pack to begin with, kept in the run's folder: the one named, else one that is fitted now, or was
-    to the same clips before something stopped the run."""
-    import hashlib
-    import tempfile
-
-    from voicewright.jobs.fit import FitOptions, fit
-    from voicewright.voices.pack import Voicepack
-
-    kept, note = out / START, (out / START).with_suffix(".txt")
-    if resume:
-        return Voicepack.read(kept)
-    if plan.voice is not None:
-        pack = Voicepack.read(Path(plan.voice))
-        out.mkdir(parents=True, exist_ok=True)
-        pack.write(kept)
-        return pack
-    told = " ".join([plan.model, plan.voices or "", *(item.hash for item in training)])
-    mark = hashlib.sha256(told.encode()).hexdigest()
-    if kept.is_file() and note.is_file() and note.read_text("utf-8").strip() == mark:
-        line(f"{kept} was fitted to these clips before; it is begun with.")
-        return Voicepack.read(kept)
-    out.mkdir(parents=True, exist_ok=True)
-    line("No voice is named to begin with (--voice): one is fitted first.")
-    with tempfile.TemporaryDirectory(prefix="voicewright-adapt-") as folder:
-        part = part_of(corpus, training, Path(folder) / "corpus")
-        target = Path(folder) / "start.safetensors"
-        asked = FitOptions(plan.model, Path(plan.voices) if plan.voices else None, recogniser=recogniser)
-        fit(part, target, asked, progress=line)
-        pack = Voicepack.read(target)
-    pack.write(kept)
-    write_atomically(note, (mark + "\n").encode())
-    return pack
-
-
-def part_of(corpus: Corpus, chosen: Sequence[Utterance], target: Path) -> Path:
-    """A corpus in `target` of these clips alone, so that nothing else is learnt from; their sound stays where
-    it is. An older one there gives way."""
-    import yaml
-
-    from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
-
-    target.mkdir(exist_ok=True)
-    meta = corpus.meta.model_copy(update={"accepted": len(chosen)}).model_dump(mode="json")
-    (target / META).write_text(yaml.safe_dump(meta, allow_unicode=True), "utf-8")
-    (target / QUARANTINE).write_text("", "utf-8")
-    rows = [
-        item.model_copy(update={"audio": str(corpus.path(item).resolve())}).model_dump_json()
-        for item in chosen
-    ]
-    (target / MANIFEST).write_text("\n".join(rows) + "\n", "utf-8")
-    return target
 
 
 class _Run:

@@ -40,7 +40,8 @@ def fit_and_adapt(
     """
     from voicewright.corpus.manifest import META, Corpus
     from voicewright.corpus.prepare import prepare
-    from voicewright.jobs.adapt import MOST, part_of, parts, train_adapters
+    from voicewright.jobs.adapt import MOST, parts, train_adapters
+    from voicewright.jobs.adapt_start import part_of
     from voicewright.jobs.fit import FitOptions, check, fit, stoppable
     from voicewright.training.adapt.recipe import AdaptRecipe
     from voicewright.training.options import Options, check_folder, find_recipe

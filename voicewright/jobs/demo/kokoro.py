@@ -76,7 +76,8 @@ def make_voice(
     """
     from voicewright.corpus.manifest import Corpus
     from voicewright.corpus.split import split
-    from voicewright.jobs.adapt import LEAST, part_of
+    from voicewright.jobs.adapt import LEAST
+    from voicewright.jobs.adapt_start import part_of
     from voicewright.training.adapt.recipe import AdaptRecipe
 
     plan = AdaptRecipe.read(recipe)
