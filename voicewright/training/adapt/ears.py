@@ -95,6 +95,7 @@ class AdaptEars:
                 raise
             note(f"Words are not heard: {error}")
         self.ears = f"adapt 2: {self._surest}, {hears}, quality {self._quality is not None}"
+        self._held = tuple(held)
         self._real = self._quality_of(held)
         began = time.monotonic()
         self._before = {
@@ -128,7 +129,12 @@ class AdaptEars:
         figures["lines"] = strongest_line(clips)
         figures["score"] -= lines_cost(clips)
         figures["score"] -= MOVED_WEIGHT * max(0.0, figures.get("moved", 0.0) - MOVED_FREE)
-        return Heard(figures, sounds)
+        return Heard(figures, sounds, {} if first else self._earlier())
+
+    def _earlier(self) -> dict[str, Samples]:
+        """Recordings that nothing is trained on, and the base's voices as they were."""
+        found = {f"recording-{number + 1}": clip for number, clip in enumerate(self._held[:4])}
+        return found | {f"stock-{name}": clips[0] for name, clips in self._before.items()}
 
     def _stock_figures(self, render: Callable[..., object], sounds: dict[str, Samples]) -> dict[str, float]:
         """How far the base's own voices have moved, each and the farthest, and how many words they lose."""

@@ -26,6 +26,7 @@ from voicewright.model.config import ModelConfig
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import plain, write_atomically
 from voicewright.training.adapt.batches import AdaptBatch, Clip, own_clips, spoken_clips, spoken_crops
+from voicewright.training.adapt.page import BEFORE, SAMPLES, write_page
 from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.task import Adapting, AdaptNetworks, AdaptSpectra
 from voicewright.training.export import keep_best
@@ -74,10 +75,12 @@ class Material:
 
 @dataclass(frozen=True)
 class Heard:
-    """A judgement: figures ("score" orders candidates) and what was spoken for it, by name."""
+    """A judgement: figures ("score" orders candidates) and what was spoken for it, by name; `before`: what
+    there was to hear before anything was learnt, told once."""
 
     figures: Mapping[str, float]
     sounds: Mapping[str, Samples] = field(default_factory=dict)
+    before: Mapping[str, Samples] = field(default_factory=dict)
 
 
 AdaptJudge = Callable[[Path, Mapping[str, float]], Heard]
@@ -177,10 +180,8 @@ class Candidates:
             return str(error).rstrip(".")
         found = heard(self.judge, step, folder, counters.first)
         figures = dict(found.figures)
-        for name, samples in found.sounds.items():
-            place = out / "samples" / f"step-{step:08d}" / f"{safe_id(name)}.wav"
-            place.parent.mkdir(parents=True, exist_ok=True)
-            write_sound(place, samples, SAMPLE_RATE)
+        _keep_sounds(out / SAMPLES / f"step-{step:08d}", found.sounds)
+        _keep_sounds(out / SAMPLES / BEFORE, found.before)
         counters.first = counters.first or figures
         write_card(folder, {**details, "figures": figures, "before": counters.first})
         why = lost(figures, counters.first, self.recipe.gates.gates)
@@ -192,7 +193,14 @@ class Candidates:
         if self.judge is not None:
             shown = " ".join(f"{name} {value:.3f}" for name, value in figures.items())
             trainer.line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
+            write_page(out, self.card, counters.best, self.recipe.total_steps)
         return why
+
+
+def _keep_sounds(folder: Path, sounds: Mapping[str, Samples]) -> None:
+    for name, samples in sounds.items():
+        folder.mkdir(parents=True, exist_ok=True)
+        write_sound(folder / f"{safe_id(name)}.wav", samples, SAMPLE_RATE)
 
 
 def adapt(
