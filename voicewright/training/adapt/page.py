@@ -142,7 +142,11 @@ def _ways(out: Path, best: int | None) -> list[tuple[str, list[tuple[str, str]]]
         ]
         if chosen_ones and not (title.startswith("The best") and chosen == first):
             shown = [
-                (path.stem.removeprefix(prefix), path.relative_to(out).as_posix()) for path in chosen_ones[:4]
+                (
+                    path.stem.removeprefix("stock-").replace("recording-", "recording "),
+                    path.relative_to(out).as_posix(),
+                )
+                for path in chosen_ones[:4]
             ]
             found.append((title, shown))
     return found
