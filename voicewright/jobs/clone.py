@@ -76,7 +76,7 @@ def clone(
     clips, notes = speech_of(source)
     for said in notes:
         progress(said)
-    surest, second = both_encoders(open_encoders(progress))
+    surest, second = both_encoders(open_encoders(lambda _: None))  # one alone is refused, not told of
     ear = open_phone_ear(progress)
     if ear is None:
         raise VoicewrightError("cloning needs the embedded model to hear pace, and it is not here.")
