@@ -258,6 +258,7 @@ def test_a_corpus_of_speakers_becomes_encoders(
     torch.set_num_threads(1)
     monkeypatch.setattr("voicewright.jobs.teach.FEWEST", 3)
     monkeypatch.setattr("voicewright.jobs.teach.FEWEST_KNOWN", 3)
+    monkeypatch.setattr("voicewright.training.clone.map._STEPS", 40)
     monkeypatch.setattr("voicewright.voices.studio.SENTENCES", SENTENCES[:3])
     studio = Studio("tiny", None, lambda _: None)
     own = next(iter(studio.packs.values()))

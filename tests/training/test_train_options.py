@@ -15,6 +15,7 @@ import yaml
 from fakes import small_recipe, tone_features
 from synthetic import corpus as make_corpus
 
+import voicewright.training.planning as planning
 import voicewright.training.run as run
 from voicewright.audio.files import read
 from voicewright.catalogue import places as artifacts
@@ -352,8 +353,8 @@ def test_a_dry_run_says_what_is_needed_and_leaves_nothing(tmp_path: Path) -> Non
 
 
 def test_a_run_fits_its_time_and_goes_on_as_it_began(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    planned = Trainer.plan
-    monkeypatch.setattr(Trainer, "plan", lambda self: [planned(self), 600.0][1])
+    measure = planning.measure
+    monkeypatch.setattr(planning, "measure", lambda trainer: [measure(trainer), 600.0][1])
     said: list[str] = []
     short = Options(minutes=5)
     made = train_features(small_recipe(), FEATURES, tmp_path, device=CPU, options=short, line=said.append)
