@@ -18,7 +18,9 @@ from torch import Tensor
 
 from voicewright.catalogue.places import WEIGHTS, layers_of, read_card, voice_files
 from voicewright.cli import main
-from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE
+from voicewright.corpus.manifest import MANIFEST, META, QUARANTINE, Corpus
+from voicewright.errors import VoicewrightError
+from voicewright.jobs.adapt import parts
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import digest
@@ -392,6 +394,15 @@ def refused(folder: Path, recipe: str, corpus: dict[str, Any], words: list[str])
     code = main([*given, "--out", str(folder / "out"), *words])
     assert not (folder / "out").exists()
     return code
+
+
+def test_of_a_few_long_clips_one_is_held_out(tmp_path: Path) -> None:
+    few = Corpus.read(write_corpus(tmp_path / "few", seconds=9.0, count=6))
+    training, held = parts(few, recipe(split={"every": 8}), tmp_path)
+    assert [item.id for item in held] == ["c3"] and len(training) == 5
+    two = Corpus.read(write_corpus(tmp_path / "two", seconds=15.0, count=2))
+    with pytest.raises(VoicewrightError, match="0 clips held out"):
+        parts(two, recipe(split={"every": 8}), tmp_path)
 
 
 @pytest.mark.parametrize(

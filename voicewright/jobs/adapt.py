@@ -28,6 +28,8 @@ LEAST = 20.0
 """Seconds of speech below which a voicepack is all that can be learnt."""
 MOST = 1200.0
 """Seconds that are looked at; of more, evenly chosen clips."""
+_FEW = 3
+"""Clips from which one is held out, however seldom the recipe would."""
 _CHECKED = 60
 """Clips whose texts are compared with what is said (more if one is wrong), and that are held to it."""
 _TEXTS = 24
@@ -152,6 +154,8 @@ def parts(corpus: Corpus, plan: AdaptRecipe, folder: Path) -> tuple[list[Utteran
             "are for one: prepare one at a time."
         )
     training, held = split(corpus.utterances, plan.split)
+    if not held and plan.split.validation is None and len(training) >= _FEW:
+        held = [training.pop(len(training) // 2)]  # a minute may be six long clips
     seconds = sum(item.seconds for item in training)
     if seconds < LEAST or not held:
         raise VoicewrightError(
