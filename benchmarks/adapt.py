@@ -2,6 +2,9 @@
 quality, lines (dB), echo; what the base's voices lost.
 
 python benchmarks/adapt.py corpus runs/me --ids "7$" --most 20 --voices packs/ --stock af_heart am_adam
+
+Of a corpus in another language the stock voices speak its texts too, before and after, and then Harvard
+sentences in English, by which it is told how far they have moved.
 """
 
 from __future__ import annotations
@@ -20,7 +23,7 @@ from voicewright.audio.files import read
 from voicewright.audio.pitch import f0
 from voicewright.catalogue.adapted import is_adapter, read_adapter
 from voicewright.catalogue.places import resolve_model, voice_files
-from voicewright.corpus.manifest import Corpus, Utterance
+from voicewright.corpus.manifest import Corpus
 from voicewright.corpus.split import spread
 from voicewright.engines.torch_engine import TorchEngine
 from voicewright.errors import VoicewrightError
@@ -35,12 +38,15 @@ from voicewright.voices.fit_ears import Likeness, likeness
 from voicewright.voices.pack import Voicepack
 
 
+HARVARD = (Path(__file__).parent / "data" / "harvard.txt").read_text("utf-8").splitlines()[:10]
+
+
 class Table:
     """Figures of one way to speak the held-out texts, a line each."""
 
-    def __init__(self, items: Sequence[Utterance], own: Sequence[Any]) -> None:
-        self.items, self.quality = items, DistillMos()
-        self.recogniser = choose("auto", "en-us").ready().open()
+    def __init__(self, texts: Sequence[str], language: str, own: Sequence[Any]) -> None:
+        self.texts, self.language, self.quality = list(texts), language, DistillMos()
+        self.recogniser = choose("auto", language).ready().open()
         self.ears: dict[str, Likeness] = {}
         for name, make in (("Resemblyzer", SpeakerEncoder), ("d-vector", DVector), ("CAM++", CamEncoder)):
             try:
@@ -51,9 +57,10 @@ class Table:
 
     def hear(self, name: str, clips: Sequence[Any]) -> None:
         said = self.recogniser.transcribe_many(list(clips))
-        errors = [count_errors(i.text, s, "en-us") for i, s in zip(self.items, said, strict=True)]
+        errors = [count_errors(text, s, self.language) for text, s in zip(self.texts, said, strict=True)]
         row = {ear: one.of(clips) for ear, one in self.ears.items()}
         row["WER"] = sum(e.word_errors for e in errors) / sum(e.words for e in errors)
+        row["CER"] = sum(e.character_errors for e in errors) / sum(e.characters for e in errors)
         row["MOS"] = float(np.mean([self.quality.score(clip) for clip in clips]))
         row["lines"] = strongest_line(clips)
         row["echo"] = self._echo(clips)
@@ -87,10 +94,12 @@ def main() -> None:
     voice = str(card["voice"])
     mine = Voicepack.read(voice_files(folder)[voice])
     plain, adapted = TorchEngine(base), TorchEngine(folder)
-    table = Table(items, own)
+    language = corpus.meta.language
+    table = Table([item.text for item in items], language, own)
 
-    def clips(engine: TorchEngine, pack: Voicepack) -> list[Any]:
-        return [engine.speak(item.text, pack, language="en-us").samples for item in items]
+    def clips(engine: TorchEngine, pack: Voicepack, texts: Sequence[str] | None = None) -> list[Any]:
+        spoken, code = (table.texts, language) if texts is None else (texts, "en-us")
+        return [engine.speak(text, pack, language=code).samples for text in spoken]
 
     began = time.monotonic()
     table.hear("recordings", own)
@@ -98,6 +107,8 @@ def main() -> None:
         table.hear("base, pack of the start", clips(plain, Voicepack.read(given.start)))
     table.hear("adapters, their pack", clips(adapted, mine))
     encoder = SpeakerEncoder()
+    if not language.startswith("en"):
+        english = Table(HARVARD, "en-us", own)
     for name in given.stock:
         files = voice_files(folder)
         path = files.get(name) or next(given.voices.glob(f"{name}.*"))
@@ -105,6 +116,10 @@ def main() -> None:
         before, after = clips(plain, pack), clips(adapted, pack)
         table.hear(f"{name}, base", before)
         table.hear(f"{name}, adapters", after)
+        if not language.startswith("en"):
+            before, after = clips(plain, pack, HARVARD), clips(adapted, pack, HARVARD)
+            english.hear(f"{name}, base, English", before)
+            english.hear(f"{name}, adapters, English", after)
         both = zip(before, after, strict=True)
         alike = [float(encoder.embed(one) @ encoder.embed(other)) for one, other in both]
         table.rows[f"{name}, adapters"]["moved"] = 1 - float(np.mean(alike))
