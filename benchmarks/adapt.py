@@ -37,7 +37,6 @@ from voicewright.listen.words import count_errors
 from voicewright.voices.fit_ears import Likeness, likeness
 from voicewright.voices.pack import Voicepack
 
-
 HARVARD = (Path(__file__).parent / "data" / "harvard.txt").read_text("utf-8").splitlines()[:10]
 
 
