@@ -207,6 +207,7 @@ class _Run:
                 [self._samples(one) for one in self._training[:40]], self._lines(), recogniser,
                 self._corpus.meta.language, self._encoders, self._line,
                 self._english() if self._plan.replay.texts == "english" else None,
+                self._plan.gates.moved,
             )  # fmt: skip
         replayed = [key for key in studio.packs if key not in stock] or list(studio.packs)
         material = self._material(self._spread(replayed, self._plan.replay.voices))

@@ -34,10 +34,13 @@ from voicewright.voices.pack import Voicepack
 from voicewright.voices.studio import Line, Studio
 
 Samples = NDArray[np.float32]
-MOVED_FREE = 0.02
-"""1 − cosine that a voice of the base may move before it costs anything ..."""
+MOVED_FREE = 1 / 3
+"""Of what the gate lets a voice of the base move, what costs nothing ..."""
 MOVED_WEIGHT = 5.0
-"""... and what each beyond it costs, in normalised similarity."""
+"""... and what each 1 − cosine beyond it costs, in normalised similarity."""
+WORDS_FREE = 0.1
+"""Share of words heard wrong that a start may have before fewer are worth something: of a language that is
+being learnt, most of what there is to win."""
 _CHECKED = 2
 """Sentences in which the base's own voices are heard."""
 
@@ -48,6 +51,7 @@ class AdaptEars:
     voice: the name of the new voice in a folder. stock: voices of the base that are heard too. own: clips
     that similarity is to; held: those that nothing is trained on, which are the ceiling. stock_lines: what
     the base's voices speak, where it is something else; their words count where the language is the same.
+    moved: the gate on how far they move.
     """
 
     def __init__(
@@ -63,9 +67,11 @@ class AdaptEars:
         encoders: Encoders,
         note: Callable[[str], object],
         stock_lines: Sequence[Line] | None = None,
+        moved: float = 0.06,
     ) -> None:
         self._studio, self._voice = studio, voice
         self._stock, self._lines = dict(stock), tuple(lines)
+        self._moved_free = MOVED_FREE * moved
         self._stock_lines = tuple(lines if stock_lines is None else stock_lines)[:_CHECKED]
         self._encoder = next(iter(encoders.steering.values()))[0]
         self._ears = {one.name: likeness(one, own, held) for one in encoders.all()}
@@ -94,7 +100,7 @@ class AdaptEars:
             if recogniser != "auto":
                 raise
             note(f"Words are not heard: {error}")
-        self.ears = f"adapt 2: {self._surest}, {hears}, quality {self._quality is not None}"
+        self.ears = f"adapt 3: {self._surest}, {hears}, quality {self._quality is not None}"
         self._held = tuple(held)
         self._real = self._quality_of(held)
         began = time.monotonic()
@@ -125,10 +131,11 @@ class AdaptEars:
             figures["score"] -= QUALITY_WEIGHT * max(0.0, wanted - quality)
         if words is not None:
             figures["words"] = words
-            figures["score"] -= WORDS_WEIGHT * max(0.0, words - first.get("words", words))
+            before = min(first.get("words", words), WORDS_FREE)
+            figures["score"] -= WORDS_WEIGHT * max(0.0, words - before)
         figures["lines"] = strongest_line(clips)
         figures["score"] -= lines_cost(clips)
-        figures["score"] -= MOVED_WEIGHT * max(0.0, figures.get("moved", 0.0) - MOVED_FREE)
+        figures["score"] -= MOVED_WEIGHT * max(0.0, figures.get("moved", 0.0) - self._moved_free)
         return Heard(figures, sounds, {} if first else self._earlier())
 
     def _earlier(self) -> dict[str, Samples]:
