@@ -56,7 +56,7 @@ def test_an_unknown_recipe_names_the_known(
     words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(UsageError, match="one of adapt, clone, convert_tiny, finetune, kokoro, language, rvc"):
+    with pytest.raises(UsageError, match="adapt, clone, convert_tiny, finetune, kokoro, language, rvc"):
         find_recipe(words)
 
 
