@@ -11,7 +11,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.torch import load_file
-from test_adapt_training import folder, last, poor_at, recipe, reference, run, write_corpus
+from test_adapt_training import (
+    apart_when_resumed,
+    folder,
+    last,
+    poor_at,
+    recipe,
+    reference,
+    run,
+    write_corpus,
+)
 from test_adapters import cache, pack
 
 from voicewright.catalogue.places import CONFIG, WEIGHTS, read_card, voice_files
@@ -25,7 +34,6 @@ from voicewright.text.vocab import KOKORO
 from voicewright.training.adapt.batches import own_clips
 from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.task import AdaptNetworks
-from voicewright.training.loop import Trainer
 from voicewright.training.options import find_recipe
 
 __all__ = ["cache", "folder"]
@@ -78,21 +86,7 @@ def test_what_reads_symbols_learns_and_ends_in_the_model(folder: Path, tmp_path:
 
 def test_it_resumes_bit_identically(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = recipe(**READS, judge={"every": 5, "sentences": 2, "keep": 1})
-    run(folder, tmp_path / "straight", plan, judge=poor_at())
-    follow = Trainer._follow
-
-    def followed(self: Trainer[Any]) -> None:
-        follow(self)
-        if self.counters.total == 7:
-            raise RuntimeError("dead")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Trainer, "_follow", followed)
-        with pytest.raises(RuntimeError, match="dead"):
-            run(folder, tmp_path / "r", plan, judge=poor_at())
-    run(folder, tmp_path / "r", plan, judge=poor_at(), resume=True)
-    one, other = last(tmp_path / "straight"), last(tmp_path / "r")
-    assert [key for key in one if not torch.equal(one[key], other[key])] == []
+    assert apart_when_resumed(folder, tmp_path, plan, monkeypatch) == []
 
 
 def test_a_corpus_is_read_with_the_new_symbols(folder: Path, tmp_path: Path) -> None:
