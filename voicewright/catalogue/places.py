@@ -37,6 +37,10 @@ CONFIGS = (CONFIG, "config.yml", "config.yaml")
 VOICES = "voices"
 CONTENT = "content"
 """Where a model keeps the network that lets it convert speech."""
+DIFFUSION = "diffusion"
+"""Where a model keeps the network that draws styles for a text."""
+BESIDE = (CONTENT, DIFFUSION)
+"""Networks beside the voice: it speaks without them."""
 CARD = "card.json"
 VOICE_SUFFIXES = (".safetensors", ".pt", ".bin", ".npz", ".npy")
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt")

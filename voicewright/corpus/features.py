@@ -18,7 +18,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
@@ -78,6 +78,7 @@ def build_features(
     workers: int = 2,
     min_confidence: float | None = None,
     refuse: bool = True,
+    vocab: Mapping[str, int] = KOKORO,
 ) -> list[Features]:
     """Features of a corpus's utterances, in its order; only what is new or changed is computed.
 
@@ -86,8 +87,8 @@ def build_features(
     than it was taught with. `init` names aligner weights to start from. `cache` is `<corpus>/features`
     unless given. Utterances whose text does not stand out as theirs (see `voicewright.corpus.doubt`), or
     below `min_confidence`, are left out and written to the cache's quarantine.jsonl, unless `refuse` is
-    False. Raises VoicewrightError when nothing can be aligned, audio cannot be read or the cache cannot be
-    written.
+    False. `vocab`: the token ids of phonemes. Raises VoicewrightError when nothing can be aligned, audio
+    cannot be read or the cache cannot be written.
     """
     folder = cache or corpus.folder / "features"
     settings = settings or AlignerSettings()
@@ -102,8 +103,12 @@ def build_features(
         sounds = _acoustics(corpus.folder, chosen, folder, workers, tell, every)
         found = _alignments(chosen, sounds, folder, settings, init, tell)
         if not refuse:
-            return [_features(u, found[u.id], sounds[u.hash]) for u in chosen if found[u.id].durations.all()]
-        return _assemble(chosen, sounds, found, folder, min_confidence)
+            return [
+                _features(u, found[u.id], sounds[u.hash], vocab)
+                for u in chosen
+                if found[u.id].durations.all()
+            ]
+        return _assemble(chosen, sounds, found, folder, min_confidence, vocab)
     except KeyboardInterrupt as error:
         raise Interrupted(
             f"Interrupted while features were computed: what is in {folder} is kept, "
@@ -121,6 +126,7 @@ def _assemble(
     found: dict[str, Alignment],
     folder: Path,
     least: float | None,
+    vocab: Mapping[str, int],
 ) -> list[Features]:
     out: list[Features] = []
     refused: list[Refusal] = []
@@ -140,7 +146,7 @@ def _assemble(
                 Refusal(source=utterance.source, id=utterance.id, reason="alignment", detail=detail)
             )
             continue
-        out.append(_features(utterance, alignment, sounds[utterance.hash]))
+        out.append(_features(utterance, alignment, sounds[utterance.hash], vocab))
     lines = (json.dumps(r.model_dump(mode="json"), ensure_ascii=False) + "\n" for r in refused)
     text = "".join(lines).encode()
     path = folder / LEFT_OUT
@@ -149,11 +155,13 @@ def _assemble(
     return out
 
 
-def _features(utterance: Utterance, alignment: Alignment, sound: Acoustic) -> Features:
+def _features(
+    utterance: Utterance, alignment: Alignment, sound: Acoustic, vocab: Mapping[str, int]
+) -> Features:
     return Features(
         id=utterance.id,
         speaker=utterance.speaker,
-        tokens=_tokens(utterance),
+        tokens=_tokens(utterance, vocab),
         durations=alignment.durations,
         confidence=alignment.confidence,
         f0=sound.f0,
@@ -191,14 +199,14 @@ def doubtful(
     return None if odd is None else {u.id: doubt for u, doubt in zip(utterances, odd, strict=True) if doubt}
 
 
-def _tokens(utterance: Utterance) -> npt.NDArray[np.int64]:
-    missing = sorted({symbol for symbol in utterance.phonemes if symbol not in KOKORO})
+def _tokens(utterance: Utterance, vocab: Mapping[str, int]) -> npt.NDArray[np.int64]:
+    missing = sorted({symbol for symbol in utterance.phonemes if symbol not in vocab})
     if missing:
         raise VoicewrightError(
             f"Utterance {utterance.id} holds the phoneme {missing[0]!r}, which has no token id; "
             "prepare the corpus again."
         )
-    return np.array([PAD, *(KOKORO[symbol] for symbol in utterance.phonemes), PAD], np.int64)
+    return np.array([PAD, *(vocab[symbol] for symbol in utterance.phonemes), PAD], np.int64)
 
 
 # --- sound ------------------------------------------------------------------------------------------------

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -72,13 +71,6 @@ def _check(found: Audit, plan: AdaptRecipe) -> None:
 
 def _reread(corpus: Corpus, vocab: Mapping[str, int], new: list[str]) -> Corpus:
     """The corpus with phonemes in the larger table, whose symbols `new` its phonemes do not have yet."""
-    from voicewright.text.frontend import Frontend
-    from voicewright.text.symbols import reread
+    from voicewright.corpus.reread import reread
 
-    reader = Frontend(corpus.meta.language, None, vocab)
-    older = {symbol: slot for symbol, slot in vocab.items() if symbol not in new}
-    items = [
-        item.model_copy(update={"phonemes": reread(item.text, item.phonemes, reader, older)})
-        for item in corpus.utterances
-    ]
-    return replace(corpus, utterances=tuple(items))
+    return reread(corpus, {symbol: slot for symbol, slot in vocab.items() if symbol not in new}, vocab)

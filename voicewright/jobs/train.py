@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -51,7 +51,7 @@ def train(
     Raises UsageError and VoicewrightError before anything is computed for what is missing or wrong.
     """
     from voicewright.training.options import Options, find_recipe
-    from voicewright.training.order import TrainOrder
+    from voicewright.training.order import TrainOrder, Wishes
     from voicewright.training.recipe import read_yaml
 
     if resume and (minutes is not None or dry_run):
@@ -60,13 +60,17 @@ def train(
         raise UsageError("--steps and --minutes both say how long: give one.")
     path = find_recipe(recipe)
     kind = read_yaml(path).get("kind")
-    if kind not in ("adapt", "clone") and wishes is not None and wishes.any:
+    asked, start = wishes or Wishes(), None
+    if kind is None and asked.model is not None:
+        here = Path(asked.model)
+        start, asked = str(here.resolve()) if here.exists() else asked.model, replace(asked, model=None)
+    if kind not in ("adapt", "clone") and asked.any:
         raise UsageError(
-            "--model, --voice and --voices are for adapters and style encoders; "
-            f"{path} names its start itself (`start`)."
+            f"--voice and --voices are for adapters and style encoders, and {path} trains neither; "
+            "leave them out."
         )
     task: Task = registry.named("tasks", "voice" if kind is None else str(kind), "kind of recipe").load()
-    options = Options(steps, batch, minutes, dry_run)
+    options = Options(steps, batch, minutes, start, dry_run)
     order = TrainOrder(path, corpus, out, options, resume, device, judged, recogniser, wishes)
     progress = Progress()
     try:
@@ -106,12 +110,13 @@ def task(order: TrainOrder, progress: Progress) -> Result:
     """Train a voice that speaks, or its content network: recipes without a `kind`."""
     from voicewright.catalogue.places import embedded_model
     from voicewright.corpus.manifest import Corpus
+    from voicewright.training.options import resized
     from voicewright.training.recipe import Recipe
     from voicewright.training.run import train as run
 
-    plan = Recipe.read(order.recipe)
+    plan = resized(Recipe.read(order.recipe), order.options)
     judge = None
-    if order.judged and any(stage.stage != "content" for stage in plan.stages):
+    if order.judged and not plan.beside:
         ears = find_ears(Corpus.read(order.corpus).meta.language, order.recogniser, progress)
         judge = judging(plan, ears)
     return run(

@@ -26,7 +26,8 @@ from voicewright.errors import VoicewrightError
 STYLES = "style_encoders."
 TRUNK = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
 STYLE_NETS = {"style_encoder": STYLES + "acoustic", "predictor_encoder": STYLES + "prosodic"}
-TRAINING_ONLY = frozenset({"diffusion", "text_aligner", "pitch_extractor", "mpd", "msd", "wd"})
+_DIFFUSION = "diffusion"
+TRAINING_ONLY = frozenset({_DIFFUSION, "text_aligner", "pitch_extractor", "mpd", "msd", "wd"})
 DERIVED = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "decoder.generator.stft.")
 """Buffers that some versions of `transformers` and of the `kokoro` package store, computed by any code."""
 NORM = ".parametrizations.weight."
@@ -88,6 +89,20 @@ def canonical(content: Any, path: Path) -> Weights:
             "take the bf16 or fp32 file."
         )
     return Weights(rename(_from_mlx(named)), wrapped, tuple(sorted(left_out)))
+
+
+def denoiser(content: Any, path: Path) -> State:
+    """The style denoiser of StyleTTS 2's file, under its own names; empty where the file has none.
+
+    Upstream stores it twice, as `unet` and as `diffusion.net`. Raises as `canonical`.
+    """
+    if isinstance(content, Mapping) and isinstance(content.get("net"), Mapping):
+        content = content["net"]
+    if not isinstance(content, Mapping):
+        return {}
+    prefix = f"{_DIFFUSION}.unet."
+    named = {_unwrapped(key): value for key, value in _flatten(content, path).items()}
+    return {key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)}
 
 
 def _unwrapped(key: str) -> str:

@@ -35,7 +35,7 @@ class Batch:
     tokens [B, T] int64 (PAD beyond), lengths [B] (on the CPU), durations [B, T] frames, frame_token [B, L]
     the token under each frame, frames [B] how many of the L are the clip's own (on the CPU), f0 and energy
     [B, 2L] (f0 is 0 where unvoiced), frame_mask [B, L], audio [B, 600 L] float, style_own and
-    style_other [B, 80, STYLE_FRAMES], speaker [B].
+    style_other [B, 80, STYLE_FRAMES], speaker [B]; style and reference [B, 256], those of the whole clips.
     """
 
     tokens: Tensor
@@ -50,6 +50,8 @@ class Batch:
     style_other: Tensor
     speaker: Tensor
     audio: Tensor | None = None
+    style: Tensor | None = None
+    reference: Tensor | None = None
 
     def to(self, device: torch.device) -> Batch:
         moved = {
@@ -78,7 +80,8 @@ class Sampler:
     """Length-bucketed batches under a frame budget; `batch(step)` is deterministic.
 
     With `crop`, every clip contributes a window of exactly that many frames (a shorter clip is continued with
-    silence that its final pad token owns); without, whole clips are used, bucketed by length.
+    silence that its final pad token owns); without, whole clips are used, bucketed by length. `encode` gives
+    a clip's style [256], asked for once a clip; batches then hold styles.
     """
 
     def __init__(
@@ -90,6 +93,7 @@ class Sampler:
         batch_frames: int,
         crop: int | None,
         max_clips: int | None = None,
+        encode: Callable[[Features], NDArray[np.float32]] | None = None,
     ) -> None:
         if not features:
             raise VoicewrightError("There is nothing to train on: the corpus has no aligned utterances.")
@@ -97,6 +101,7 @@ class Sampler:
         self.seed, self.stage, self.crop = seed, stage, crop
         self.frames = np.array([int(f.durations.sum()) for f in features])
         self.batch_frames, self.max_clips = batch_frames, max_clips
+        self._encode, self._styles = encode, dict[int, NDArray[np.float32]]()
         names = sorted({f.speaker for f in features})
         self.speakers = np.array([names.index(f.speaker) for f in features])
         self.by_speaker = [np.flatnonzero(self.speakers == i) for i in range(len(names))]
@@ -170,15 +175,25 @@ class Sampler:
         longest_text = _up(max(len(self.features[i].tokens) for i in chosen), 16)
         window = self.crop or _up(int(self.frames[chosen].max()), 8)
         rows = [self._row(self.features[i], longest_text, window, rng) for i in chosen]
-        other = [self.features[int(rng.choice(self.by_speaker[self.speakers[i]]))] for i in chosen]
+        other = [int(rng.choice(self.by_speaker[self.speakers[i]])) for i in chosen]
         stacked = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
         return Batch(
             lengths=torch.tensor([len(self.features[i].tokens) for i in chosen]),
             frames=torch.from_numpy(np.minimum(self.frames[chosen], window)),
-            style_other=torch.from_numpy(np.stack([_reference(f.mel, rng) for f in other])),
+            style_other=torch.from_numpy(np.stack([_reference(self.features[i].mel, rng) for i in other])),
             speaker=torch.from_numpy(self.speakers[chosen]),
+            style=self._style(chosen.tolist()),
+            reference=self._style(other),
             **stacked,
         )
+
+    def _style(self, clips: Sequence[int]) -> Tensor | None:
+        if self._encode is None:
+            return None
+        for i in clips:
+            if i not in self._styles:
+                self._styles[i] = self._encode(self.features[i])
+        return torch.from_numpy(np.stack([self._styles[i] for i in clips]))
 
     def _row(
         self, f: Features, text: int, window: int, rng: np.random.Generator

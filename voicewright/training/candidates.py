@@ -7,8 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from voicewright.catalogue.places import BESIDE, DIFFUSION, WEIGHTS
 from voicewright.training.batches import Batch
-from voicewright.training.export import Judge, keep_best, voice_name, write_converter, write_model
+from voicewright.training.export import (
+    Judge,
+    copy_start,
+    keep_best,
+    voice_name,
+    write_converter,
+    write_diffusion,
+    write_model,
+)
 from voicewright.training.loop import Trainer
 from voicewright.training.samples import speak_samples
 from voicewright.training.speaking import Speaking
@@ -40,7 +49,7 @@ class Candidates:
         folder = trainer.out / "judged" / f"step-{step:08d}"
         folder.parent.mkdir(parents=True, exist_ok=True)
         self._write(trainer, folder)
-        if recipe.content_alone:  # it is judged by what it was taught on
+        if recipe.stages[trainer.number].stage in BESIDE:  # judged by what it was taught on
             weighed = sum(weight * losses.get(name, 0.0) for name, weight in stage.losses.items())
             figures = {"score": -weighed}
         else:
@@ -52,7 +61,7 @@ class Candidates:
         # The recordings' own figures never change, and what each shortfall costs is in the log.
         kept = {k: v for k, v in figures.items() if not k.startswith(("recordings_", "cost_"))}
         shown = " ".join(f"{k} {v:.3f}" for k, v in kept.items())
-        if self.judge or recipe.content_alone:
+        if self.judge or recipe.beside:
             trainer.telemetry.scalars(step, stage.stage, figures, "judged")
             trainer.line(f"step {step} judged: {shown}{'  (best so far)' if leads else ''}")
 
@@ -68,8 +77,13 @@ class Candidates:
             "voicewright": __version__,
             **self.card,
         }
-        if not recipe.content_alone:
+        start = start_folder(recipe, self.embedded)
+        if recipe.beside and start is not None and (start / WEIGHTS).is_file():
+            copy_start(start, folder, [stage.stage for stage in recipe.stages])
+        else:
             write_model(folder, config, ema, task.training, details, held_out=task.validation)
         if recipe.content is not None:
-            start = start_folder(recipe, self.embedded) if recipe.content_alone else None
-            write_converter(folder, start, config, recipe.content, ema, task.training, details)
+            write_converter(folder, config, recipe.content, ema, task.training, details)
+        begun = [stage.stage for stage in recipe.stages[: trainer.number + 1]]
+        if recipe.diffusion is not None and DIFFUSION in begun:
+            write_diffusion(folder, config, recipe.diffusion, ema, details)

@@ -12,12 +12,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from voicewright.catalogue.places import CONTENT
 from voicewright.corpus.features import Features
 from voicewright.model.checkpoint import save_model
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import ContentConfig
 from voicewright.model.content.files import Conversion, save_content
+from voicewright.model.diffusion_files import save_diffusion
+from voicewright.model.tts.diffusion import DiffusionConfig, StyleDiffusion
 from voicewright.training.calibrate import match_spectrum, spread_pitch
 from voicewright.training.stages import Networks
 from voicewright.units import STYLE
@@ -80,27 +81,46 @@ def write_model(
     shutil.rmtree(old, ignore_errors=True)
 
 
+def copy_start(start: Path, folder: Path, changed: Sequence[str]) -> None:
+    """Copy the model folder that a run starts from, as it is, but for the networks of it that are trained."""
+    work = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(work, ignore_errors=True)
+    shutil.copytree(start, work, ignore=shutil.ignore_patterns(*changed))
+    shutil.rmtree(folder, ignore_errors=True)
+    work.rename(folder)
+
+
+def write_diffusion(
+    folder: Path,
+    config: ModelConfig,
+    diffusion: DiffusionConfig,
+    weights: Mapping[str, Tensor],
+    card: Mapping[str, Any],
+) -> None:
+    """Write a model's style diffusion beside the model."""
+    network = StyleDiffusion(diffusion, config.plbert.hidden_size, 2 * config.style_dim)
+    head = "diffusion."
+    network.load_state_dict(
+        {key.removeprefix(head): value.cpu() for key, value in weights.items() if key.startswith(head)}
+    )
+    save_diffusion(folder, network, card)
+
+
 def write_converter(
     folder: Path,
-    start: Path | None,
     config: ModelConfig,
     content: ContentConfig,
     weights: Mapping[str, Tensor],
     utterances: Sequence[Features],
     card: Mapping[str, Any],
 ) -> None:
-    """Write a model's content network beside the model; `start`, where given, is the model, copied as it is.
+    """Write a model's content network beside the model.
 
     `utterances` must be of one speaker, the one that is converted to.
     """
-    if start is not None:
-        work = folder.with_name(f".{folder.name}.writing")
-        shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(start, work, ignore=shutil.ignore_patterns(CONTENT))
-        shutil.rmtree(folder, ignore_errors=True)
-        work.rename(folder)
     networks = Networks(config, content)
-    networks.load_state_dict({key: value.cpu() for key, value in weights.items()})
+    kept = networks.state_dict().keys()
+    networks.load_state_dict({key: value.cpu() for key, value in weights.items() if key in kept})
     assert networks.content is not None
     networks.eval()
     voiced = np.concatenate([f.f0[f.f0 > 0] for f in utterances])

@@ -275,8 +275,20 @@ class Trainer(Generic[B]):
             )
 
     def _follow(self) -> None:
-        """Move the EMA; early on it follows fast, so that short runs do not average in their beginning."""
-        self.learners.follow(min(self.recipe.ema, (1 + self.counters.total) / (10 + self.counters.total)))
+        """Move the EMA; early on it follows fast, so that short runs do not average in their beginning, nor a
+        stage the beginning of networks that no stage trained before."""
+        done = self.counters.step if self._all_fresh else self.counters.total
+        self.learners.follow(min(self.recipe.ema, (1 + done) / (10 + done)))
+
+    @property
+    def _all_fresh(self) -> bool:
+        """Whether the current stage trains nothing that an earlier one did."""
+        earlier = {
+            part
+            for stage in self.recipe.stages[: self.number]
+            for part in self.task.stages[stage.stage].trains
+        }
+        return earlier.isdisjoint(self.record.trains)
 
     def run(self) -> None:
         """Train to the end of the recipe. Raises Interrupted after saving when asked to stop."""
@@ -301,6 +313,7 @@ class Trainer(Generic[B]):
     def _run_stage(self) -> None:
         counters, index = self.counters, str(self.counters.stage)
         if counters.step == 0:
+            self.task.begin(self.number)
             self.enter_stage()
             if index not in counters.batch_frames:
                 self.probe()

@@ -35,13 +35,15 @@ class Options:
     """Clips a step; stages of whole clips keep their proportion to those that crop."""
     minutes: float | None = None
     """That the run may take: it gets fewer steps where it would take longer."""
+    start: str | None = None
+    """What a speaking voice's training starts from, in place of the recipe's."""
     dry_run: bool = False
     """Whether to say what the run would need, and stop."""
 
     @property
-    def kept(self) -> dict[str, int | None]:
+    def kept(self) -> dict[str, int | str | None]:
         """What a run remembers."""
-        return {"steps": self.steps, "batch": self.batch}
+        return {"steps": self.steps, "batch": self.batch, "start": self.start}
 
 
 def shipped() -> dict[str, Path]:
@@ -69,6 +71,8 @@ def resized(recipe: R, options: Options) -> R:
     whole: Any = recipe
     stages: list[Any] = list(whole.stages)
     changes: dict[str, object] = {}
+    if options.start is not None:
+        changes |= {"start": options.start, "model": None}
     if options.steps is not None:
         total = sum(stage.steps for stage in stages)
         if options.steps < len(stages):

@@ -12,10 +12,12 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 from torch import nn
 
+from voicewright.catalogue.places import BESIDE
 from voicewright.corpus.split import Split
 from voicewright.errors import VoicewrightError
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import ContentConfig
+from voicewright.model.tts.diffusion import DiffusionConfig
 from voicewright.records import Strict
 
 
@@ -120,7 +122,7 @@ class Optimizer(Strict):
 class StageRecipe(Strict):
     """One stage of the run; see training/stages.py for what each trains and which losses it knows."""
 
-    stage: Literal["acoustic", "spectrum", "prosody", "joint", "content"]
+    stage: Literal["acoustic", "spectrum", "prosody", "joint", "content", "diffusion"]
     steps: int = Field(gt=0)
     batch_frames: int = Field(gt=0)
     """Budget of 25 ms frames in a batch: clips times their (cropped) length."""
@@ -147,8 +149,8 @@ class StageRecipe(Strict):
     def _check(self) -> StageRecipe:
         if self.window > self.crop:
             raise ValueError("window must not exceed crop")
-        if self.gan_start is not None and self.stage == "content":
-            raise ValueError("stage content has no adversarial phase; leave gan_start out")
+        if self.gan_start is not None and self.stage in BESIDE:
+            raise ValueError(f"stage {self.stage} has no adversarial phase; leave gan_start out")
         if self.gan_start is not None and self.discriminator is None:
             raise ValueError("gan_start needs a `discriminator` optimizer block")
         return self
@@ -170,6 +172,8 @@ class Recipe(AnyRecipe):
     model: ModelConfig | None = None
     content: ContentConfig | None = None
     """The content network that stage `content` trains, so that the model converts speech into its voice."""
+    diffusion: DiffusionConfig | None = None
+    """The style diffusion that stage `diffusion` trains, so that the model draws a style for a text."""
     switches: dict[str, Any] = Field(default_factory=dict)
     """Changes to the `voicewright` block of the start weights' configuration. Only such as leave every weight
     its shape, or add layers (`source_gain`, `source_phase_from`)."""
@@ -197,14 +201,17 @@ class Recipe(AnyRecipe):
             raise ValueError("`switches` change start weights; with start: scratch, write them into `model`")
         if not self.stages:
             raise ValueError("stages is empty")
-        if self.content is None and any(stage.stage == "content" for stage in self.stages):
-            raise ValueError("stage `content` needs a `content` block, the network's widths")
+        for name in BESIDE:
+            if getattr(self, name) is None and any(stage.stage == name for stage in self.stages):
+                raise ValueError(f"stage `{name}` needs a `{name}` block, the network's widths")
+        if self.diffusion is not None and all(stage.stage != "diffusion" for stage in self.stages):
+            raise ValueError("a `diffusion` block needs a stage `diffusion`, which trains it")
         return self
 
     @property
-    def content_alone(self) -> bool:
-        """Whether only a content network is trained: the model then speaks as before."""
-        return all(stage.stage == "content" for stage in self.stages)
+    def beside(self) -> bool:
+        """Whether only networks beside the voice are trained: the model then speaks as before."""
+        return all(stage.stage in BESIDE for stage in self.stages)
 
     @classmethod
     def prepared(cls, data: dict[str, Any]) -> dict[str, Any]:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
 import torch
 
+from voicewright.catalogue.places import BESIDE
 from voicewright.corpus.features import Features, build_features
 from voicewright.corpus.manifest import Corpus
+from voicewright.corpus.reread import respelt
 from voicewright.corpus.split import Split, is_test, split
 from voicewright.errors import Cancelled, VoicewrightError
+from voicewright.text.vocab import KOKORO
 from voicewright.training.batches import Batch
 from voicewright.training.candidates import Candidates, verdict
 from voicewright.training.devices import pick_device
@@ -22,14 +25,16 @@ from voicewright.training.loop import Trainer
 from voicewright.training.options import FEATURES, Options, check_folder, check_room, remembered, resized
 from voicewright.training.recipe import Recipe
 from voicewright.training.speaking import Speaking
-from voicewright.training.start import start_networks
+from voicewright.training.start import start_networks, start_vocab
 from voicewright.training.telemetry import tenths
 from voicewright.units import FRAME, SAMPLE_RATE
 
 
 def fingerprint(recipe: Recipe, features: Sequence[Features]) -> str:
     """Identifies recipe and corpus, so that a checkpoint is not resumed with others."""
-    state = hashlib.sha256(recipe.model_dump_json().encode())
+    # Runs that began before there was style diffusion are resumed by the same fingerprint.
+    without = {"diffusion"} if recipe.diffusion is None else None
+    state = hashlib.sha256(recipe.model_dump_json(exclude=without).encode())
     for f in features:
         state.update(f.id.encode() + f.tokens.tobytes() + f.durations.tobytes())
     return state.hexdigest()[:16]
@@ -75,7 +80,7 @@ def train_features(
     def begin(trainer: Trainer[Batch], fresh: bool) -> None:
         if fresh and recipe.discriminators.start:
             trainer.learners.take_discriminators(Path(recipe.discriminators.start))
-        if not recipe.content_alone:
+        if trainer.stage.stage not in BESIDE:
             hear_again(trainer, str(getattr(judge, "ears", "")), partial(verdict, judge))
 
     judging = float(getattr(judge, "seconds", 0.0))
@@ -104,6 +109,10 @@ def train(
     options = remembered(out, resume, options or Options())
     plan = resized(Recipe.read(recipe), options)
     prepared = Corpus.read(corpus)
+    vocab = start_vocab(plan, embedded)
+    if dict(vocab) != KOKORO:
+        line("What is trained has a table of symbols of its own: texts are read anew by it.")
+        prepared = respelt(prepared, KOKORO, vocab)
     held = split(prepared.utterances, plan.split)[1]
     if judge is not None and len(held) < 2:
         raise VoicewrightError(
@@ -113,7 +122,7 @@ def train(
     if not (corpus / "features").is_dir():
         check_room(corpus, int(prepared.seconds * FEATURES), "the corpus's features")
     try:
-        features = usable_features(prepared, plan.split, tenths(line))
+        features = usable_features(prepared, plan.split, tenths(line), vocab)
     except KeyboardInterrupt:
         raise Cancelled(
             f"Stopped before the first step; what was measured of {corpus} is kept: "
@@ -134,13 +143,16 @@ def train(
 
 
 def usable_features(
-    corpus: Corpus, rule: Split, progress: Callable[[str, float], None] | None = None
+    corpus: Corpus,
+    rule: Split,
+    progress: Callable[[str, float], None] | None = None,
+    vocab: Mapping[str, int] = KOKORO,
 ) -> list[Features]:
     """Features of all but the test utterances, which so teach nothing.
 
     Only the aligner that `prepare` taught has heard them: it places phones, and nothing of it is in a model.
     """
-    return build_features(corpus, progress=progress, split=lambda name: not is_test(name, rule))
+    return build_features(corpus, progress=progress, split=lambda name: not is_test(name, rule), vocab=vocab)
 
 
 def corpus_card(corpus: Corpus, features: Sequence[Features], rule: Split) -> dict[str, object]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from voicewright.corpus.features import Features
@@ -16,6 +20,10 @@ from voicewright.training.recipe import Recipe
 from voicewright.training.stages import STAGES, Networks
 from voicewright.training.task import Output, Source, Task
 from voicewright.units import FRAME, SAMPLE_RATE
+from voicewright.voices.encode import encode_style
+
+_MEASURED = 600
+"""Clips whose styles say how styles are spread: so many are enough."""
 
 
 @dataclass
@@ -46,7 +54,22 @@ class Speaking(Task[Batch]):
             stage=number,
             batch_frames=budget,
             crop=stage.crop if STAGES[stage.stage].crops else None,
+            encode=self._encoder() if stage.stage == "diffusion" else None,
         )
+
+    def _encoder(self) -> Callable[[Features], NDArray[np.float32]]:
+        """A clip's style [256] by the encoders as they are now: their weights change hands while batches are
+        made ahead (EMA), and back."""
+        return partial(_style_of, copy.deepcopy(self.networks.styles).eval())
+
+    def begin(self, number: int) -> None:
+        """Style diffusion takes the scale of its styles from those of the clips."""
+        if self.recipe.stages[number].stage == "diffusion":
+            assert self.networks.diffusion is not None
+            encode, count = self._encoder(), len(self.training)
+            chosen = np.unique(np.linspace(0, count - 1, min(count, _MEASURED)).astype(int))
+            styles = np.stack([encode(self.training[i]) for i in chosen])
+            self.networks.diffusion.measure(torch.from_numpy(styles).to(self.networks.diffusion.mean.device))
 
     def output(self, number: int, batch: Batch) -> Output:
         stage = self.recipe.stages[number]
@@ -73,3 +96,7 @@ class Speaking(Task[Batch]):
         assert isinstance(discriminator, Discriminators)
         for member in discriminator.members:
             member.forward = torch.compile(member.forward, dynamic=False)
+
+
+def _style_of(styles: nn.Module, clip: Features) -> NDArray[np.float32]:
+    return encode_style(styles, clip.mel)

@@ -21,6 +21,7 @@ from voicewright.model.content.bottleneck import ContentConfig, ContentNet, mean
 from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
 from voicewright.model.periodicity import periodicity_loss
 from voicewright.model.tones import tone_loss
+from voicewright.model.tts.diffusion import DiffusionConfig, StyleDiffusion
 from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 from voicewright.training.batches import Batch
@@ -33,10 +34,15 @@ F0_SCALE = 50.0
 
 
 class Networks(StagedNetworks):
-    """Everything that an exported model holds: the Kokoro graph, the two style encoders, and where the model
-    is to convert speech, the content network."""
+    """Everything that an exported model holds: the Kokoro graph, the two style encoders, where the model
+    is to convert speech the content network, and where it is to draw styles their diffusion."""
 
-    def __init__(self, config: ModelConfig, content: ContentConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: ModelConfig,
+        content: ContentConfig | None = None,
+        diffusion: DiffusionConfig | None = None,
+    ) -> None:
         super().__init__()
         if config.voicewright.style_encoder is None:
             raise VoicewrightError(
@@ -45,6 +51,9 @@ class Networks(StagedNetworks):
         self.tts = TTSModel(config)
         self.styles = StyleEncoders(config)
         self.content = ContentNet(content, config.hidden_dim, config.n_token) if content else None
+        self.diffusion: StyleDiffusion | None = None
+        if diffusion is not None:
+            self.diffusion = StyleDiffusion(diffusion, config.plbert.hidden_size, 2 * config.style_dim)
         self.disguise = Disguise()
 
     def parts(self) -> dict[str, nn.Module]:
@@ -53,6 +62,8 @@ class Networks(StagedNetworks):
         found |= {"style_acoustic": self.styles.acoustic, "style_prosodic": self.styles.prosodic}
         if self.content is not None:
             found["content"] = self.content
+        if self.diffusion is not None:
+            found["diffusion"] = self.diffusion
         # A part of the decoder that can train alone; it comes last, so that it may thaw in a frozen decoder.
         return found | {"spectrum": nn.ModuleList(self.tts.decoder.generator.spectrum())}
 
@@ -188,6 +199,14 @@ def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
     return Output(losses, measures)
 
 
+def _diffusion(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
+    """Styles of whole clips, denoised under their own texts; the text's features are not taught by it."""
+    assert nets.diffusion is not None and batch.style is not None
+    with torch.no_grad():
+        text = nets.tts.bert(batch.tokens, batch.lengths).float()
+    return Output({"denoising": nets.diffusion.loss(batch.style, text, batch.reference, batch.lengths)})
+
+
 def _relative(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
     """Squared error [B, C, T] over the variance of what is wanted, where weight [B, T] is."""
     weight = weight.unsqueeze(1)
@@ -219,6 +238,7 @@ STAGES: Mapping[str, Stage[Forward]] = MappingProxyType(
             Stage(
                 "content", ("content",), _CONTENT, True, "waveform", _content, optional=frozenset({"front"})
             ),
+            Stage("diffusion", ("diffusion",), ("denoising",), False, "none", _diffusion),
             Stage(
                 "joint",
                 _ACOUSTIC_PARTS + _PROSODY_PARTS,

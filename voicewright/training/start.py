@@ -9,11 +9,14 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from voicewright.catalogue.places import CONTENT
+from voicewright.catalogue.places import CONFIGS, CONTENT, resolve_model
 from voicewright.errors import VoicewrightError
 from voicewright.model.checkpoint import compare, load_model
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.files import load_content
+from voicewright.model.diffusion_files import load_diffusion
+from voicewright.model.recognise import read_config
+from voicewright.model.tts.diffusion import DiffusionConfig
 from voicewright.training.recipe import Recipe
 from voicewright.training.stages import Networks
 
@@ -26,7 +29,7 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
     torch.manual_seed(recipe.seed)
     if recipe.start == "scratch":
         assert recipe.model is not None
-        networks = Networks(recipe.model, recipe.content)
+        networks = Networks(recipe.model, recipe.content, recipe.diffusion)
         _scale(networks)
         return networks
     folder = start_folder(recipe, embedded)
@@ -36,7 +39,7 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
         raise VoicewrightError(
             f"{folder} has no style encoders, which training needs; start from another model."
         )
-    networks = Networks(switched(config, recipe.switches), recipe.content)
+    networks = Networks(switched(config, recipe.switches), recipe.content, recipe.diffusion)
     state = model.state_dict()
     for key, value in networks.tts.state_dict().items():
         if key.startswith(GRAFTS) and key not in state:
@@ -48,7 +51,31 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
         old = load_content(folder, config).net
         if old.config == recipe.content:
             networks.content.load_state_dict(old.state_dict())
+    if networks.diffusion is not None:
+        known = load_diffusion(folder, config)
+        if known is not None and _same_network(known.config, networks.diffusion.config):
+            networks.diffusion.load_state_dict(known.state_dict())
     return networks
+
+
+def _same_network(one: DiffusionConfig, other: DiffusionConfig) -> bool:
+    """Whether the weights of one fit the other: noise and masking are training's own."""
+    training = {"mask": 0.0, "mean": 0.0, "std": 1.0}
+    return one.model_copy(update=training) == other.model_copy(update=training)
+
+
+def start_vocab(recipe: Recipe, embedded: Path | None) -> Mapping[str, int]:
+    """The table of symbols of what the recipe starts from. Raises VoicewrightError, UsageError."""
+    if recipe.start == "scratch":
+        assert recipe.model is not None
+        return recipe.model.vocab
+    folder = start_folder(recipe, embedded)
+    assert folder is not None
+    place = folder if folder.is_dir() else folder.parent
+    for name in CONFIGS:
+        if (place / name).is_file():
+            return read_config(place / name).vocab
+    return load_model(folder, styles=False)[1].vocab  # a bare file: its configuration follows from its shapes
 
 
 def start_folder(recipe: Recipe, embedded: Path | None) -> Path | None:
@@ -61,7 +88,7 @@ def start_folder(recipe: Recipe, embedded: Path | None) -> Path | None:
                 "This installation carries no embedded model; give the recipe another `start`."
             )
         return embedded
-    return Path(recipe.start)
+    return resolve_model(recipe.start)
 
 
 def switched(config: ModelConfig, switches: Mapping[str, object]) -> ModelConfig:
