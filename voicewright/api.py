@@ -11,6 +11,7 @@ from voicewright.engines.protocol import Voice as VoiceName
 
 if TYPE_CHECKING:
     from voicewright.conversion.protocol import ConvertOptions
+    from voicewright.engines.styles import StyleSampling
     from voicewright.jobs.clone import Cloned, CloneOptions
     from voicewright.jobs.convert import Done
     from voicewright.jobs.fit import FitOptions, Result
@@ -75,17 +76,19 @@ def load(
     *,
     adapters: Sequence[str | Path] = (),
     lexicon: Path | None = None,
+    styles: StyleSampling | None = None,
 ) -> Voice:
     """Open a model (a name such as `kokoro` or `tiny`, a folder, a run, a weights or ONNX file) and one of
     its voices (a name, a mix as `a(2)+b(1)`, a voicepack file).
 
-    adapters: folders of `train adapt`, upon the model. lexicon: pronunciations of your own.
+    adapters: folders of `train adapt`, upon the model. lexicon: pronunciations of your own. styles: how the
+    model's style diffusion draws them (`voicewright.engines.styles.StyleSampling`); None: the voicepack's.
     Raises UsageError for what is not there, VoicewrightError for what cannot be opened.
     """
     from voicewright.engines.mixing import words_to_mix
     from voicewright.engines.open import open_engine
 
-    engine = open_engine(model, lexicon, adapters=adapters)
+    engine = open_engine(model, lexicon, adapters=adapters, styles=styles)
     if isinstance(voice, str):
         return Voice(engine, words_to_mix(voice, engine.model_path, engine.name))
     return Voice(engine, voice)  # a path is a file, whatever signs are in its name

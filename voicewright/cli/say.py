@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 
 _MOST_WARNINGS = 20
+STYLES = ("diffusion_steps", "embedding_scale", "alpha", "beta")
+"""What belongs to `--style-diffusion`."""
 THROUGH = ("index", "embedder", "speaker", "pitch", "target_pitch", "unvoiced")
 """What belongs to `--through`."""
 
@@ -77,6 +80,20 @@ def say(
         Literal["full", "half"],
         typer.Option("--weights", help="half: in memory as fp16, a third less memory for a large model."),
     ] = "full",
+    style_diffusion: Annotated[
+        bool,
+        typer.Option(
+            "--style-diffusion", help="Draw a style for each sentence; other seeds read it otherwise."
+        ),
+    ] = False,
+    diffusion_steps: Annotated[int, typer.Option("--diffusion-steps", help="Of the sampler, 2 to 100.")] = 5,
+    embedding_scale: Annotated[
+        float, typer.Option("--embedding-scale", help="Above 1, the style follows the text more.")
+    ] = 1.0,
+    alpha: Annotated[
+        float, typer.Option("--alpha", help="Share of the drawn style in the sound; the rest is the voice's.")
+    ] = 0.3,
+    beta: Annotated[float, typer.Option("--beta", help="Share of it in the prosody.")] = 0.7,
     as_json: Json = False,
 ) -> None:
     """Speak a text into a file."""
@@ -108,9 +125,14 @@ def say(
             pitch=pitch_of(pitch, target_pitch), target_pitch=target_pitch, speaker=speaker, unvoiced=unvoiced
         )
         order = replace(order, through=through, index=index, embedder=embedder, conversion=conversion)
-    elif alone := [asked[name] for name in THROUGH if name in asked]:
-        verb = "belongs" if len(alone) == 1 else "belong"
-        raise UsageError(f"{', '.join(alone)} {verb} to --through; name a voice with it.")
+    else:
+        _refuse_alone(asked, THROUGH, "--through; name a voice with it")
+    if style_diffusion:
+        from voicewright.engines.styles import StyleSampling
+
+        order = replace(order, styles=StyleSampling(diffusion_steps, embedding_scale, alpha, beta))
+    else:
+        _refuse_alone(asked, STYLES, "--style-diffusion; ask for it")
     if output == "-" and as_json:
         raise UsageError("--json and -o - both want standard output; write the audio to a file.")
     if output == "-" and keep_partial:
@@ -123,6 +145,13 @@ def say(
     if output != "-":
         note(f"{said.audio_seconds:.2f} s of speech in {said.wall_seconds:.2f} s.")
         print(output)
+
+
+def _refuse_alone(asked: Mapping[str, str], names: Sequence[str], owner: str) -> None:
+    """Raises UsageError for options that say something only beside another, which was not given."""
+    if alone := [asked[name] for name in names if name in asked]:
+        verb = "belongs" if len(alone) == 1 else "belong"
+        raise UsageError(f"{', '.join(alone)} {verb} to {owner}.")
 
 
 def _as_json(order: Order) -> None:

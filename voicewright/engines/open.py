@@ -12,6 +12,7 @@ from voicewright.errors import UsageError, VoicewrightError
 if TYPE_CHECKING:
     from voicewright.engines.protocol import Engine
     from voicewright.engines.speaking import Speaking
+    from voicewright.engines.styles import StyleSampling
 
 
 class EngineFormat(Protocol):
@@ -35,33 +36,42 @@ def open_engine(
     implementation: str = "auto",
     weights: str = "full",
     adapters: Sequence[Path | str] = (),
+    styles: StyleSampling | None = None,
 ) -> Engine:
     """OnnxEngine for an ONNX file or a folder of an export, else TorchEngine; a plug-in's where neither is.
 
-    implementation, weights, adapters: as TorchEngine's, or "light" for LightEngine; others have only the
-    defaults. Raises UsageError for what an engine does not have.
+    implementation, weights, adapters, styles: as TorchEngine's, or "light" for LightEngine; others have only
+    the defaults. Raises UsageError for what an engine does not have.
     """
 
     def foreign(formats: Iterable[registry.Plugin]) -> Engine | None:
         for plugin in formats:
             one: EngineFormat = plugin.load()
             if (path := one.find(model)) is not None:
-                _refuse(f"{path} is {one.TITLE}", implementation, weights, adapters)
+                _refuse(f"{path} is {one.TITLE}", implementation, weights, adapters, styles)
                 return one.open(path, lexicon)
         return None
 
     if (found := foreign(registry.ours("engines").values())) is not None:
         return found
     try:
-        return _own(model, lexicon, implementation, weights, adapters)
+        return _own(model, lexicon, implementation, weights, adapters, styles)
     except VoicewrightError:  # no model of ours; perhaps of a plug-in
         if (found := foreign(registry.strangers("engines").values())) is not None:
             return found
         raise
 
 
-def _refuse(what: str, implementation: str, weights: str, adapters: Sequence[Path | str]) -> None:
+def _refuse(
+    what: str,
+    implementation: str,
+    weights: str,
+    adapters: Sequence[Path | str],
+    styles: StyleSampling | None,
+) -> None:
     """Raises UsageError for what only our own graph has."""
+    if styles is not None:
+        raise UsageError(f"{what}, which speaks by voicepacks alone; leave --style-diffusion out.")
     if adapters:
         raise UsageError(
             f"{what}, whose weights stay as they are; adapters go upon model folders, and "
@@ -82,13 +92,21 @@ def _own(
     implementation: str,
     weights: str,
     adapters: Sequence[Path | str],
+    styles: StyleSampling | None,
 ) -> Speaking:
     if implementation != "light":
         from voicewright.engines.torch_engine import TorchEngine
 
         return TorchEngine(
-            model, lexicon=lexicon, implementation=implementation, weights=weights, adapters=adapters
+            model,
+            lexicon=lexicon,
+            implementation=implementation,
+            weights=weights,
+            adapters=adapters,
+            styles=styles,
         )
+    if styles is not None:
+        raise UsageError("styles are drawn with torch; leave the implementation to be chosen.")
     from voicewright.engines import light_engine
 
     light = light_engine.opened(model, lexicon, weights, adapters)

@@ -13,6 +13,7 @@ from voicewright.audio.limit import limit
 from voicewright.catalogue.places import resolve_model
 from voicewright.engines.protocol import Voice
 from voicewright.engines.speaking import KEPT_PACKS, WARMING, Heard, Speaking, seed_of
+from voicewright.engines.styles import StyleSampler, StyleSampling
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.choice import choose
 from voicewright.model.fast.convolution import Backend
@@ -32,8 +33,9 @@ class TorchEngine(Speaking):
     lexicon: a pronunciation file for the front end. implementation: of the graph on a CPU, one of
     `model.fast.choice.KINDS`, or "plain" for the graph as it is trained. weights: in memory as fp32 ("full")
     or fp16 ("half", computed with in fp32 all the same; for the restructured graph alone). adapters: folders
-    of adapters upon the model (None: upon the base of the first). Raises VoicewrightError when the model
-    cannot be opened, UsageError for another implementation.
+    of adapters upon the model (None: upon the base of the first). styles: how the model's style diffusion
+    draws them (None: the voicepack's own). Raises VoicewrightError when the model cannot be opened,
+    UsageError for another implementation and for a model without what is asked of it.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class TorchEngine(Speaking):
         implementation: str = "auto",
         weights: str = "full",
         adapters: Sequence[Path | str] = (),
+        styles: StyleSampling | None = None,
     ) -> None:
         notes: list[str] = []
         model = ready(model, adapters, notes.append)
@@ -55,6 +58,9 @@ class TorchEngine(Speaking):
         halves = backend is not None and backend.stored == "half"
         network, self.config, _ = load_model(self.model_path, None, self._notes.append, False, halves)
         network = network.eval().requires_grad_(False)
+        self._sampler: StyleSampler | None = None
+        if styles is not None:
+            self._sampler = StyleSampler(self.model_path, network.bert, self.config, styles, self._device)
         self._model: TTSModel | FastModel
         if backend is None or self.config.voicewright.decoder == "hifigan":
             self._model = network.float().fold().to(self._device)
@@ -106,6 +112,8 @@ class TorchEngine(Speaking):
         """
         ids = torch.tensor([[PAD, *tokens.ids, PAD]], device=self._device)
         style = torch.from_numpy(pack.style(len(tokens.ids)).copy())[None].to(self._device)
+        if self._sampler is not None:
+            style = self._sampler.style(ids, style, seed)
         generator = _generator(seed, tokens.phonemes, self._device)
         in_windows = getattr(self._model, "speak_windows", None) if carried is not None else None
         if in_windows is not None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from voicewright.conversion.protocol import ConvertOptions
     from voicewright.engines.protocol import Engine, Speech
+    from voicewright.engines.styles import StyleSampling
 
 _LONG = 3000
 """Characters of a text whose progress is worth a line."""
@@ -51,6 +52,8 @@ class Order:
     conversion: ConvertOptions | None = None
     adapters: tuple[str, ...] = ()
     """Folders of adapters upon the model."""
+    styles: StyleSampling | None = None
+    """How styles are drawn; None: the voicepack's are spoken."""
     given: frozenset[str] = frozenset()
     """Names of options that were said, not left to their defaults."""
 
@@ -136,7 +139,7 @@ def _engine(order: Order) -> Engine:
     It would look at torch's objects again and again while none of them can go, and once more at the end: a
     third of the time that loading torch takes.
     """
-    if order.through is None and "torch" not in sys.modules:
+    if order.through is None and order.styles is None and "torch" not in sys.modules:
         if "numpy" not in sys.modules:  # its products here are small, and its threads wait by spinning
             os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
         from voicewright.engines.light_engine import opened
@@ -155,7 +158,13 @@ def _engine(order: Order) -> Engine:
     try:
         from voicewright.engines.open import open_engine
 
-        return open_engine(order.model, order.lexicon, weights=order.weights, adapters=order.adapters)
+        return open_engine(
+            order.model,
+            order.lexicon,
+            weights=order.weights,
+            adapters=order.adapters,
+            styles=order.styles,
+        )
     finally:
         if fresh:
             gc.enable()

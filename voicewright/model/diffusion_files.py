@@ -1,4 +1,4 @@
-"""Style diffusion on disk: our `<model>/diffusion/` or the `diffusion` network of StyleTTS 2's checkpoints."""
+"""Style diffusion on disk: our `<model>/diffusion/`, or the `diffusion` network of StyleTTS 2's files."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ class Sampler:
 
     With `crop`, every clip contributes a window of exactly that many frames (a shorter clip is continued with
     silence that its final pad token owns); without, whole clips are used, bucketed by length. `encode` gives
-    a clip's style [256], asked for once a clip; batches then hold styles.
+    a clip's style [256]; batches then hold styles, and with `references` those of other clips too.
     """
 
     def __init__(
@@ -94,6 +94,7 @@ class Sampler:
         crop: int | None,
         max_clips: int | None = None,
         encode: Callable[[Features], NDArray[np.float32]] | None = None,
+        references: bool = False,
     ) -> None:
         if not features:
             raise VoicewrightError("There is nothing to train on: the corpus has no aligned utterances.")
@@ -101,7 +102,7 @@ class Sampler:
         self.seed, self.stage, self.crop = seed, stage, crop
         self.frames = np.array([int(f.durations.sum()) for f in features])
         self.batch_frames, self.max_clips = batch_frames, max_clips
-        self._encode, self._styles = encode, dict[int, NDArray[np.float32]]()
+        self._encode, self._references = encode, references
         names = sorted({f.speaker for f in features})
         self.speakers = np.array([names.index(f.speaker) for f in features])
         self.by_speaker = [np.flatnonzero(self.speakers == i) for i in range(len(names))]
@@ -183,17 +184,14 @@ class Sampler:
             style_other=torch.from_numpy(np.stack([_reference(self.features[i].mel, rng) for i in other])),
             speaker=torch.from_numpy(self.speakers[chosen]),
             style=self._style(chosen.tolist()),
-            reference=self._style(other),
+            reference=self._style(other) if self._references else None,
             **stacked,
         )
 
     def _style(self, clips: Sequence[int]) -> Tensor | None:
         if self._encode is None:
             return None
-        for i in clips:
-            if i not in self._styles:
-                self._styles[i] = self._encode(self.features[i])
-        return torch.from_numpy(np.stack([self._styles[i] for i in clips]))
+        return torch.from_numpy(np.stack([self._encode(self.features[i]) for i in clips]))
 
     def _row(
         self, f: Features, text: int, window: int, rng: np.random.Generator

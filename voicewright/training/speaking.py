@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -26,6 +26,19 @@ _MEASURED = 600
 """Clips whose styles say how styles are spread: so many are enough."""
 
 
+class ClipStyles:
+    """Styles [256] of whole clips, each computed once, by a copy of the encoders: their own weights change
+    hands while batches are made ahead (EMA), and back."""
+
+    def __init__(self, styles: nn.Module) -> None:
+        self._styles, self._known = copy.deepcopy(styles).eval(), dict[str, NDArray[np.float32]]()
+
+    def __call__(self, clip: Features) -> NDArray[np.float32]:
+        if clip.id not in self._known:
+            self._known[clip.id] = encode_style(self._styles, clip.mel)
+        return self._known[clip.id]
+
+
 @dataclass
 class Speaking(Task[Batch]):
     """Training of a speaking model on a corpus's features."""
@@ -36,6 +49,7 @@ class Speaking(Task[Batch]):
     training: Sequence[Features]
     validation: Sequence[Features]
     spectral: SpectralLoss = field(default_factory=lambda: SpectralLoss(SAMPLE_RATE))
+    _encoded: dict[str, ClipStyles] = field(default_factory=dict)
 
     def discriminators(self) -> dict[str, nn.Module]:
         sizes = self.recipe.discriminators
@@ -54,19 +68,27 @@ class Speaking(Task[Batch]):
             stage=number,
             batch_frames=budget,
             crop=stage.crop if STAGES[stage.stage].crops else None,
-            encode=self._encoder() if stage.stage == "diffusion" else None,
+            encode=self._clip_styles() if stage.stage == "diffusion" else None,
+            references=self.recipe.diffusion is not None and self.recipe.diffusion.reference,
         )
 
-    def _encoder(self) -> Callable[[Features], NDArray[np.float32]]:
-        """A clip's style [256] by the encoders as they are now: their weights change hands while batches are
-        made ahead (EMA), and back."""
-        return partial(_style_of, copy.deepcopy(self.networks.styles).eval())
+    def _clip_styles(self) -> ClipStyles:
+        """What gives clips' styles by the encoders as they are now, with what they gave before."""
+        digest = hashlib.sha256()
+        for value in self.networks.styles.state_dict().values():
+            digest.update(value.cpu().numpy().tobytes())
+        key = digest.hexdigest()
+        if key not in self._encoded:
+            self._encoded[key] = ClipStyles(self.networks.styles)
+            while len(self._encoded) > 2:  # the encoders as they are trained, and their EMA
+                del self._encoded[next(iter(self._encoded))]
+        return self._encoded[key]
 
     def begin(self, number: int) -> None:
         """Style diffusion takes the scale of its styles from those of the clips."""
         if self.recipe.stages[number].stage == "diffusion":
             assert self.networks.diffusion is not None
-            encode, count = self._encoder(), len(self.training)
+            encode, count = self._clip_styles(), len(self.training)
             chosen = np.unique(np.linspace(0, count - 1, min(count, _MEASURED)).astype(int))
             styles = np.stack([encode(self.training[i]) for i in chosen])
             self.networks.diffusion.measure(torch.from_numpy(styles).to(self.networks.diffusion.mean.device))
@@ -96,7 +118,3 @@ class Speaking(Task[Batch]):
         assert isinstance(discriminator, Discriminators)
         for member in discriminator.members:
             member.forward = torch.compile(member.forward, dynamic=False)
-
-
-def _style_of(styles: nn.Module, clip: Features) -> NDArray[np.float32]:
-    return encode_style(styles, clip.mel)

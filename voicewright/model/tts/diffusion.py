@@ -1,4 +1,4 @@
-"""Style diffusion (StyleTTS 2, Li et al. 2023): styles drawn for a text by a denoiser (EDM, Karras et al. 2022).
+"""Style diffusion (StyleTTS 2, Li et al. 2023): styles drawn for a text by EDM (Karras et al. 2022).
 
 One vector of both halves is denoised in a few steps, conditioned on PL-BERT's features of the text and, in a
 model of many speakers, on a reference style. The denoiser has StyleTTS 2's names and shapes, so that its
