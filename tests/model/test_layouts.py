@@ -158,7 +158,7 @@ def test_styletts2s_checkpoints_open(hifigan: bool, beside: str, tmp_path: Path)
     name = "HiFi-GAN" if hifigan else "iSTFTNet"
     assert said == [
         f"epoch.pth comes without a config.json and was taken for StyleTTS 2 with the {name} decoder and its "
-        "table of 178 symbols. Its diffusion, mpd, text_aligner, which only training needs, stay unused."
+        "table of 178 symbols. Its mpd, text_aligner, which only training needs, stay unused."
     ]
 
 

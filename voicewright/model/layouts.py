@@ -26,8 +26,9 @@ from voicewright.errors import VoicewrightError
 STYLES = "style_encoders."
 TRUNK = ("bert", "bert_encoder", "predictor", "text_encoder", "decoder")
 STYLE_NETS = {"style_encoder": STYLES + "acoustic", "predictor_encoder": STYLES + "prosodic"}
-_DIFFUSION = "diffusion"
-TRAINING_ONLY = frozenset({_DIFFUSION, "text_aligner", "pitch_extractor", "mpd", "msd", "wd"})
+DENOISER = "diffusion"
+"""Draws styles: `diffusion_files.py` reads it, where they are wanted."""
+TRAINING_ONLY = frozenset({DENOISER, "text_aligner", "pitch_extractor", "mpd", "msd", "wd"})
 DERIVED = ("bert.embeddings.position_ids", "bert.embeddings.token_type_ids", "decoder.generator.stft.")
 """Buffers that some versions of `transformers` and of the `kokoro` package store, computed by any code."""
 NORM = ".parametrizations.weight."
@@ -100,7 +101,7 @@ def denoiser(content: Any, path: Path) -> State:
         content = content["net"]
     if not isinstance(content, Mapping):
         return {}
-    prefix = f"{_DIFFUSION}.unet."
+    prefix = f"{DENOISER}.unet."
     named = {_unwrapped(key): value for key, value in _flatten(content, path).items()}
     return {key.removeprefix(prefix): value for key, value in named.items() if key.startswith(prefix)}
 

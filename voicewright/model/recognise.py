@@ -21,7 +21,7 @@ from voicewright.catalogue.places import CONFIG
 from voicewright.catalogue.pull import published_file
 from voicewright.errors import VoicewrightError
 from voicewright.model.config import Extension, IstftNet, ModelConfig, PlBert, StyleEncoder
-from voicewright.model.layouts import NORM, STYLES, Weights
+from voicewright.model.layouts import DENOISER, NORM, STYLES, Weights
 from voicewright.text.vocab import KOKORO, STYLETTS2_SPOKEN
 from voicewright.units import HOP
 
@@ -132,9 +132,8 @@ def _bare(path: Path, weights: Weights) -> tuple[ModelConfig, str]:
         name, vocab = "Kokoro 1.0 with its 114 symbols", KOKORO
         if known is None:
             name += "; if it is a finetune with another vocabulary, " + BESIDE
-    aside = f" Its {', '.join(weights.left_out)}, which only training needs, stay unused." * bool(
-        weights.left_out
-    )
+    unused = [name for name in weights.left_out if name != DENOISER]
+    aside = f" Its {', '.join(unused)}, which only training needs, stay unused." * bool(unused)
     config = found.model_copy(update={"vocab": dict(vocab)})
     return config, f"{path.name} comes without a {CONFIG} and was taken for {name}.{aside}"
 

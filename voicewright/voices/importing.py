@@ -123,15 +123,19 @@ def import_weights(path: Path, name: str | None = None, card: dict[str, object] 
             f"there is a model {called} in {folder} already; choose another with --name, or remove it."
         )
     from voicewright.model.checkpoint import load_model, save_model
+    from voicewright.model.diffusion_files import load_diffusion, save_diffusion
 
     notes: list[str] = []
     model, config, styles = load_model(path, note=notes.append)
+    diffusion = load_diffusion(path, config, notes.append)
     said = card or {"name": called, "licence": "as its source says", "source": str(path.name)}
     folder.parent.mkdir(parents=True, exist_ok=True)
     _clear(folder)
     work = Path(tempfile.mkdtemp(prefix=f".{called}-", dir=folder.parent))
     try:
         save_model(work, model, config, styles, said)
+        if diffusion is not None:
+            save_diffusion(work, diffusion)
         (work / VOICES).mkdir()
         work.chmod(0o755)
         work.rename(folder)
