@@ -3,7 +3,7 @@
     python benchmarks/style_diffusion.py MODEL RECORDINGS OUT [--sentences 8] [--seeds 6]
 
 MODEL has style diffusion (`voicewright train style_diffusion`); RECORDINGS is a folder of its speaker's clips
-that it never saw, with metadata.csv (`name|text`). Ways: the voicepack alone (seeds move nothing but noise), StyleTTS
+that it never saw, with metadata.csv (`name|text`). Ways: the voicepack alone (seeds move but noise), StyleTTS
 2's usual mix (alpha .3, beta .7), drawn styles alone. Spread over seeds: standard deviation of a sentence's
 median pitch (semitones), of its length (percent) and of its pitch curve (semitones, stretched to one length).
 Sound: words heard wrongly, Distill-MOS, likeness to the recordings by two encoders, echoes and lines. The
@@ -79,7 +79,7 @@ def main() -> None:
     }
     own = [level(read(found[row[0]])) for row in rows[:20]]
     encoders = (DVector(), CamEncoder())
-    voices = [mean_voice([encoder.embed(clip) for clip in own]) for encoder in encoders]
+    voices = [mean_voice(np.stack([encoder.embed(clip) for clip in own])) for encoder in encoders]
     recogniser, quality = choose("auto", "en-us").ready().open(), DistillMos()
 
     def sound(clips: Sequence[np.ndarray], said: Sequence[str]) -> str:

@@ -78,6 +78,20 @@ def tone_features(index: int, speaker: str = "tone") -> Features:
     )
 
 
+def with_diffusion(recipe: Recipe, steps: int = 5) -> Recipe:
+    """The recipe with a last stage that teaches style diffusion."""
+    data = recipe.model_dump(mode="json")
+    stage = {
+        "stage": "diffusion",
+        "steps": steps,
+        "batch_frames": 160,
+        "optimizer": {"learning_rate": 2e-3, "warmup": 2},
+        "losses": {"denoising": 1},
+    }
+    sizes = {"layers": 1, "heads": 2, "head_features": 4, "multiplier": 1}
+    return Recipe.model_validate(data | {"diffusion": sizes, "stages": [*data["stages"], stage]})
+
+
 def small_recipe(**changes: Any) -> Recipe:
     """All three stages, a few steps each, adversarial phases included."""
     step = {"learning_rate": 2e-3, "warmup": 2}

@@ -11,7 +11,7 @@ import signal
 from pathlib import Path
 
 import torch
-from fakes import small_recipe, tone_features
+from fakes import small_recipe, tone_features, with_diffusion
 
 import voicewright.training.state as state
 from voicewright.training.loop import Trainer
@@ -40,7 +40,7 @@ def main(folder: str, at: str = "0", place: str = "never") -> None:
     state.save_file = saved
     features = [tone_features(i) for i in range(18)]
     train_features(
-        small_recipe(),
+        with_diffusion(small_recipe()),
         features,
         out,
         resume=(out / "run.json").exists(),

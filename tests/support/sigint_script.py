@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 import torch
-from fakes import small_recipe, tone_features
+from fakes import small_recipe, tone_features, with_diffusion
 
 from voicewright.training.loop import Trainer
 from voicewright.training.run import train_features
@@ -29,7 +29,11 @@ def main(out: Path, at: int) -> int:
     Trainer._follow = followed  # type: ignore[method-assign]
     features = [tone_features(i) for i in range(18)]
     result = train_features(
-        small_recipe(), features, out, resume=(out / "run.json").exists(), device=torch.device("cpu")
+        with_diffusion(small_recipe()),
+        features,
+        out,
+        resume=(out / "run.json").exists(),
+        device=torch.device("cpu"),
     )
     return 0 if result.finished else 130
 

@@ -19,7 +19,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.training.run import train_features
 from voicewright.training.state import Checkpoints
 
-TOTAL = 16
+TOTAL = 21
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def straight(run: Forked, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_killed_and_resumed_is_bit_identical(run: Forked, straight: Path, tmp_path: Path) -> None:
     """Killed in each stage, at a stage's first step, and twice in the middle of saving."""
-    for kill_at, place in ((3, "step"), (5, "save"), (7, "step"), (9, "save"), (15, "step")):
+    for kill_at, place in ((3, "step"), (5, "save"), (7, "step"), (9, "save"), (15, "step"), (19, "step")):
         assert run(tmp_path, kill_at, place) == -signal.SIGKILL
     assert run(tmp_path) == 0
     assert losses(tmp_path) == losses(straight)
@@ -56,7 +56,7 @@ def test_killed_and_resumed_is_bit_identical(run: Forked, straight: Path, tmp_pa
 def test_log_covers_every_stage_and_the_adversarial_phase(straight: Path) -> None:
     log = [entry for entry in losses(straight) if entry["kind"] == "train"]
     assert [entry["step"] for entry in log] == list(range(1, TOTAL + 1))
-    assert {entry["stage"] for entry in log} == {"acoustic", "prosody", "joint"}
+    assert {entry["stage"] for entry in log} == {"acoustic", "prosody", "joint", "diffusion"}
     assert "adversarial" not in log[2] and "adversarial" in log[3]
 
 

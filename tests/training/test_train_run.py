@@ -9,10 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from fakes import small_recipe, tone_features
+from fakes import small_recipe, tone_features, with_diffusion
+from pydantic import ValidationError
 
 from voicewright.catalogue.places import read_card, resolve_model, voice_files
 from voicewright.model.checkpoint import load_model
+from voicewright.model.config import ModelConfig
+from voicewright.model.diffusion_files import load_diffusion
 from voicewright.training.export import keep_best, voice_name
 from voicewright.training.lifecycle import Result, hear_again
 from voicewright.training.loop import Trainer
@@ -218,6 +221,9 @@ def test_voice_names_are_file_names() -> None:
 
 def one_stage(name: str) -> Recipe:
     """The small recipe's stage of that name alone; `spectrum` and `content` are its acoustic one, changed."""
+    if name == "diffusion":
+        recipe = with_diffusion(small_recipe(), steps=2)
+        return recipe.model_copy(update={"stages": recipe.stages[-1:]})
     recipe = small_recipe(content={"channels": 8, "blocks": 1})
     acoustic = name in ("spectrum", "content")
     found = next(s for s in recipe.stages if s.stage == ("acoustic" if acoustic else name))
@@ -253,3 +259,51 @@ def test_a_stage_moves_what_it_says_and_nothing_else(name: str, tmp_path: Path) 
     # The last layers are a part of the decoder: who trains that trains them.
     if "decoder" in STAGES[name].trains:
         assert {id(p) for p in parts["spectrum"].parameters()} <= moved
+
+
+def test_style_diffusion_is_taught_beside_a_voice(tmp_path: Path) -> None:
+    """After the voice's own stages, and to a model that speaks already, which then stays byte for byte."""
+    torch.set_num_threads(1)
+    asked: list[Path] = []
+
+    def judge(folder: Path) -> dict[str, float]:
+        asked.append(folder)
+        return {"score": 100.0}
+
+    def run(recipe: Recipe, out: Path) -> Result:
+        return train_features(
+            recipe, FEATURES, out, device=torch.device("cpu"), judge=judge, line=lambda text: None
+        )
+
+    whole = with_diffusion(small_recipe(judge={"every": 7, "sentences": 2, "keep": 3}))
+    result = run(whole, tmp_path / "whole")
+    # What judges hears the voice; a denoiser is chosen by its loss on what is held out, and comes last.
+    assert [path.name for path in asked] == ["step-00000007", "step-00000014"]
+    assert [entry["step"] for entry in result.best][:1] == [21.0]
+    best = tmp_path / "whole" / "best"
+    assert not (tmp_path / "whole" / "judged" / "step-00000014" / "diffusion").exists()
+    drawn = load_diffusion(best, ModelConfig.read(best / "config.json"))
+    assert drawn is not None and float(drawn.scale.mean()) != 1.0
+    # The EMA of networks that one stage alone trains holds nothing of their beginning.
+    fresh = start_networks(whole, None).diffusion
+    assert fresh is not None and float(drawn.mean.abs().sum()) > 0
+
+    beside = whole.model_copy(update={"start": str(best), "model": None, "stages": whole.stages[-1:]})
+    more = run(beside, tmp_path / "more").model
+    assert more is not None and len(asked) == 2
+    for name in ("model.safetensors", "config.json", "voices/two.safetensors"):
+        assert (more / name).read_bytes() == (best / name).read_bytes()
+    again = load_diffusion(more, ModelConfig.read(best / "config.json"))
+    assert again is not None and not torch.equal(
+        again.denoiser.to_out[1].weight, drawn.denoiser.to_out[1].weight
+    )
+
+
+def test_a_diffusion_block_and_its_stage_belong_together() -> None:
+    recipe = with_diffusion(small_recipe())
+    alone = recipe.model_dump(mode="json") | {"diffusion": None}
+    with pytest.raises(ValidationError, match="stage `diffusion` needs a `diffusion` block"):
+        Recipe.model_validate(alone)
+    idle = recipe.model_dump(mode="json") | {"stages": recipe.model_dump(mode="json")["stages"][:-1]}
+    with pytest.raises(ValidationError, match="needs a stage `diffusion`"):
+        Recipe.model_validate(idle)
