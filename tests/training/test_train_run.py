@@ -11,11 +11,17 @@ import pytest
 import torch
 from fakes import small_recipe, tone_features, with_diffusion
 from pydantic import ValidationError
+from small_models import hifigan_like
+from test_checkpoint import kokoro_layout, old_spectral
 
 from voicewright.catalogue.places import read_card, resolve_model, voice_files
 from voicewright.model.checkpoint import load_model
 from voicewright.model.config import ModelConfig
 from voicewright.model.diffusion_files import load_diffusion
+from voicewright.model.tts.diffusion import DiffusionConfig, StyleDiffusion
+from voicewright.model.tts.model import TTSModel
+from voicewright.model.tts.style import StyleEncoders
+from voicewright.text.vocab import STYLETTS2_SPOKEN
 from voicewright.training.export import keep_best, voice_name
 from voicewright.training.lifecycle import Result, hear_again
 from voicewright.training.loop import Trainer
@@ -23,7 +29,8 @@ from voicewright.training.recipe import Recipe
 from voicewright.training.run import train_features
 from voicewright.training.speaking import Speaking
 from voicewright.training.stages import STAGES
-from voicewright.training.start import start_networks
+from voicewright.training.start import start_networks, start_vocab
+from voicewright.training.task import GAN
 from voicewright.voices.pack import Voicepack
 
 FEATURES = [tone_features(i, "Ada L." if i % 3 else "two") for i in range(18)]
@@ -307,3 +314,45 @@ def test_a_diffusion_block_and_its_stage_belong_together() -> None:
     idle = recipe.model_dump(mode="json") | {"stages": recipe.model_dump(mode="json")["stages"][:-1]}
     with pytest.raises(ValidationError, match="needs a stage `diffusion`"):
         Recipe.model_validate(idle)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_styletts2s_checkpoint_is_gone_on_with(several: bool, tmp_path: Path) -> None:
+    """With its own decoder, style encoders, symbols and diffusion, whatever sizes the recipe has."""
+    torch.set_num_threads(1)
+    torch.manual_seed(3)
+    config = hifigan_like().model_copy(update={"vocab": dict(STYLETTS2_SPOKEN)})
+    model, styles = TTSModel(config), StyleEncoders(config).eval()
+    sizes = DiffusionConfig(layers=2, heads=2, head_features=4, reference=several)
+    diffusion = StyleDiffusion(sizes, config.plbert.hidden_size)
+    nets = {
+        **kokoro_layout(model),
+        "style_encoder": old_spectral(styles.acoustic),
+        "predictor_encoder": old_spectral(styles.prosodic),
+        "diffusion": {f"module.unet.{key}": value for key, value in diffusion.denoiser.state_dict().items()},
+    }
+    start = tmp_path / "s2"
+    start.mkdir()
+    torch.save({"net": nets}, start / "epoch_2nd_00100.pth")
+    config.write(start / "config.json")
+    recipe = with_diffusion(small_recipe(judge={"every": 7, "sentences": 2, "keep": 3}), steps=2)
+    assert recipe.diffusion is not None and recipe.diffusion.layers == 1
+    short = tuple(stage.model_copy(update={"steps": 2, "gan_start": None}) for stage in recipe.stages[1:])
+    short = tuple(
+        stage.model_copy(update={"losses": {k: v for k, v in stage.losses.items() if k not in GAN}})
+        for stage in short
+    )
+    recipe = recipe.model_copy(update={"start": str(start), "model": None, "stages": short})
+    assert start_vocab(recipe, None) == STYLETTS2_SPOKEN
+    result = train_features(
+        recipe, FEATURES, tmp_path / "run", device=torch.device("cpu"), line=lambda text: None
+    )
+    assert result.finished and result.model is not None
+    made, found, _ = load_model(result.model)
+    assert found.voicewright.decoder == "hifigan" and found.vocab == config.vocab
+    drawn = load_diffusion(result.model, found)
+    assert drawn is not None and drawn.config.layers == 2 and drawn.config.reference is several
+    assert (
+        float(drawn.scale.min()) == float(drawn.scale.max()) == 1.0
+    )  # upstream's, whose weights know no other
+    assert not torch.equal(made.decoder.encode.conv1.bias, model.decoder.encode.conv1.bias)

@@ -91,6 +91,7 @@ def load_diffusion(
         diffusion = StyleDiffusion(sizes, context, 2 * config.style_dim)
     compare(state, diffusion.state_dict(), source)
     diffusion.load_state_dict(state, assign=True)
+    diffusion.measured = True
     return diffusion.eval().requires_grad_(False)
 
 

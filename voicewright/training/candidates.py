@@ -85,5 +85,6 @@ class Candidates:
         if recipe.content is not None:
             write_converter(folder, config, recipe.content, ema, task.training, details)
         begun = [stage.stage for stage in recipe.stages[: trainer.number + 1]]
-        if recipe.diffusion is not None and DIFFUSION in begun:
-            write_diffusion(folder, config, recipe.diffusion, ema, details)
+        diffusion = task.networks.diffusion
+        if diffusion is not None and DIFFUSION in begun:
+            write_diffusion(folder, config, diffusion.config, ema, details)

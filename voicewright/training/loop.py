@@ -313,7 +313,8 @@ class Trainer(Generic[B]):
     def _run_stage(self) -> None:
         counters, index = self.counters, str(self.counters.stage)
         if counters.step == 0:
-            self.task.begin(self.number)
+            if (said := self.task.begin(self.number)) is not None:
+                self.line(said)
             self.enter_stage()
             if index not in counters.batch_frames:
                 self.probe()

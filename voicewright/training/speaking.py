@@ -24,6 +24,8 @@ from voicewright.voices.encode import encode_style
 
 _MEASURED = 600
 """Clips whose styles say how styles are spread: so many are enough."""
+_ALIKE = 0.05
+"""Spread of styles in their size below which they say hardly anything (the embedded voice's: 0.016)."""
 
 
 class ClipStyles:
@@ -69,7 +71,7 @@ class Speaking(Task[Batch]):
             batch_frames=budget,
             crop=stage.crop if STAGES[stage.stage].crops else None,
             encode=self._clip_styles() if stage.stage == "diffusion" else None,
-            references=self.recipe.diffusion is not None and self.recipe.diffusion.reference,
+            references=self.networks.diffusion is not None and self.networks.diffusion.config.reference,
         )
 
     def _clip_styles(self) -> ClipStyles:
@@ -84,14 +86,23 @@ class Speaking(Task[Batch]):
                 del self._encoded[next(iter(self._encoded))]
         return self._encoded[key]
 
-    def begin(self, number: int) -> None:
-        """Style diffusion takes the scale of its styles from those of the clips."""
-        if self.recipe.stages[number].stage == "diffusion":
-            assert self.networks.diffusion is not None
-            encode, count = self._clip_styles(), len(self.training)
-            chosen = np.unique(np.linspace(0, count - 1, min(count, _MEASURED)).astype(int))
-            styles = np.stack([encode(self.training[i]) for i in chosen])
-            self.networks.diffusion.measure(torch.from_numpy(styles).to(self.networks.diffusion.mean.device))
+    def begin(self, number: int) -> str | None:
+        """Style diffusion takes the scale of styles from those of the clips, unless it is gone on with."""
+        diffusion = self.networks.diffusion
+        if self.recipe.stages[number].stage != "diffusion" or diffusion is None:
+            return None
+        encode, count = self._clip_styles(), len(self.training)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, _MEASURED)).astype(int))
+        styles = np.stack([encode(self.training[i]) for i in chosen])
+        if not diffusion.measured:
+            diffusion.measure(torch.from_numpy(styles).to(diffusion.mean.device))
+        share = np.linalg.norm(styles.std(0)) / max(1e-9, float(np.linalg.norm(styles, axis=1).mean()))
+        if share >= _ALIKE:
+            return None
+        return (
+            f"Styles differ by {share:.1%} of their size from clip to clip: drawn ones will be read much "
+            "alike. Train prosody, and joint, with style_mix [1, 0, 0] first."
+        )
 
     def output(self, number: int, batch: Batch) -> Output:
         stage = self.recipe.stages[number]

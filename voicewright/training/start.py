@@ -16,7 +16,6 @@ from voicewright.model.config import ModelConfig
 from voicewright.model.content.files import load_content
 from voicewright.model.diffusion_files import load_diffusion
 from voicewright.model.recognise import read_config
-from voicewright.model.tts.diffusion import DiffusionConfig
 from voicewright.training.recipe import Recipe
 from voicewright.training.stages import Networks
 
@@ -39,7 +38,12 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
         raise VoicewrightError(
             f"{folder} has no style encoders, which training needs; start from another model."
         )
-    networks = Networks(switched(config, recipe.switches), recipe.content, recipe.diffusion)
+    known = load_diffusion(folder, config) if recipe.diffusion is not None else None
+    sizes = recipe.diffusion
+    if known is not None and sizes is not None:  # it is gone on with: only noise and masking are the recipe's
+        training = {"mask": sizes.mask, "mean": sizes.mean, "std": sizes.std}
+        sizes = known.config.model_copy(update=training)
+    networks = Networks(switched(config, recipe.switches), recipe.content, sizes)
     state = model.state_dict()
     for key, value in networks.tts.state_dict().items():
         if key.startswith(GRAFTS) and key not in state:
@@ -51,17 +55,10 @@ def start_networks(recipe: Recipe, embedded: Path | None) -> Networks:
         old = load_content(folder, config).net
         if old.config == recipe.content:
             networks.content.load_state_dict(old.state_dict())
-    if networks.diffusion is not None:
-        known = load_diffusion(folder, config)
-        if known is not None and _same_network(known.config, networks.diffusion.config):
-            networks.diffusion.load_state_dict(known.state_dict())
+    if networks.diffusion is not None and known is not None:
+        networks.diffusion.load_state_dict(known.state_dict())
+        networks.diffusion.measured = True
     return networks
-
-
-def _same_network(one: DiffusionConfig, other: DiffusionConfig) -> bool:
-    """Whether the weights of one fit the other: noise and masking are training's own."""
-    training = {"mask": 0.0, "mean": 0.0, "std": 1.0}
-    return one.model_copy(update=training) == other.model_copy(update=training)
 
 
 def start_vocab(recipe: Recipe, embedded: Path | None) -> Mapping[str, int]:

@@ -220,9 +220,9 @@ class Task(ABC, Generic[B]):
     def seconds(self, number: int, batch: B) -> float:
         """Seconds of sound that a step made."""
 
-    def begin(self, number: int) -> None:
-        """What a stage sets before its first step; called once, not on resuming."""
-        return
+    def begin(self, number: int) -> str | None:
+        """What a stage sets before its first step; called once, not on resuming. Returns what to say."""
+        return None
 
     def discriminators(self) -> dict[str, nn.Module]:
         """Fresh discriminators by the names that stages give them."""

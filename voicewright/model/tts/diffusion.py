@@ -184,6 +184,8 @@ class StyleDiffusion(nn.Module):
     def __init__(self, config: DiffusionConfig, context: int, style: int = 2 * STYLE) -> None:
         super().__init__()
         self.config = config
+        self.measured = False
+        """Whether the scale of its styles is known: `measure` was called, or it was read from a file."""
         self.denoiser = StyleDenoiser(config, context, style)
         self.register_buffer("mean", torch.zeros(style))
         self.register_buffer("scale", torch.ones(style))
@@ -195,6 +197,7 @@ class StyleDiffusion(nn.Module):
         self.mean.copy_(styles.mean(0))
         self.scale.copy_(styles.std(0).clamp_min(1e-3) / SIGMA_DATA)
         self.sigma_data.fill_(SIGMA_DATA)
+        self.measured = True
 
     def loss(
         self, style: Tensor, text: Tensor, reference: Tensor | None = None, lengths: Tensor | None = None
