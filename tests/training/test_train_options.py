@@ -118,7 +118,11 @@ def test_a_run_remembers_its_options(tmp_path: Path) -> None:
     said: list[str] = []
     result = train_features(recipe, FEATURES, out, device=CPU, options=options, line=said.append)
     assert result.steps == 6
-    assert json.loads((out / "run.json").read_text("utf-8"))["options"] == {"steps": 6, "batch": None}
+    assert json.loads((out / "run.json").read_text("utf-8"))["options"] == {
+        "steps": 6,
+        "batch": None,
+        "start": None,
+    }
     assert remembered(out, True, Options()) == options
     assert remembered(out, True, Options(batch=2)) == Options(6, 2)
     assert remembered(out, False, Options()) == Options()

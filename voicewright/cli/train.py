@@ -38,7 +38,13 @@ def train(
     ] = True,
     recogniser: Recogniser = "auto",
     model: Annotated[
-        str | None, typer.Option("--model", "-m", help="Base of adapters (adapt).", metavar="MODEL")
+        str | None,
+        typer.Option(
+            "--model",
+            "-m",
+            help="Base of adapters (adapt), or what a voice of its own starts from.",
+            metavar="MODEL",
+        ),
     ] = None,
     voice: Annotated[
         str | None,
