@@ -54,6 +54,13 @@ class Progress:
         self._bar, self._task, self._stage = None, None, ""
 
 
+class Silent(Progress):
+    """Says nothing: of several processes that do the same, one speaks."""
+
+    def __call__(self, message: str, *numbers: float) -> None:
+        pass
+
+
 def _bar(counted: bool) -> Bar:
     from rich.console import Console
     from rich.progress import (

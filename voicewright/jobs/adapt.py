@@ -195,13 +195,14 @@ class _Run:
         from voicewright.training.adapt.ears import AdaptEars
         from voicewright.training.adapt.run import Base, adapt
         from voicewright.training.export import voice_name
+        from voicewright.training.meeting import leads
 
         studio = self._studio
         name = voice_name(self._corpus.speakers[0])
         name += "_adapted" * (name in studio.packs)
         stock = self._judged_voices()
         judge = None
-        if judged:
+        if judged and leads():  # of several processes the first one judges
             judge = AdaptEars(
                 studio, name, stock, [self._samples(one) for one in self._held[:12]],
                 [self._samples(one) for one in self._training[:40]], self._lines(), recogniser,

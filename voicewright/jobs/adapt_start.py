@@ -32,6 +32,7 @@ def start_of(
     import tempfile
 
     from voicewright.jobs.fit import FitOptions, fit
+    from voicewright.training.meeting import leads
     from voicewright.voices.pack import Voicepack
 
     kept, note = out / START, (out / START).with_suffix(".txt")
@@ -39,8 +40,9 @@ def start_of(
         return Voicepack.read(kept)
     if plan.voice is not None:
         pack = Voicepack.read(Path(plan.voice))
-        out.mkdir(parents=True, exist_ok=True)
-        pack.write(kept)
+        if leads():
+            out.mkdir(parents=True, exist_ok=True)
+            pack.write(kept)
         return pack
     told = " ".join([plan.model, plan.voices or "", *(item.hash for item in training)])
     mark = hashlib.sha256(told.encode()).hexdigest()

@@ -74,6 +74,7 @@ def teach_encoders(
     from voicewright.training.clone.recipe import CloneRecipe
     from voicewright.training.clone.run import Lesson, teach
     from voicewright.training.devices import pick_device
+    from voicewright.training.meeting import leads
     from voicewright.training.options import check_folder, resized
     from voicewright.voices.fit_ears import open_encoders
     from voicewright.voices.importing import make_ready
@@ -115,7 +116,7 @@ def teach_encoders(
         options=options,
         line=line,
     )
-    if result.finished and result.model is not None:
+    if result.finished and result.model is not None and leads():
         _map(result.model, plan, studio, out / MATERIAL, lesson, line)
     return result
 

@@ -13,7 +13,7 @@ from voicewright import registry
 from voicewright.corpus.split import spread
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.jobs.judge import read_items
-from voicewright.progress import Progress
+from voicewright.progress import Progress, Silent
 
 if TYPE_CHECKING:
     from voicewright.corpus.features import Features
@@ -46,11 +46,14 @@ def train(
 
     The recipe's `kind` names the task; without one it is a voice that speaks. minutes: that the run may take,
     which gets fewer steps where it would take longer; dry_run: say what it would need, and stop; wishes: of a
-    recipe of adapters.
+    recipe of adapters. Started several times by torchrun, the processes train together; started again by it,
+    they go on by themselves.
 
     Raises UsageError and VoicewrightError before anything is computed for what is missing or wrong.
     """
-    from voicewright.training.options import Options, find_recipe
+    from voicewright.training.devices import pick_device
+    from voicewright.training.meeting import in_turn, joined, leads, restarted
+    from voicewright.training.options import Options, begun, find_recipe
     from voicewright.training.order import TrainOrder, Wishes
     from voicewright.training.recipe import read_yaml
 
@@ -70,14 +73,18 @@ def train(
             "leave them out."
         )
     task: Task = registry.named("tasks", "voice" if kind is None else str(kind), "kind of recipe").load()
-    options = Options(steps, batch, minutes, start, dry_run)
-    order = TrainOrder(path, corpus, out, options, resume, device, judged, recogniser, wishes)
-    progress = Progress()
+    progress = Progress() if leads() else Silent()
     try:
         if dry_run:
             for line in material(corpus):
                 progress(line)
-        return task(order, progress)
+        with joined(pick_device(device)) as ranks:
+            if restarted(ranks) and ranks.told(begun(out)):
+                resume, minutes = True, None  # which the run remembers, as steps
+            options = Options(steps, batch, minutes, start, dry_run)
+            order = TrainOrder(path, corpus, out, options, resume, device, judged, recogniser, wishes)
+            in_turn()
+            return task(order, progress)
     finally:
         progress.close()
 
@@ -110,13 +117,14 @@ def task(order: TrainOrder, progress: Progress) -> Result:
     """Train a voice that speaks, or its content network: recipes without a `kind`."""
     from voicewright.catalogue.places import embedded_model
     from voicewright.corpus.manifest import Corpus
+    from voicewright.training.meeting import leads
     from voicewright.training.options import resized
     from voicewright.training.recipe import Recipe
     from voicewright.training.run import train as run
 
     plan = resized(Recipe.read(order.recipe), order.options)
-    judge = None
-    if order.judged and not plan.beside:
+    judge = None  # of several processes the first one judges
+    if order.judged and leads() and not plan.beside:
         ears = find_ears(Corpus.read(order.corpus).meta.language, order.recogniser, progress)
         judge = judging(plan, ears)
     return run(

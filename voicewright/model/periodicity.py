@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from voicewright.model.share import WHOLE, Share
 from voicewright.units import FRAME, HOP, SAMPLE_RATE
 
 BANDS: tuple[tuple[float, float], ...] = ((300.0, 1500.0), (1500.0, 4000.0), (4000.0, 7000.0))
@@ -59,7 +60,7 @@ def correlation(bands: Tensor, lag: Tensor, valid: Tensor) -> Tensor:
     return pooled(bands * before) / (pooled(bands.square()) * pooled(before.square()) + 1e-12).sqrt()
 
 
-def periodicity_loss(fake: Tensor, real: Tensor, f0: Tensor) -> Tensor:
+def periodicity_loss(fake: Tensor, real: Tensor, f0: Tensor, share: Share = WHOLE) -> Tensor:
     """fake and real [B, N], f0 [B, N / 300] in Hz (0 unvoiced; the pitch of both) → mean absolute difference
     of their correlations over voiced frames, weighted by the recording's level in the band."""
     with torch.autocast(fake.device.type, enabled=False):
@@ -78,5 +79,6 @@ def periodicity_loss(fake: Tensor, real: Tensor, f0: Tensor) -> Tensor:
             weight = loud * F.avg_pool1d(valid.unsqueeze(1).float(), FRAME, HOP)
             target = correlation(wanted, lag, valid)
         error = (correlation(split_bands(fake), lag, valid) - target).abs() * weight
-        each = error.sum((0, 2)) / weight.sum((0, 2)).clamp_min(1)
+        total, count = share.sums(error.sum((0, 2)), weight.sum((0, 2)))
+        each = total / count.clamp_min(1)
         return (each * each.new_tensor(WEIGHTS)).sum()

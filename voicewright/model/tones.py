@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from voicewright.model.share import WHOLE, Share
 from voicewright.units import SAMPLE_RATE
 
 _WINDOW = 0.05
@@ -36,7 +37,7 @@ def _multiple(seconds: float, period: int) -> int:
     return max(1, round(seconds * SAMPLE_RATE / period)) * period
 
 
-def tone_loss(fake: Tensor, hop: int) -> Tensor:
+def tone_loss(fake: Tensor, hop: int, share: Share = WHOLE) -> Tensor:
     """fake [B, N] at 24 kHz, all beginning at a frame of the generator whose inverse STFT has this `hop` →
     sum over the frequencies SAMPLE_RATE·k / (2·hop) of how much their phase repeats itself: 0 (never) to 1.
 
@@ -50,10 +51,10 @@ def tone_loss(fake: Tensor, hop: int) -> Tensor:
         at = spectrum[..., length // period : length // 2 : length // period].flatten(0, 1)
         phasor = torch.view_as_real(at)
         level = phasor.detach().square().sum(-1, keepdim=True).sqrt()
-        phasor = phasor / level.clamp_min(FLOOR * level.mean(0, keepdim=True) + 1e-6)
+        phasor = phasor / level.clamp_min(FLOOR * share.mean(level.mean(0, keepdim=True)) + 1e-6)
         # Overlapping pieces are not independent: about one in length / (1.5 · step) is.
-        chance = length / (1.5 * step) / len(phasor)
-        repeats = phasor.mean(0).square().sum(-1)
+        chance = length / (1.5 * step) / share.total(len(phasor))
+        repeats = share.mean(phasor.mean(0)).square().sum(-1)
         return (repeats - chance).clamp_min(0).sum()
 
 
@@ -80,8 +81,8 @@ def line_levels(sound: Tensor, hop: int) -> Tensor:
         return (lines * weight[..., None]).sum(1)
 
 
-def line_loss(fake: Tensor, real: Tensor, hop: int) -> Tensor:
+def line_loss(fake: Tensor, real: Tensor, hop: int, share: Share = WHOLE) -> Tensor:
     """fake, real [B, N] at 24 kHz → sum over the frequencies of `line_levels` of how far fake's stand above
     real's (and above their surroundings at all), in units of 10 dB, less what chance gives."""
     wanted = line_levels(real, hop).clamp_min(0) + _LINE_FREE
-    return F.relu(line_levels(fake, hop) - wanted).sum(1).mean() / 10
+    return share.mean(F.relu(line_levels(fake, hop) - wanted).sum(1).mean()) / 10

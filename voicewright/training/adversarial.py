@@ -21,9 +21,22 @@ def ramped(stage: StagePlan, step: int) -> dict[str, float]:
     return {name: ramp * stage.losses[name] for name in ("adversarial", "features")}
 
 
+Judge = Callable[[Tensor], tuple[Scores, Maps]]
+
+
+def discriminator_gradients(
+    output: Output, judge: Judge, gan: Gan, parameters: Sequence[nn.Parameter], scale: float
+) -> tuple[Tensor | None, ...]:
+    """Gradients of the discriminator's own loss alone; see adversarial_pass."""
+    assert output.fake is not None and output.real is not None
+    (real, _), (fake, _) = judge(output.real), judge(output.fake.detach())
+    loss = gan.discriminator(real, fake, output.share)
+    return torch.autograd.grad(loss * scale, parameters, allow_unused=True)
+
+
 def adversarial_pass(
     output: Output,
-    judge: Callable[[Tensor], tuple[Scores, Maps]],
+    judge: Judge,
     gan: Gan,
     weights: Mapping[str, float],
     parameters: Sequence[nn.Parameter],
@@ -40,7 +53,7 @@ def adversarial_pass(
     assert output.fake is not None and output.real is not None
     made = output.fake.detach().requires_grad_()
     (real, real_maps), (fake, fake_maps) = judge(output.real), judge(made)
-    loss = gan.discriminator(real, fake)
+    loss = gan.discriminator(real, fake, output.share)
     own = torch.autograd.grad(
         loss * scale, parameters, retain_graph=not gan.discriminator_first, allow_unused=True
     )
@@ -50,7 +63,10 @@ def adversarial_pass(
         with torch.no_grad():
             _, real_maps = judge(output.real)
         fake, fake_maps = judge(made)
-    values = {"adversarial": gan.adversarial(fake), "features": gan.features(real_maps, fake_maps)}
+    values = {
+        "adversarial": gan.adversarial(fake, output.share),
+        "features": gan.features(real_maps, fake_maps, output.share),
+    }
     wanted = torch.stack([weights[name] * value for name, value in values.items()]).sum()
     (slope,) = torch.autograd.grad(wanted * scale, made)
     if update is not None and not gan.discriminator_first:

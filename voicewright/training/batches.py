@@ -10,7 +10,7 @@ import queue
 import threading
 from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,11 +20,13 @@ from torch import Tensor
 from voicewright.audio.mel import PRESETS
 from voicewright.corpus.features import Features
 from voicewright.errors import VoicewrightError
+from voicewright.model.share import WHOLE, Part, Share
 from voicewright.units import FRAME
 
 T = TypeVar("T")
 STYLE_FRAMES = 160
 """Mel frames (12.5 ms) of a style reference: 2 s."""
+_OF_ALL = ("style_own", "style_other", "speaker")
 SILENT_MEL = PRESETS["styletts2"].silence
 
 
@@ -35,7 +37,9 @@ class Batch:
     tokens [B, T] int64 (PAD beyond), lengths [B] (on the CPU), durations [B, T] frames, frame_token [B, L]
     the token under each frame, frames [B] how many of the L are the clip's own (on the CPU), f0 and energy
     [B, 2L] (f0 is 0 where unvoiced), frame_mask [B, L], audio [B, 600 L] float, style_own and
-    style_other [B, 80, STYLE_FRAMES], speaker [B]; style and reference [B, 256], those of the whole clips.
+    style_other [B, 80, STYLE_FRAMES], speaker [B]; style and reference [B, 256], those of the whole clips. Of
+    a part of a batch style_own, style_other and speaker are those of all its clips: a clip's style may be a
+    mean over them.
     """
 
     tokens: Tensor
@@ -52,11 +56,21 @@ class Batch:
     audio: Tensor | None = None
     style: Tensor | None = None
     reference: Tensor | None = None
+    share: Share = WHOLE
+
+    def part(self, share: Part) -> Batch:
+        """The clips of a part."""
+        rows = torch.tensor(share.rows)
+        mine: dict[str, Any] = {
+            name: value[rows] if isinstance(value, Tensor) and name not in _OF_ALL else value
+            for name, value in vars(self).items()
+        }
+        return Batch(**mine | {"share": share})
 
     def to(self, device: torch.device) -> Batch:
-        moved = {
+        moved: dict[str, Any] = {
             name: value
-            if name in ("lengths", "frames") or value is None
+            if name in ("lengths", "frames") or not isinstance(value, Tensor)
             else value.to(device, non_blocking=True)
             for name, value in vars(self).items()
         }
@@ -177,7 +191,9 @@ class Sampler:
         window = self.crop or _up(int(self.frames[chosen].max()), 8)
         rows = [self._row(self.features[i], longest_text, window, rng) for i in chosen]
         other = [int(rng.choice(self.by_speaker[self.speakers[i]])) for i in chosen]
-        stacked = {key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]}
+        stacked: dict[str, Any] = {
+            key: torch.from_numpy(np.stack([row[key] for row in rows])) for key in rows[0]
+        }
         return Batch(
             lengths=torch.tensor([len(self.features[i].tokens) for i in chosen]),
             frames=torch.from_numpy(np.minimum(self.frames[chosen], window)),

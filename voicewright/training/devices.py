@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 
 from voicewright.errors import UsageError
+from voicewright.training.meeting import several
 
 
 def pick_device(name: str = "auto") -> torch.device:
-    """The device of that name. Raises UsageError for an unknown one and for one that is not here."""
+    """The device of that name; of several processes (torchrun) each has the GPU of its number on its machine.
+
+    Raises UsageError for an unknown one and for one that is not here.
+    """
     if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and several():
+        if name != "cuda":
+            raise UsageError(
+                f"each of several processes has a GPU of its own; use --device cuda, not {name}."
+            )
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     try:
         device = torch.device(name)
     except RuntimeError:

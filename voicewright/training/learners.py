@@ -66,13 +66,19 @@ class Learners:
         for module in (self.networks, *self.discriminators.values()):
             module.zero_grad(set_to_none=True)
 
+    @property
+    def entered(self) -> bool:
+        """Whether there are optimizers."""
+        return "optimizer" in vars(self)
+
     def tensors(self) -> dict[str, Tensor]:
         """Everything, by the names that checkpoints have."""
         found = {f"net|{k}": v for k, v in self.networks.state_dict().items()}
         found |= {f"ema|{k}": v for k, v in self.ema.items()}
         for name, discriminator in self.discriminators.items():
             found |= {f"{name}|{k}": v for k, v in discriminator.state_dict().items()}
-        found |= optimizer_tensors("optimizer", self.optimizer, self.networks)
+        if self.entered:
+            found |= optimizer_tensors("optimizer", self.optimizer, self.networks)
         if self.discriminator_optimizer is not None:
             found |= optimizer_tensors(
                 _MOMENTS, self.discriminator_optimizer, self.discriminators[self._judging]

@@ -15,8 +15,10 @@ from pydantic import BaseModel
 from voicewright.storage import write_atomically
 from voicewright.training.export import judge_again
 from voicewright.training.loop import Interrupted, Trainer
+from voicewright.training.meeting import prepared
 from voicewright.training.options import RUN, Options, check_folder
 from voicewright.training.planning import measure, planned
+from voicewright.training.ranks import Lost
 from voicewright.training.task import B
 
 R = TypeVar("R", bound=BaseModel)
@@ -59,26 +61,35 @@ def conduct(
 
     `make` may be called twice, with the recipe and with as many steps of it as fit a time. judging: seconds
     that a judgement takes. begin(trainer, fresh): what comes before the first step, of a run that begins
-    here or goes on.
+    here or goes on. Of several processes the first one does, and the others take what it has.
     """
+    prepared()
     trainer, recipe, options = planned(make, recipe, options or Options(), resume, judging)
     if options.dry_run:
         return Result(None, 0, True, [])
-    begin(trainer, claim(trainer.out, trainer, recipe, resume, options))
+    fresh = claim(trainer.out, trainer, recipe, resume, options)
+    if trainer.ranks.leads:
+        begin(trainer, fresh)
+    trainer.share_state()
     finished = carry_out(trainer)
     return Result(made_model(model, trainer), trainer.counters.total, finished, trainer.counters.best)
 
 
 def carry_out(trainer: Trainer[B]) -> bool:
-    """Run to the end, or to the step after SIGINT; returns whether it ended."""
+    """Run to the end, or to the step after SIGINT or SIGTERM; returns whether it ended.
+
+    Of several processes all stop after the same step, whichever was asked.
+    """
 
     def stop(number: int, frame: FrameType | None) -> None:
         if trainer.stopping:
+            if trainer.ranks.count > 1:
+                return  # torchrun passes signals on, beside those that came by themselves
             raise KeyboardInterrupt
         trainer.stopping = True
         trainer.line("Stopping after this step; press again to stop at once (the last checkpoint stays).")
 
-    previous = signal.signal(signal.SIGINT, stop)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     finished = True
     try:
         if not trainer.counters.batch_frames:
@@ -87,8 +98,12 @@ def carry_out(trainer: Trainer[B]) -> bool:
     except Interrupted as message:
         finished = False
         trainer.line(str(message))
+    except Lost:
+        previous = {}  # torchrun ends what is left of a run: not before it has said why it ends
+        raise
     finally:
-        signal.signal(signal.SIGINT, previous)
+        for number, before in previous.items():
+            signal.signal(number, before)
     return finished
 
 
@@ -109,7 +124,8 @@ def claim(
 
     Returns whether the run begins here.
     """
-    check_folder(out, resume)
+    if trainer.ranks.leads:
+        check_folder(out, resume)
     out.mkdir(parents=True, exist_ok=True)
     if resume:
         if trainer.resume():
@@ -121,5 +137,6 @@ def claim(
         "options": (options or Options()).kept,
         "fingerprint": trainer.counters.recipe,
     }
-    write_atomically(out / RUN, (json.dumps(record, indent=1) + "\n").encode())
+    if trainer.ranks.leads:
+        write_atomically(out / RUN, (json.dumps(record, indent=1) + "\n").encode())
     return True

@@ -5,51 +5,39 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Generic
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from voicewright.errors import VoicewrightError
-from voicewright.training.adversarial import adversarial_pass, ramped
 from voicewright.training.batches import prefetch
 from voicewright.training.gates import MOST_RETURNS
 from voicewright.training.learners import Learners
 from voicewright.training.memory import Probed, probe_stage
 from voicewright.training.precision import LossScale, autocast
+from voicewright.training.ranks import here
 from voicewright.training.state import Checkpoints, Counters
-from voicewright.training.task import (
-    B,
-    Maps,
-    OptimizerPlan,
-    Output,
-    Scores,
-    Source,
-    Stage,
-    StagePlan,
-    Task,
-    check_losses,
-)
+from voicewright.training.steps import Stepper
+from voicewright.training.task import B, Source, Task, check_losses
 from voicewright.training.telemetry import Telemetry
 
 MAX_SKIPS = 20
 """So many steps with broken gradients in a row end the run."""
 
 
-def _limit(clip: float | None) -> float:
-    """The norm that gradients are clipped to; without one they are only measured."""
-    return math.inf if clip is None else clip
-
-
 class Interrupted(Exception):
     """The run was asked to stop; its state is saved."""
 
 
-class Trainer(Generic[B]):
-    """One run: what learns (learners.py), and the counters.
+def _quiet(text: str) -> None:
+    """What other processes than the first say."""
+
+
+class Trainer(Stepper[B]):
+    """One run: what learns (learners.py), its steps (steps.py), and the counters. Of several processes
+    (ranks.py) the first one alone writes, judges and speaks.
 
     `export(trainer)` turns the EMA weights into a model folder and judges it; it is injected, so that this
     loop knows neither files of models nor judges. With `gated` the start is judged too, and where `export`
@@ -71,9 +59,13 @@ class Trainer(Generic[B]):
         for stage in recipe.stages:
             check_losses(task.stages[stage.stage], stage)
         self.recipe, self.out, self.device, self.task = recipe, out, device, task
-        self.line, self.export = line, export
-        self.stopping = False
-        """Set from outside: the run is to end after this step, saved."""
+        self.ranks = here(device)
+        if self.ranks.count > 1 and not task.parts:
+            raise VoicewrightError(
+                f"Recipes of this kind ({type(task).__name__}) train in one process: start without torchrun."
+            )
+        self.line, self.export = line if self.ranks.leads else _quiet, export
+        self.stopping = self.asked = self.judged = False
         torch.manual_seed(recipe.seed)
         discriminators = {name: module.to(device) for name, module in task.discriminators().items()}
         self.learners = Learners(networks, discriminators, device)
@@ -85,7 +77,6 @@ class Trainer(Generic[B]):
         self._ended = False
         self.telemetry: Telemetry
         self.epoch = 1
-        """Steps of an epoch of the current stage."""
         self.judging = 0.0
         """Seconds that a judgement takes, as far as that is known."""
         self._skips = 0
@@ -95,12 +86,38 @@ class Trainer(Generic[B]):
     # ── state ─────────────────────────────────────────────────────────────────────────────────────────────
 
     def save(self) -> None:
-        self.checkpoints.save(self.learners.tensors(), self.counters)
+        if self.ranks.leads:
+            self.checkpoints.save(self.learners.tensors(), self.counters)
         self._saved = time.monotonic()
+
+    def share_state(self) -> None:
+        """Let all processes have the tensors and counters of the first one, which stands in the same stage.
+
+        Raises VoicewrightError where they do not train the same.
+        """
+        mark = self.ranks.told(self.counters.recipe)
+        if mark != self.counters.recipe:
+            raise VoicewrightError(
+                f"Process {self.ranks.number} has another recipe or corpus than the first one: give all "
+                "machines the same files."
+            )
+        self.counters = self.scale.counters = self.ranks.told(self.counters)
+        if self.ranks.count > 1:
+            given = self.ranks.tensors(self.learners.tensors() if self.ranks.leads else {})
+            if not self.ranks.leads:
+                self.learners.take(given)
+                if self.learners.entered:
+                    self.learners.take_moments(given)
+
+    def _load(self, checkpoints: Checkpoints) -> tuple[dict[str, Tensor], Counters, list[str]] | None:
+        """The first process's newest sound checkpoint."""
+        loaded = checkpoints.load() if self.ranks.leads else None
+        rest = self.ranks.told(loaded and loaded[1:])
+        return (self.ranks.tensors(loaded[0] if loaded else {}), *rest) if rest else None
 
     def resume(self) -> bool:
         """Take up the newest sound checkpoint. Returns False when there is none."""
-        loaded = self.checkpoints.load()
+        loaded = self._load(self.checkpoints)
         if loaded is None:
             return False
         tensors, counters, warnings = loaded
@@ -120,12 +137,21 @@ class Trainer(Generic[B]):
 
     def _keep_healthy(self) -> None:
         self.counters.healthy = self.counters.total
-        self.healthy.save(self.learners.tensors(), self.counters)
+        if self.ranks.leads:
+            self.healthy.save(self.learners.tensors(), self.counters)
+
+    def _judge_model(self) -> str | None:
+        """Have the first process write and judge a model; what has been lost, where something has."""
+        assert self.export is not None
+        why = self.export(self) if self.ranks.leads else None
+        why, counters = self.ranks.told((why, self.counters))
+        self.counters = self.scale.counters = counters
+        return why
 
     def _go_back(self, why: str) -> None:
         """To the last healthy state, at half the rate; steps are counted on, so that every run ends."""
         counters = self.counters
-        loaded = self.healthy.load()
+        loaded = self._load(self.healthy)
         if loaded is None:
             raise VoicewrightError(f"Training fell apart ({why}), and {self.healthy.folder} holds no state.")
         tensors, then, _ = loaded
@@ -144,21 +170,6 @@ class Trainer(Generic[B]):
             self.line(f"It went back {MOST_RETURNS} times: the run ends here, with the best that was heard.")
 
     # ── stages ────────────────────────────────────────────────────────────────────────────────────────────
-
-    @property
-    def number(self) -> int:
-        """The current stage's place in the recipe; the last one's once the run is finished."""
-        return min(self.counters.stage, len(self.recipe.stages) - 1)
-
-    @property
-    def stage(self) -> StagePlan:
-        """What the recipe says of the current stage."""
-        return self.recipe.stages[self.number]
-
-    @property
-    def record(self) -> Stage[object]:
-        """What the current stage trains."""
-        return self.task.stages[self.stage.stage]
 
     @property
     def trained(self) -> float:
@@ -184,7 +195,7 @@ class Trainer(Generic[B]):
             self.learners.zero_grad()
 
         torch.manual_seed(self.recipe.seed)
-        found = probe_stage(self.sampler(), self.stage, self.device, work)
+        found = probe_stage(self.sampler(), self.stage, self.device, work, self.ranks)
         if found.cut is not None:
             self.line(found.cut)
         networks.load_state_dict(before)  # spectral norms moved while probing
@@ -192,75 +203,6 @@ class Trainer(Generic[B]):
         return found
 
     # ── steps ─────────────────────────────────────────────────────────────────────────────────────────────
-
-    def _losses(
-        self, batch: B, step: int, update_discriminator: bool = True
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """A scalar whose gradient is that of all weighted losses, and the losses by name."""
-        with autocast(self.device, self.recipe.precision):
-            output = self.task.output(self.number, batch)
-        weights = self.stage.losses
-        parts = [weights[name] * value for name, value in output.losses.items()]
-        logged = {name: value.detach() for name, value in (output.losses | output.measures).items()}
-        if against := ramped(self.stage, step):
-            part, values = self._adversarial(output, against, update_discriminator, step)
-            parts.append(part)
-            logged |= values
-        return torch.stack(parts).sum(), logged
-
-    def _adversarial(
-        self, output: Output, weights: Mapping[str, float], update_discriminator: bool, step: int
-    ) -> tuple[Tensor, dict[str, Tensor]]:
-        """The stage's discriminator against an output: see adversarial_pass."""
-        discriminator = self.learners.discriminators[self.record.discriminator]
-        second = self.task.discriminator_arguments(discriminator, output)
-
-        def judge(sound: Tensor) -> tuple[Scores, Maps]:
-            with autocast(self.device, self.recipe.precision):
-                scores, maps = discriminator(sound, *second)
-            return ([scores], [maps]) if isinstance(scores, Tensor) else (scores, maps)
-
-        parameters = [p for p in discriminator.parameters() if p.requires_grad]
-        update = partial(self._step_discriminator, parameters, step) if update_discriminator else None
-        return adversarial_pass(output, judge, self.record.gan, weights, parameters, self.scale.value, update)
-
-    def _step_discriminator(
-        self, parameters: Sequence[nn.Parameter], step: int, gradients: Sequence[Tensor | None]
-    ) -> None:
-        optimizer, plan = self.learners.discriminator_optimizer, self.stage.discriminator
-        if optimizer is None or plan is None:
-            return
-        for parameter, gradient in zip(parameters, gradients, strict=True):
-            parameter.grad = gradient
-        self.scale.undo(parameters)
-        norm = nn.utils.clip_grad_norm_(parameters, _limit(plan.clip))
-        if norm.isfinite():
-            self._set_rate(optimizer, plan, step)
-            optimizer.step()
-        else:
-            self.scale.lower()
-        optimizer.zero_grad(set_to_none=True)
-
-    def _set_rate(self, optimizer: torch.optim.Optimizer, plan: OptimizerPlan, step: int) -> None:
-        for group in optimizer.param_groups:
-            group["lr"] = self.counters.slow * plan.rate(step, self.stage.steps, self.epoch)
-
-    def _update(self, total: Tensor, step: int) -> Tensor:
-        """The networks' own step; returns the gradient's norm."""
-        optimizer, plan = self.learners.optimizer, self.stage.optimizer
-        optimizer.zero_grad(set_to_none=True)
-        (total * self.scale.value).backward()
-        trained = self.learners.trained
-        self.scale.undo(trained)
-        norm = nn.utils.clip_grad_norm_(trained, _limit(plan.clip))
-        if bool(norm.isfinite()):
-            self._set_rate(optimizer, plan, step)
-            optimizer.step()
-            self.scale.held()
-            self._skips = 0
-        elif not self.scale.lower():
-            self._skip(step)
-        return norm
 
     def _skip(self, step: int) -> None:
         """A step whose gradients are broken: it is left out; many in a row end the run, or send it back."""
@@ -295,11 +237,12 @@ class Trainer(Generic[B]):
         if self.counters.stage >= len(self.recipe.stages):
             self.line("This run is finished; raise `steps` in a new recipe that starts from it to go on.")
             return
-        self.telemetry = Telemetry(self.out, self.recipe.total_steps, self.line, self.counters.total)
+        if self.ranks.leads:
+            self.telemetry = Telemetry(self.out, self.recipe.total_steps, self.line, self.counters.total)
         try:
             if self.gated and self.export is not None and self.counters.healthy < 0:
                 self.enter_stage()
-                self.export(self)
+                self._judge_model()
                 self._keep_healthy()
                 self.save()
             while self.counters.stage < len(self.recipe.stages):
@@ -308,7 +251,8 @@ class Trainer(Generic[B]):
                 self.counters.stage, self.counters.step = following, 0
             self.save()
         finally:
-            self.telemetry.close()
+            if self.ranks.leads:
+                self.telemetry.close()
 
     def _run_stage(self) -> None:
         counters, index = self.counters, str(self.counters.stage)
@@ -326,17 +270,16 @@ class Trainer(Generic[B]):
         mark, seconds = time.monotonic(), 0.0
         batches = prefetch(sampler.batch, counters.step, self.stage.steps)
         for batch in batches:
-            step = counters.step
-            torch.manual_seed((self.recipe.seed * 1_000_003 + counters.stage) * 10_000_019 + step)
-            total, logged = self._losses(batch.to(self.device), step)
-            norm = self._update(total, step)
+            step = self.counters.step
+            logged = self.step(batch, step)
             self._follow()
+            counters = self.counters
             counters.step += 1
             counters.total += 1
             seconds += self.task.seconds(self.number, batch)
-            if counters.total % self.recipe.log_every == 0:
+            if counters.total % self.recipe.log_every == 0 and self.ranks.leads:
                 now = time.monotonic()
-                self._log(step, logged | {"gradient": norm}, seconds / max(1e-9, now - mark))
+                self._log(step, logged, seconds / max(1e-9, now - mark))
                 mark, seconds = now, 0.0
             self._periodic()
             if self._ended:
@@ -356,9 +299,9 @@ class Trainer(Generic[B]):
         r, total = self.recipe, self.counters.total
         last = total == r.total_steps
         minutes = (time.monotonic() - self._saved) / 60
-        stop = self.stopping
+        stop = self.stopping if self.ranks.count == 1 else self.asked
         if self.export is not None and (last or total % r.judge.every == 0):
-            why = self.export(self)
+            why = self._judge_model()
             if self.gated and why is not None:
                 self._go_back(why)
             elif self.gated:

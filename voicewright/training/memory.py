@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 
 from voicewright.errors import VoicewrightError
+from voicewright.training.ranks import ALONE, Ranks
 from voicewright.training.task import B, Source, StagePlan
 
 HEADROOM = 0.85
@@ -128,27 +129,37 @@ class Probed:
 
 
 def probe_stage(
-    source: Source[B], plan: StagePlan, device: torch.device, work: Callable[[B, int], None]
+    source: Source[B],
+    plan: StagePlan,
+    device: torch.device,
+    work: Callable[[B, int], None],
+    ranks: Ranks = ALONE,
 ) -> Probed:
     """Find the batch budget that fits this machine, and time a step. `work(batch, step)` runs one forward and
-    backward pass as at that step. Raises VoicewrightError when not even one clip fits."""
+    backward pass as at that step. Of several processes each takes its share of a batch, and the one with the
+    least room says how large that is. Raises VoicewrightError when not even one clip fits."""
     unit = source.unit
     wanted = max(1, plan.budget // unit)
+    share = -(-wanted // ranks.count)
     heaviest = source.heaviest()
 
     def probe(clips: int, step: int = plan.steps) -> None:
         work(source.batch(heaviest, clips).to(device), step)
 
-    fit = choose_clips(probe, wanted, device, plan.stage)
+    # Processes on one machine's CPU share its memory.
+    room = available(device) // (ranks.here if device.type == "cpu" else 1)
+    fit = choose_clips(probe, share, device, plan.stage, room)
+    clips = ranks.least(fit.clips)
     # Before its adversarial phase a step is cheaper.
     total, start = plan.steps, plan.gan_start
     plain = total if start is None else min(start, total)
     seconds = 0.0
-    for step, share in ((0, plain / total), (total, 1 - plain / total)):
-        if share:
+    for step, part in ((0, plain / total), (total, 1 - plain / total)):
+        if part:
             began = time.monotonic()
-            probe(fit.clips, step)
-            seconds += share * (time.monotonic() - began)
-    whole = fit.clips == wanted
-    budget = int(plan.budget) if whole else fit.clips * unit
-    return Probed(fit.clips, budget, fit.bytes, seconds, None if whole else fit.sentence)
+            probe(clips, step)
+            seconds += part * (time.monotonic() - began)
+    whole = clips == share
+    taken = wanted if whole else clips * ranks.count
+    budget = int(plan.budget) if whole else taken * unit
+    return Probed(taken, budget, fit.bytes, seconds, None if whole else fit.sentence)

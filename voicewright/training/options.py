@@ -130,10 +130,14 @@ def _with_batch(stages: list[Any], clips: int) -> list[Any]:
     return changed
 
 
+def begun(out: Path) -> bool:
+    """Whether a folder holds a run."""
+    return (out / RUN).is_file() or any((out / "checkpoints").glob("step-*"))
+
+
 def check_folder(out: Path, resume: bool) -> None:
     """Raise, before anything is computed, unless a run can begin or go on in `out`."""
-    begun = (out / RUN).is_file() or any((out / "checkpoints").glob("step-*"))
-    if resume and not begun:
+    if resume and not begun(out):
         raise UsageError(f"{out} holds no run to go on with; leave --resume out to begin one.")
     if not resume and any((out / "checkpoints").glob("step-*")):
         raise VoicewrightError(

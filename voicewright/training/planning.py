@@ -28,7 +28,7 @@ def planned(
     trainer.judging = judging
     if resume or not (options.dry_run or options.minutes):
         return trainer, recipe, options
-    seconds, total = measure(trainer), trainer.recipe.total_steps
+    seconds, total = trainer.ranks.told(measure(trainer)), trainer.recipe.total_steps
     if options.minutes is None or seconds <= 60 * options.minutes:
         return trainer, recipe, replace(options, minutes=None)
     stages = len(trainer.recipe.stages)

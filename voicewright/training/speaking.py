@@ -15,6 +15,7 @@ from torch import nn
 from voicewright.corpus.features import Features
 from voicewright.model.discriminators import ContourDiscriminator, Discriminators
 from voicewright.model.losses import SpectralLoss
+from voicewright.model.share import Part
 from voicewright.training.batches import Batch, Sampler
 from voicewright.training.recipe import Recipe
 from voicewright.training.stages import STAGES, Networks
@@ -46,6 +47,7 @@ class Speaking(Task[Batch]):
     """Training of a speaking model on a corpus's features."""
 
     stages = STAGES
+    parts = True
     recipe: Recipe
     networks: Networks
     training: Sequence[Features]
@@ -108,11 +110,17 @@ class Speaking(Task[Batch]):
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
 
+    def clips(self, batch: Batch) -> int:
+        return len(batch.lengths)
+
+    def part(self, batch: Batch, share: Part) -> Batch:
+        return batch.part(share)
+
     def discriminator_arguments(self, discriminator: nn.Module, output: Output) -> tuple[object, ...]:
         per_step = self.recipe.discriminators.per_step
         if isinstance(discriminator, Discriminators) and per_step:
             count = min(per_step, len(discriminator.members))
-            return (torch.randperm(len(discriminator.members))[:count].tolist(),)
+            return (output.share.randperm(len(discriminator.members))[:count],)
         return (output.condition,) if output.condition is not None else ()
 
     def seconds(self, number: int, batch: Batch) -> float:

@@ -20,6 +20,7 @@ from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import ContentConfig, ContentNet, mean_spectrum, normalised
 from voicewright.model.losses import SpectralLoss, curve_loss, duration_losses
 from voicewright.model.periodicity import periodicity_loss
+from voicewright.model.share import Share
 from voicewright.model.tones import tone_loss
 from voicewright.model.tts.diffusion import DiffusionConfig, StyleDiffusion
 from voicewright.model.tts.model import TTSModel
@@ -79,12 +80,12 @@ def mixed_style(encoder: nn.Module, batch: Batch, mix: tuple[float, float, float
     Speaking uses a voicepack, which is a mean: a network that only ever saw a clip's own style would lean on
     details that no voicepack carries.
     """
-    count = len(batch.lengths)
+    share, count = batch.share, len(batch.speaker)
     own, other = encoder(torch.cat([batch.style_own, batch.style_other]).unsqueeze(1)).chunk(2)
     same = (batch.speaker.unsqueeze(0) == batch.speaker.unsqueeze(1)).to(own.dtype)
     mean = (same @ (own + other)) / (2 * same.sum(1, keepdim=True))
-    draw = torch.rand(count, 1, device=own.device)
-    return torch.where(draw < mix[0], own, torch.where(draw < mix[0] + mix[1], other, mean))
+    draw = share.rand(count, 1, device=own.device)
+    return share.mine(torch.where(draw < mix[0], own, torch.where(draw < mix[0] + mix[1], other, mean)))
 
 
 def _sound(
@@ -96,17 +97,18 @@ def _sound(
     text = nets.tts.encode_text(batch.tokens, batch.lengths)
     x = nets.tts.decoder.front(expand(text, batch.frame_token), f0, energy, style)
     frames = batch.frame_token.shape[1]
-    start = int(torch.randint(0, frames - recipe.window + 1, ()))
+    start = batch.share.randint(frames - recipe.window + 1)
     stop = start + recipe.window
     fake = nets.tts.decoder.generator(
         x[:, :, 2 * start : 2 * stop], style, f0[:, 2 * start : 2 * stop].detach()
     )
     real = batch.audio[:, FRAME * start : FRAME * stop]
-    losses = dict(spectral(fake, real))
+    losses = dict(spectral(fake, real, batch.share))
     if "periodicity" in recipe.losses:
-        losses["periodicity"] = periodicity_loss(fake, real, f0[:, 2 * start : 2 * stop].detach())
+        pitch = f0[:, 2 * start : 2 * stop].detach()
+        losses["periodicity"] = periodicity_loss(fake, real, pitch, batch.share)
     if "tones" in recipe.losses:
-        losses["tones"] = tone_loss(fake, nets.tts.config.istftnet.gen_istft_hop_size)
+        losses["tones"] = tone_loss(fake, nets.tts.config.istftnet.gen_istft_hop_size, batch.share)
     return Output(losses, fake=fake, real=real)
 
 
@@ -126,14 +128,15 @@ def _prosody_pass(nets: Networks, batch: Batch, recipe: StageRecipe) -> tuple[Ou
     d = nets.tts.encode_prosody(batch.tokens, batch.lengths, style)
     positions = torch.arange(batch.tokens.shape[1], device=d.device)
     tokens = positions < batch.lengths.to(d.device).unsqueeze(1)
-    losses = duration_losses(nets.tts.duration_logits(d, batch.lengths), batch.durations, tokens)
+    logits = nets.tts.duration_logits(d, batch.lengths)
+    losses = duration_losses(logits, batch.durations, tokens, batch.share)
     under = expand(d.transpose(1, 2), batch.frame_token)
     # A crop's silent rest is part of the signal; a whole clip's padding is not.
     frames = None if batch.audio is not None else batch.frames
     f0, energy = nets.tts.f0_energy(under, style, frames)
     mask = batch.frame_mask.repeat_interleave(2, 1)
-    losses["f0"] = curve_loss(f0, batch.f0, mask, F0_SCALE)
-    losses["energy"] = curve_loss(energy, batch.energy, mask, 1.0)
+    losses["f0"] = curve_loss(f0, batch.f0, mask, F0_SCALE, batch.share)
+    losses["energy"] = curve_loss(energy, batch.energy, mask, 1.0, batch.share)
     output = Output(
         losses,
         fake=contours(f0, energy, mask),
@@ -150,7 +153,7 @@ def _prosody(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
 def _joint(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: StageRecipe) -> Output:
     """Half of the clips sound under predicted pitch and energy: the decoder meets what it will be given."""
     prosody, f0, energy = _prosody_pass(nets, batch, recipe)
-    predicted = torch.rand(len(f0), 1, device=f0.device) < 0.5
+    predicted = batch.share.mine(batch.share.rand(len(batch.speaker), 1, device=f0.device)) < 0.5
     f0 = torch.where(predicted, f0.float(), batch.f0)
     energy = torch.where(predicted, energy.float(), batch.energy)
     sound = _sound(nets, spectral, batch, recipe, f0, energy)
@@ -180,22 +183,24 @@ def _content(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Stage
     logits = heard.phones.float()
     named = nn.functional.cross_entropy(logits, tokens, reduction="none", label_smoothing=0.05)
     voiced = nn.functional.binary_cross_entropy_with_logits(heard.voicing, (f0 > 0).float(), reduction="none")
+    right = (logits.argmax(1) == tokens).float()
+    phones, voicing, good, count, twofold = batch.share.sums(
+        (named * weight).sum(), (voiced * both).sum(), (right * weight).sum(), weight.sum(), both.sum()
+    )
     losses = {
-        "text": _relative(heard.text, true, weight),
-        "phones": (named * weight).sum() / weight.sum(),
-        "energy": curve_loss(heard.energy, energy, both, 1.0),
-        "voicing": (voiced * both).sum() / both.sum(),
+        "text": _relative(heard.text, true, weight, batch.share),
+        "phones": phones / count,
+        "energy": curve_loss(heard.energy, energy, both, 1.0, batch.share),
+        "voicing": voicing / twofold,
     }
-    with torch.no_grad():
-        right = (logits.argmax(1) == tokens).float()
-    measures = {"errors": 1 - (right * weight).sum() / weight.sum()}
+    measures = {"errors": 1 - good / count}
     if "front" not in recipe.losses:
         return Output(losses, measures)
     style = mixed_style(nets.styles.acoustic, batch, recipe.style_mix).detach()
     made = nets.tts.decoder.front(heard.text, f0, energy, style)
     with torch.no_grad():
         wanted = nets.tts.decoder.front(true, f0, energy, style)
-    losses["front"] = _relative(made, wanted, both)
+    losses["front"] = _relative(made, wanted, both, batch.share)
     return Output(losses, measures)
 
 
@@ -204,17 +209,22 @@ def _diffusion(nets: Networks, spectral: SpectralLoss, batch: Batch, recipe: Sta
     assert nets.diffusion is not None and batch.style is not None
     with torch.no_grad():
         text = nets.tts.bert(batch.tokens, batch.lengths).float()
-    return Output({"denoising": nets.diffusion.loss(batch.style, text, batch.reference, batch.lengths)})
+    loss = nets.diffusion.loss(
+        batch.style, text, batch.reference, batch.lengths, batch.share, len(batch.speaker)
+    )
+    return Output({"denoising": loss})
 
 
-def _relative(made: Tensor, wanted: Tensor, weight: Tensor) -> Tensor:
+def _relative(made: Tensor, wanted: Tensor, weight: Tensor, share: Share) -> Tensor:
     """Squared error [B, C, T] over the variance of what is wanted, where weight [B, T] is."""
     weight = weight.unsqueeze(1)
     wanted = wanted.float()
-    total = weight.sum() * wanted.shape[1]
-    mean = (wanted * weight).sum((0, 2), keepdim=True) / weight.sum()
-    spread = ((wanted - mean).square() * weight).sum() / total
-    return ((made.float() - wanted).square() * weight).sum() / total / spread.clamp_min(1e-6)
+    count, summed = share.sums(weight.sum(), (wanted * weight).sum((0, 2), keepdim=True))
+    total = count * wanted.shape[1]
+    apart, off = share.sums(
+        ((wanted - summed / count).square() * weight).sum(), ((made.float() - wanted).square() * weight).sum()
+    )
+    return off / total / (apart / total).clamp_min(1e-6)
 
 
 _SOUND = ("mel", "stft", "convergence", "periodicity", "tones")

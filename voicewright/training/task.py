@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.losses import discriminator_loss, feature_loss, generator_loss
+from voicewright.model.share import WHOLE, Part, Share
 from voicewright.training.recipe import Judgement
 
 GAN = ("adversarial", "features")
@@ -104,6 +105,8 @@ class Output:
     fake: Tensor | None = None
     real: Tensor | None = None
     condition: Tensor | None = None
+    share: Share = WHOLE
+    """What of its batch it was made of; the loop says so."""
 
 
 Scores = Sequence[Tensor]
@@ -116,13 +119,14 @@ Maps = Sequence[Sequence[Tensor]]
 class Gan:
     """The adversarial losses of a stage, and their order.
 
-    discriminator(real, fake scores), adversarial(fake scores), features(real, fake maps). With
-    `discriminator_first` it steps before it judges for the generator, which costs a second pass of it.
+    discriminator(real, fake scores), adversarial(fake scores), features(real, fake maps), each with the share
+    of the batch that these are of. With `discriminator_first` it steps before it judges for the generator,
+    which costs a second pass of it.
     """
 
-    discriminator: Callable[[Scores, Scores], Tensor] = discriminator_loss
-    adversarial: Callable[[Scores], Tensor] = generator_loss
-    features: Callable[[Maps, Maps], Tensor] = feature_loss
+    discriminator: Callable[[Scores, Scores, Share], Tensor] = discriminator_loss
+    adversarial: Callable[[Scores, Share], Tensor] = generator_loss
+    features: Callable[[Maps, Maps, Share], Tensor] = feature_loss
     discriminator_first: bool = False
 
 
@@ -201,6 +205,9 @@ class Task(ABC, Generic[B]):
     weights (optimizers, counters, EMA) belongs to the loop. A stage is meant by its number in the recipe."""
 
     stages: ClassVar[Mapping[str, Stage[object]]]
+    parts: ClassVar[bool] = False
+    """Whether a batch can be parted: its losses are then taken over the batch by its `share`
+    (model/share.py). Where not, a run has one process, and its batches fit the memory as they are."""
     recipe: RunPlan
     networks: StagedNetworks
     spectral: nn.Module
@@ -223,6 +230,14 @@ class Task(ABC, Generic[B]):
     def begin(self, number: int) -> str | None:
         """What a stage sets before its first step; called once, not on resuming. Returns what to say."""
         return None
+
+    def clips(self, batch: B) -> int:
+        """How many clips a batch has, where it can be parted."""
+        raise AssertionError(f"batches of {type(self).__name__} have no parts")
+
+    def part(self, batch: B, share: Part) -> B:
+        """Some clips of a batch, which know their share of it."""
+        raise AssertionError(f"batches of {type(self).__name__} have no parts")
 
     def discriminators(self) -> dict[str, nn.Module]:
         """Fresh discriminators by the names that stages give them."""

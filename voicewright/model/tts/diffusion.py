@@ -18,6 +18,7 @@ from torch.nn import functional as F
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.layers import length_mask
+from voicewright.model.share import WHOLE, Share
 from voicewright.records import Strict
 from voicewright.units import STYLE
 
@@ -200,18 +201,30 @@ class StyleDiffusion(nn.Module):
         self.measured = True
 
     def loss(
-        self, style: Tensor, text: Tensor, reference: Tensor | None = None, lengths: Tensor | None = None
+        self,
+        style: Tensor,
+        text: Tensor,
+        reference: Tensor | None = None,
+        lengths: Tensor | None = None,
+        share: Share = WHOLE,
+        clips: int | None = None,
     ) -> Tensor:
-        """EDM's weighted error of styles [B,256] denoised from levels of their own; 1 is knowing nothing."""
+        """EDM's weighted error of styles [B,256] denoised from levels of their own; 1 is knowing nothing.
+
+        share, clips: what these are of a batch, and how many clips that has.
+        """
         x = (style - self.mean) / self.scale
-        config, count = self.config, len(x)
-        sigma = (config.mean + config.std * torch.randn(count, 1, device=x.device)).exp()
-        noisy = x + sigma * torch.randn_like(x)
-        hidden = torch.rand(count, 1, 1, device=x.device) < (config.mask if self.training else 0.0)
+        config, count = self.config, len(x) if clips is None else clips
+        draw = share.randn(count, 1, device=x.device)
+        sigma = share.mine((config.mean + config.std * draw).exp())
+        noisy = x + sigma * share.mine(share.randn(count, x.shape[1], device=x.device))
+        hidden = share.mine(share.rand(count, 1, 1, device=x.device)) < (
+            config.mask if self.training else 0.0
+        )
         text = torch.where(hidden, self.denoiser.fixed_embedding(text), text)
         error = self._denoised(noisy, sigma, text, self._scaled(reference), lengths) - x
         weight = (sigma.square() + self.sigma_data.square()) / (sigma * self.sigma_data).square()
-        return (weight * error.square()).mean()
+        return share.mean((weight * error.square()).mean())
 
     @torch.no_grad()
     def sample(

@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from voicewright.audio.melbank import slaney_filters
+from voicewright.model.share import WHOLE, Share
 
 FLOOR = 1e-5
 
@@ -67,34 +68,40 @@ class ScaledMels(nn.Module):
         super().__init__()
         self.mels = nn.ModuleList(VoiceMel(rate, n, n // 4, mels) for n, mels in sizes)
 
-    def forward(self, fake: Tensor, real: Tensor) -> Tensor:
+    def forward(self, fake: Tensor, real: Tensor, share: Share = WHOLE) -> Tensor:
         """Audio [B, N] twice → scalar."""
-        return torch.stack([(mel(fake) - mel(real)).abs().mean() for mel in self.mels]).mean()
+        return share.mean(torch.stack([(mel(fake) - mel(real)).abs().mean() for mel in self.mels]).mean())
 
 
-def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor]) -> Tensor:
+def discriminator_loss(real: Sequence[Tensor], fake: Sequence[Tensor], share: Share = WHOLE) -> Tensor:
     """What the discriminators minimise: Σ mean (1 - D(real))² + mean D(fake)²."""
     pairs = zip(real, fake, strict=True)
-    return torch.stack([(1 - r.float()).square().mean() + f.float().square().mean() for r, f in pairs]).sum()
+    terms = [(1 - r.float()).square().mean() + f.float().square().mean() for r, f in pairs]
+    return share.mean(torch.stack(terms).sum())
 
 
-def adversarial_loss(fake: Sequence[Tensor]) -> Tensor:
+def adversarial_loss(fake: Sequence[Tensor], share: Share = WHOLE) -> Tensor:
     """What the synthesizer minimises of them: Σ mean (1 - D(fake))²."""
-    return torch.stack([(1 - f.float()).square().mean() for f in fake]).sum()
+    return share.mean(torch.stack([(1 - f.float()).square().mean() for f in fake]).sum())
 
 
-def matching_loss(real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]]) -> Tensor:
+def matching_loss(
+    real: Sequence[Sequence[Tensor]], fake: Sequence[Sequence[Tensor]], share: Share = WHOLE
+) -> Tensor:
     """Σ mean |Δ| over all feature maps; upstream weighs it with 2."""
     terms = [
         (r.detach().float() - f.float()).abs().mean()
         for real_maps, fake_maps in zip(real, fake, strict=True)
         for r, f in zip(real_maps, fake_maps, strict=True)
     ]
-    return torch.stack(terms).sum()
+    return share.mean(torch.stack(terms).sum())
 
 
-def kl_loss(z_p: Tensor, logs_q: Tensor, m_p: Tensor, logs_p: Tensor, mask: Tensor) -> Tensor:
+def kl_loss(
+    z_p: Tensor, logs_q: Tensor, m_p: Tensor, logs_p: Tensor, mask: Tensor, share: Share = WHOLE
+) -> Tensor:
     """KL of the flowed posterior sample from the prior, per frame of the mask [B, 1, T]; others [B, C, T]."""
     z_p, logs_q, m_p, logs_p, mask = (x.float() for x in (z_p, logs_q, m_p, logs_p, mask))
     kl = logs_p - logs_q - 0.5 + 0.5 * (z_p - m_p).square() * torch.exp(-2.0 * logs_p)
-    return (kl * mask).sum() / mask.sum()
+    total, count = share.sums((kl * mask).sum(), mask.sum())
+    return total / count

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from voicewright.errors import VoicewrightError
+from voicewright.model.share import WHOLE, Part, Share
 from voicewright.rvc.network.losses import spectrogram
 from voicewright.rvc.train.features import FRAMES, Slice
 
@@ -33,10 +35,19 @@ class VoiceBatch:
     spectrum: Tensor
     audio: Tensor
     speaker: Tensor
+    share: Share = WHOLE
+
+    def part(self, share: Part) -> VoiceBatch:
+        """The slices of a part."""
+        rows = torch.tensor(share.rows)
+        return VoiceBatch(**{name: value[rows] for name, value in self._tensors().items()}, share=share)
 
     def to(self, device: torch.device) -> VoiceBatch:
-        moved = {f.name: getattr(self, f.name).to(device, non_blocking=True) for f in fields(self)}
-        return VoiceBatch(**moved)
+        moved = {name: value.to(device, non_blocking=True) for name, value in self._tensors().items()}
+        return VoiceBatch(**moved, share=self.share)
+
+    def _tensors(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if isinstance(value, Tensor)}
 
 
 class VoiceSampler:
@@ -95,10 +106,11 @@ class VoiceSampler:
         chosen = [self.slices[i] for i in self.indices(step)[:clips]]
         longest = max(s.frames for s in chosen)
         rows = [self._row(s, longest) for s in chosen]
+        stacked: dict[str, Any] = {key: torch.stack([row[key] for row in rows]) for key in rows[0]}
         return VoiceBatch(
             lengths=torch.tensor([s.frames for s in chosen]),
             speaker=torch.tensor([self.speakers[s.speaker] for s in chosen]),
-            **{key: torch.stack([row[key] for row in rows]) for key in rows[0]},
+            **stacked,
         )
 
     def _row(self, s: Slice, longest: int) -> dict[str, Tensor]:

@@ -27,6 +27,7 @@ from voicewright.training.devices import pick_device
 from voicewright.training.export import voice_name
 from voicewright.training.lifecycle import Result, conduct
 from voicewright.training.loop import Trainer
+from voicewright.training.meeting import leads
 from voicewright.training.options import Options, check_folder, remembered, resized
 from voicewright.training.telemetry import tenths
 
@@ -164,7 +165,7 @@ def train_voice(
         options=options,
         line=line,
     )
-    if plan.index and build_index is not None and result.finished and not options.dry_run:
+    if plan.index and build_index is not None and result.finished and not options.dry_run and leads():
         line(f"index: {write_index(training, plan, out, voice_name(out.name), build_index).name}")
     return result
 

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from voicewright.model.share import Part
 from voicewright.rvc.network.config import SynthesizerConfig
 from voicewright.rvc.network.discriminators import VoiceDiscriminators
 from voicewright.rvc.network.losses import (
@@ -65,11 +66,11 @@ def _voice(nets: VoiceNetworks, spectra: Spectra, batch: VoiceBatch, recipe: Voi
     wanted = spectra.mel.of_spectrum(batch.spectrum)
     wanted = wanted.gather(2, frames.unsqueeze(1).expand(-1, wanted.shape[1], -1))
     losses: dict[str, Tensor] = {
-        "mel": (wanted - spectra.mel(fake)).abs().mean(),
-        "kl": kl_loss(z_p, logs_q, m_p, logs_p, mask),
+        "mel": batch.share.mean((wanted - spectra.mel(fake)).abs().mean()),
+        "kl": kl_loss(z_p, logs_q, m_p, logs_p, mask, batch.share),
     }
     if "mels" in recipe.losses:
-        losses["mels"] = spectra.mels(fake, real)
+        losses["mels"] = spectra.mels(fake, real, batch.share)
     return Output(losses, fake=fake, real=real)
 
 
@@ -96,6 +97,7 @@ class Converting(Task[VoiceBatch]):
     """Training of an RVC voice. `speakers` give the rows of the speaker table, `coarse` F0's bins."""
 
     stages = STAGES
+    parts = True
     recipe: VoiceRecipe
     networks: VoiceNetworks
     training: Sequence[Slice]
@@ -125,6 +127,12 @@ class Converting(Task[VoiceBatch]):
     def output(self, number: int, batch: VoiceBatch) -> Output:
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
+
+    def clips(self, batch: VoiceBatch) -> int:
+        return len(batch.lengths)
+
+    def part(self, batch: VoiceBatch, share: Part) -> VoiceBatch:
+        return batch.part(share)
 
     def seconds(self, number: int, batch: VoiceBatch) -> float:
         """Of the slices that were heard; a segment of each was decoded."""

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from voicewright.errors import VoicewrightError
+from voicewright.model.share import WHOLE, Part, Share
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import FRAME, STYLE
 from voicewright.voices.fit import CROP
@@ -77,10 +78,26 @@ class Clip:
 
 @dataclass(frozen=True)
 class AdaptBatch:
+    """Clips, and how many own, own with phones, and replayed ones their whole batch has."""
+
     clips: tuple[Clip, ...]
+    own: int
+    phones: int
+    replayed: int
+    share: Share = WHOLE
+
+    @classmethod
+    def of(cls, clips: Sequence[Clip]) -> AdaptBatch:
+        own = [clip for clip in clips if clip.own]
+        heard = sum(clip.phones is not None for clip in own)
+        return cls(tuple(clips), len(own), heard, len(clips) - len(own))
+
+    def part(self, share: Part) -> AdaptBatch:
+        """The clips of a part."""
+        return replace(self, clips=tuple(self.clips[row] for row in share.rows), share=share)
 
     def to(self, device: torch.device) -> AdaptBatch:
-        return AdaptBatch(tuple(clip.to(device) for clip in self.clips))
+        return replace(self, clips=tuple(clip.to(device) for clip in self.clips))
 
 
 @torch.no_grad()
@@ -200,4 +217,4 @@ class AdaptSampler:
                 continue
             clip = self.own[int(rng.choice(len(self.own), p=self.chances))]
             chosen.append(clip.crop(int(rng.integers(0, clip.frames - CROP + 1))) if self.crops else clip)
-        return AdaptBatch(tuple(chosen))
+        return AdaptBatch.of(chosen)

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from voicewright.model.adapters import PARTS, READING, attach
+from voicewright.model.share import Part
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.batches import AdaptBatch, AdaptSampler, Clip, decode
@@ -118,16 +119,12 @@ def _gap(net: TTSModel, clip: Clip, style: Tensor) -> Tensor:
         )
 
 
-def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean()
-
-
 def _prosody(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage: AdaptStage) -> Output:
     gaps: dict[str, list[Tensor]] = {}
     for clip in map(nets.read, batch.clips):
         style = clip.row[None, STYLE:] + (nets.prosodic.value if clip.own else 0)
         gaps.setdefault("prosody" if clip.own else "replay", []).append(_gap(nets.tts, clip, style))
-    return Output({name: _mean(found) for name, found in gaps.items()})
+    return Output(batch.share.kinds(gaps, {"prosody": batch.own, "replay": batch.replayed}))
 
 
 def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage: AdaptStage) -> Output:
@@ -146,7 +143,9 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage:
             found.setdefault("phones", []).append(unlike(spectra.phones(fake), clip.phones))
         found.setdefault("tones", []).append(tone_loss(fake, hop))
         found.setdefault("lines", []).append(line_loss(fake, real, hop))
-    return Output({name: _mean(values) for name, values in found.items()})
+    counts = dict.fromkeys(("mel", "identity", "tones", "lines"), batch.own)
+    heard = batch.phones if spectra.phones is not None else 0
+    return Output(batch.share.kinds(found, {**counts, "phones": heard, "replay": batch.replayed}))
 
 
 Forward: TypeAlias = Callable[[AdaptNetworks, AdaptSpectra, AdaptBatch, AdaptStage], Output]
@@ -164,6 +163,7 @@ class Adapting(Task[AdaptBatch]):
     """Training of adapters. spoken: what the base says in known voices; crops: pieces of it with sound."""
 
     stages = STAGES
+    parts = True
     recipe: AdaptRecipe
     networks: AdaptNetworks
     training: Sequence[Clip]
@@ -187,6 +187,12 @@ class Adapting(Task[AdaptBatch]):
     def output(self, number: int, batch: AdaptBatch) -> Output:
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
+
+    def clips(self, batch: AdaptBatch) -> int:
+        return len(batch.clips)
+
+    def part(self, batch: AdaptBatch, share: Part) -> AdaptBatch:
+        return batch.part(share)
 
     def seconds(self, number: int, batch: AdaptBatch) -> float:
         crops = STAGES[self.recipe.stages[number].stage].crops

@@ -132,7 +132,7 @@ def figures_of(
         sampler = CloneSampler(lesson.readers, lesson.held, 0, 0, 1, record.crops)
         for number, index in enumerate(lesson.held):
             item = sampler.item(index, np.random.default_rng([7, number]))
-            batch = CloneBatch((item,)).to(next(networks.parameters()).device)
+            batch = CloneBatch((item,), 1).to(next(networks.parameters()).device)
             half = recipe.precision == "bf16" and record.crops
             with torch.autocast(next(networks.parameters()).device.type, torch.bfloat16, enabled=half):
                 output = record.forward(networks, spectral, batch, plan)

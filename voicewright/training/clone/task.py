@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from voicewright.errors import VoicewrightError
+from voicewright.model.share import WHOLE, Part, Share
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.training.adapt.batches import Clip
@@ -58,10 +59,18 @@ class Item:
 
 @dataclass(frozen=True)
 class CloneBatch:
+    """clips: how many its whole batch has."""
+
     items: tuple[Item, ...]
+    clips: int
+    share: Share = WHOLE
+
+    def part(self, share: Part) -> CloneBatch:
+        """The items of a part."""
+        return replace(self, items=tuple(self.items[row] for row in share.rows), share=share)
 
     def to(self, device: torch.device) -> CloneBatch:
-        return CloneBatch(tuple(item.to(device) for item in self.items))
+        return replace(self, items=tuple(item.to(device) for item in self.items))
 
 
 class CloneNetworks(StagedNetworks):
@@ -81,17 +90,20 @@ class CloneNetworks(StagedNetworks):
     def parts(self) -> dict[str, nn.Module]:
         return {"timbre": self.encoders.timbre, "prosody": self.encoders.prosody}
 
-    def style(self, name: str, numbers: Tensor, noise: float) -> tuple[Tensor, Tensor]:
+    def style(self, name: str, batch: CloneBatch, noise: float) -> tuple[Tensor, Tensor]:
         """Half a style [B, 128] by the encoder of that name, and how far it is from what it was (squared)."""
+        numbers = torch.stack([item.numbers for item in batch.items])
         first: StyleEncoders = object.__getattribute__(self, "first")
         read = numbers if name == "prosody" else numbers[:, PROSODY:]
         encoder = self.encoders.get_submodule(name)
         if noise and encoder.training:
-            read = read + noise * first.get_submodule(name).get_buffer("scale") * torch.randn_like(read)
+            drawn = batch.share.randn(batch.clips, read.shape[1], device=read.device)
+            scale = first.get_submodule(name).get_buffer("scale")
+            read = read + noise * scale * batch.share.mine(drawn)
         now: Tensor = encoder(read)
         with torch.no_grad():
             then = first.get_submodule(name)(read)
-        return now, (now - then).square().sum(1).mean()
+        return now, batch.share.mean((now - then).square().sum(1).mean())
 
 
 class CloneSpectra(nn.Module):
@@ -103,8 +115,7 @@ class CloneSpectra(nn.Module):
 
 
 def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, stage: CloneStage) -> Output:
-    numbers = torch.stack([item.numbers for item in batch.items])
-    styles, apart = nets.style("prosody", numbers, stage.noise)
+    styles, apart = nets.style("prosody", batch, stage.noise)
     gaps = []
     with torch.autocast(styles.device.type, enabled=False):
         for item, style in zip(batch.items, styles, strict=True):
@@ -120,13 +131,13 @@ def _prosody(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, stag
                     clip.energy,
                 )
             )
-    return Output({"prosody": torch.stack(gaps).mean(), "leash": apart})
+    return Output({"prosody": batch.share.mean(torch.stack(gaps).mean()), "leash": apart})
 
 
 def _timbre(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, stage: CloneStage) -> Output:
-    items = batch.items
+    items, share = batch.items, batch.share
     clips = [item.clip for item in items]
-    style, apart = nets.style("timbre", torch.stack([item.numbers for item in items]), stage.noise)
+    style, apart = nets.style("timbre", batch, stage.noise)
     rows = torch.stack([clip.row[:STYLE] for clip in clips])
     fake = nets.tts.decoder(
         torch.cat([clip.text for clip in clips]),
@@ -143,15 +154,15 @@ def _timbre(nets: CloneNetworks, spectra: CloneSpectra, batch: CloneBatch, stage
         unalike = unalike + 1 - (vectors(fake) * wanted).sum(1).mean()
     hop = nets.tts.config.istftnet.gen_istft_hop_size
     losses = {
-        "mel": torch.stack(mels).mean(),
-        "identity": unalike,
-        "tones": tone_loss(fake, hop),
-        "lines": line_loss(fake, real, hop),
+        "mel": share.mean(torch.stack(mels).mean()),
+        "identity": share.mean(unalike),
+        "tones": tone_loss(fake, hop, share),
+        "lines": line_loss(fake, real, hop, share),
         "leash": apart,
     }
     said = [clip.phones for clip in clips if clip.phones is not None]
     if spectra.phones is not None and len(said) == len(clips):
-        losses["phones"] = unlike(spectra.phones(fake), torch.cat(said))
+        losses["phones"] = share.mean(unlike(spectra.phones(fake), torch.cat(said)))
     return Output(losses)
 
 
@@ -194,7 +205,7 @@ class CloneSampler:
                 len(self.chosen)
             )
             found.append(self.item(self.chosen[int(order[at])], rng))
-        return CloneBatch(tuple(found))
+        return CloneBatch(tuple(found), count)
 
     def item(self, index: int, rng: np.random.Generator) -> Item:
         reader = self.readers[index]
@@ -218,6 +229,7 @@ class Cloning(Task[CloneBatch]):
     those by whom encoders are chosen."""
 
     stages = STAGES
+    parts = True
     recipe: CloneRecipe
     networks: CloneNetworks
     readers: Sequence[Reader]
@@ -233,6 +245,12 @@ class Cloning(Task[CloneBatch]):
     def output(self, number: int, batch: CloneBatch) -> Output:
         stage = self.recipe.stages[number]
         return STAGES[stage.stage].forward(self.networks, self.spectral, batch, stage)
+
+    def clips(self, batch: CloneBatch) -> int:
+        return len(batch.items)
+
+    def part(self, batch: CloneBatch, share: Part) -> CloneBatch:
+        return batch.part(share)
 
     def seconds(self, number: int, batch: CloneBatch) -> float:
         crops = STAGES[self.recipe.stages[number].stage].crops
