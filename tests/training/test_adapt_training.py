@@ -438,10 +438,10 @@ def test_refusals(
 
 
 def test_a_base_with_adapters_and_options_of_others(
-    folder: Path, straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    straight: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     given = ["--corpus", str(write_corpus(tmp_path / "c")), "--out", str(tmp_path / "out")]
     assert main(["train", "adapt", *given, "--model", str(straight)]) == 2
     assert "has adapters already" in capsys.readouterr().err
-    assert main(["train", "finetune", *given, "--model", str(folder)]) == 2
+    assert main(["train", "finetune", *given, "--voice", "me.pt"]) == 2
     assert "are for adapters" in capsys.readouterr().err
