@@ -125,6 +125,10 @@ def parse(words: list[str]) -> None:
 def test_commands_exist_with_these_options(document: str, words: list[str]) -> None:
     if words[0] == "voicewright":
         parse(words[1:])
+    elif words[0] == "torchrun":
+        at = words.index("-m")
+        assert words[at + 1] == "voicewright"
+        parse(words[at + 2 :])
     elif words[0] == "make":
         assert f"\n{words[1]}:" in read("Makefile")
     else:

@@ -82,10 +82,11 @@ def train(
 
 def _finish_training(result: Result, as_json: bool) -> None:
     from voicewright.records import as_json as plain
+    from voicewright.training.meeting import leads
 
-    if as_json:
+    if leads() and as_json:  # of several processes the first one speaks
         emit(plain(result))
-    elif result.model is not None:
+    elif leads() and result.model is not None:
         print(result.model)
     if not result.finished:
         raise typer.Exit(130)

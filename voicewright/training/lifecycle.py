@@ -87,7 +87,8 @@ def carry_out(trainer: Trainer[B]) -> bool:
                 return  # torchrun passes signals on, beside those that came by themselves
             raise KeyboardInterrupt
         trainer.stopping = True
-        trainer.line("Stopping after this step; press again to stop at once (the last checkpoint stays).")
+        again = "" if trainer.ranks.count > 1 else "; press again to stop at once (the last checkpoint stays)"
+        trainer.line(f"Stopping after this step{again}.")
 
     previous = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     finished = True
