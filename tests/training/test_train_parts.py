@@ -13,7 +13,7 @@ import pytest
 import test_adapt_training as adapting
 import test_clone_training as cloning
 import torch
-from fakes import small_recipe, tone_features
+from fakes import small_recipe, tone_features, with_diffusion
 from rvc_fakes import coarse, extractors
 from rvc_fakes import small as small_voice
 from synthetic import corpus as make_corpus
@@ -234,24 +234,24 @@ class PlainDisguise(nn.Module):
 
 def speaker(stage: str, folder: Path) -> Trainer[Any]:
     """Two speakers, whose mean styles are over the batch; all losses and the adversarial phase."""
-    plain = small_recipe(content={"channels": 8, "blocks": 1})
+    plain = with_diffusion(small_recipe(content={"channels": 8, "blocks": 1}))
     assert plain.model is not None
     base = next(s for s in plain.stages if s.stage == (stage if stage != "content" else "acoustic"))
     losses = dict(base.losses) | ({"periodicity": 1.0, "tones": 1.0} if "mel" in base.losses else {})
-    frames = 400 if stage == "prosody" else 5 * 24
+    frames = 400 if stage in ("prosody", "diffusion") else 5 * 24
     changes: dict[str, Any] = {"stage": stage, "losses": losses, "batch_frames": frames}
     if stage == "content":
         names = ("text", "phones", "energy", "voicing", "front")
         changes |= {"gan_start": None, "losses": dict.fromkeys(names, 1.0)}
     plan = plain.model_copy(update={"stages": (base.model_copy(update=changes),)})
     torch.manual_seed(0)
-    networks = Networks(plain.model, plan.content)
+    networks = Networks(plain.model, plan.content, plan.diffusion)
     networks.disguise = PlainDisguise(networks.disguise)  # type: ignore[assignment]
     features = [tone_features(n, "a" if n % 3 else "b") for n in range(8)]
     return Trainer(Speaking(plan, networks, features, []), folder, CPU, fingerprint="", line=print)
 
 
-@pytest.mark.parametrize("stage", ["acoustic", "prosody", "joint", "content"])
+@pytest.mark.parametrize("stage", ["acoustic", "prosody", "joint", "content", "diffusion"])
 def test_speaking(stage: str, tmp_path: Path) -> None:
     compare(speaker(stage, tmp_path), 0, of=3)
 

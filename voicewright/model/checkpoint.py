@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import save_file
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from voicewright.catalogue.places import CARD, CONFIG, WEIGHTS, layers_of, weights_file
@@ -67,6 +67,20 @@ def save_model(
     state = dict(model.state_dict())
     if style_encoders is not None:
         state |= {STYLES + key: value for key, value in style_encoders.state_dict().items()}
+    write_network(folder, config.model_dump(), state, card, dtype)
+
+
+def write_network(
+    folder: Path,
+    facts: Mapping[str, object],
+    state: Mapping[str, Tensor],
+    card: Mapping[str, object] | None,
+    dtype: torch.dtype,
+) -> None:
+    """A folder of a network: config.json of `facts`, model.safetensors of `state`, card.json.
+
+    Raises VoicewrightError, before anything is written, for a weight that does not fit the type.
+    """
     stored: State = {}
     for key, value in state.items():
         stored[key] = value.detach().to("cpu", dtype).contiguous()
@@ -76,11 +90,16 @@ def save_model(
                 "take an earlier checkpoint or store float32."
             )
     folder = Path(folder)
-    write_atomically(folder / CONFIG, config.write)
+    write_json(folder / CONFIG, facts)
     write_atomically(folder / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
     if card is not None:
-        text = json.dumps(card, ensure_ascii=False, indent=1) + "\n"
-        write_atomically(folder / CARD, lambda path: path.write_text(text, "utf-8"))
+        write_json(folder / CARD, card)
+
+
+def write_json(path: Path, content: Mapping[str, object]) -> None:
+    """An indented JSON file that appears whole or not at all."""
+    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
+    write_atomically(path, lambda place: place.write_text(text, "utf-8"))
 
 
 def load_model(

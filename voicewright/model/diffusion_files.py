@@ -10,12 +10,11 @@ from typing import Any
 import torch
 import yaml
 from pydantic import ValidationError
-from safetensors.torch import save_file
 from torch import Tensor
 
-from voicewright.catalogue.places import CARD, CONFIG, CONFIGS, DIFFUSION, WEIGHTS, layers_of, weights_file
+from voicewright.catalogue.places import CONFIG, CONFIGS, DIFFUSION, WEIGHTS, layers_of, weights_file
 from voicewright.errors import VoicewrightError
-from voicewright.model.checkpoint import Unfilled, write_atomically
+from voicewright.model.checkpoint import Unfilled, write_network
 from voicewright.model.config import ModelConfig
 from voicewright.model.layouts import compare, denoiser
 from voicewright.model.reading import read_content
@@ -30,25 +29,8 @@ def save_diffusion(
 ) -> None:
     """Write a model folder's style diffusion. Raises VoicewrightError when the disk refuses or a weight does
     not fit the type."""
-    stored = {
-        key: value.detach().to("cpu", dtype).contiguous() for key, value in diffusion.state_dict().items()
-    }
-    for key, value in stored.items():
-        if not torch.isfinite(value).all():
-            raise VoicewrightError(
-                f"{folder}: the weight {key} is not finite as {dtype}; nothing was written."
-            )
-    inner = Path(folder) / DIFFUSION
     facts = {"network": diffusion.config.model_dump(), "context": diffusion.denoiser.fixed_embedding.width}
-    _write_json(inner / CONFIG, facts)
-    write_atomically(inner / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
-    if card is not None:
-        _write_json(inner / CARD, card)
-
-
-def _write_json(path: Path, content: Mapping[str, object]) -> None:
-    text = json.dumps(content, ensure_ascii=False, indent=1) + "\n"
-    write_atomically(path, lambda place: place.write_text(text, "utf-8"))
+    write_network(Path(folder) / DIFFUSION, facts, diffusion.state_dict(), card, dtype)
 
 
 def load_diffusion(

@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 
-from voicewright.catalogue.places import CARD, CONFIG, CONTENT, WEIGHTS
+from voicewright.catalogue.places import CONFIG, CONTENT, WEIGHTS
 from voicewright.errors import VoicewrightError
-from voicewright.model.checkpoint import Unfilled, write_atomically
+from voicewright.model.checkpoint import Unfilled, write_network
 from voicewright.model.config import ModelConfig
 from voicewright.model.content.bottleneck import ContentConfig, ContentNet
 from voicewright.model.layouts import compare
@@ -41,26 +40,13 @@ def save_content(
     not fit the type."""
     net = conversion.net
     state = {**net.state_dict(), _STYLE: conversion.style}
-    stored = {key: value.detach().to("cpu", dtype).contiguous() for key, value in state.items()}
-    for key, value in stored.items():
-        if not torch.isfinite(value).all():
-            raise VoicewrightError(
-                f"{folder}: the weight {key} is not finite as {dtype}, so nothing was written."
-            )
-    inner = Path(folder) / CONTENT
     facts = {
         "network": net.config.model_dump(),
         "text": net.text_width,
         "phones": net.phones.out_features,
         "pitch": round(float(conversion.pitch), 2),
     }
-    write_atomically(
-        inner / CONFIG, lambda path: path.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
-    )
-    write_atomically(inner / WEIGHTS, lambda path: save_file(stored, path, metadata={"format": "pt"}))
-    if card is not None:
-        text = json.dumps(card, ensure_ascii=False, indent=1) + "\n"
-        write_atomically(inner / CARD, lambda path: path.write_text(text, "utf-8"))
+    write_network(Path(folder) / CONTENT, facts, state, card, dtype)
 
 
 def load_content(folder: Path, config: ModelConfig) -> Conversion:
