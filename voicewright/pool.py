@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing.context import SpawnContext, SpawnProcess
 from types import ModuleType
@@ -66,6 +67,19 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)
 
 
+@contextmanager
+def _no_interrupt() -> Iterator[None]:
+    """Ctrl-C waits; a process begun meanwhile keeps it waiting, through its imports."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _run_batch(batch: Sequence[Any]) -> list[Any]:
     return [_Worker.work(job) for job in batch]
 
@@ -112,7 +126,8 @@ def _pooled(
         while True:
             while not dead and len(running) < 3 * workers and (indices := next(waiting, None)) is not None:
                 try:
-                    running[pool.submit(_run_batch, [jobs[i] for i in indices])] = indices
+                    with _no_interrupt():
+                        running[pool.submit(_run_batch, [jobs[i] for i in indices])] = indices
                 except BrokenProcessPool:
                     dead = True
                     yield indices, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -65,3 +66,28 @@ def test_a_script_without_a_main_guard_uses_processes(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=120)
     assert done.stdout == "[(0, -3), (1, -4), (2, -5), (3, -6)]\n" and not done.stderr
+
+
+@pytest.mark.skipif(not hasattr(signal, "pthread_sigmask"), reason="no signal masks here")
+def test_an_interrupt_does_not_meet_processes_that_are_beginning(tmp_path: Path) -> None:
+    script = tmp_path / "mine.py"
+    script.write_text(
+        "import functools, operator, os, signal, time\n"
+        "from multiprocessing.context import SpawnProcess\n"
+        "from voicewright.pool import spread\n"
+        "begin = SpawnProcess.start\n"
+        "def started(process):\n"
+        "    begin(process)\n"
+        "    time.sleep(0.2)\n"  # it is importing
+        "    os.killpg(0, signal.SIGINT)\n"  # as a terminal sends it
+        "SpawnProcess.start = started\n"
+        "make = functools.partial(functools.partial, operator.neg)\n"
+        "try:\n"
+        "    print(sorted(spread([3, 4, 5, 6], make, 2, batch=1)))\n"
+        "except KeyboardInterrupt:\n"
+        "    print('interrupted')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, timeout=120, start_new_session=True
+    )
+    assert done.stdout == "interrupted\n" and not done.stderr
