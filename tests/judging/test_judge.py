@@ -13,7 +13,7 @@ import torch
 
 from voicewright.engines.protocol import Speech
 from voicewright.errors import UsageError, VoicewrightError
-from voicewright.judging.judge import judge, judge_model
+from voicewright.judging.judge import Beside, judge, judge_model
 from voicewright.judging.quick import QuickJudge
 from voicewright.judging.report import MAX_PLAYERS, render, write_report
 from voicewright.judging.result import Item, Judgement, Pair
@@ -170,10 +170,10 @@ def test_report_is_one_page_that_asks_for_nothing(
 def test_json_keeps_its_shape(judged: tuple[Judgement, list[Pair]]) -> None:
     """Scripts read this: a change here is a change of `schema_version`."""
     found = judged[0].model_dump()
-    assert found["schema_version"] == 2
+    assert found["schema_version"] == 3
     assert set(found) == {
         "schema_version", "title", "conditions", "summary", "tones", "copy_tones", "sound", "utterances",
-        "notes",
+        "notes", "ways",
     }  # fmt: skip
     assert [line["key"] for line in found["summary"]] == [
         "wer", "cer", "wer_mean", "wer_capped", "wer_median", "cer_mean", "cer_capped", "cer_median",
@@ -188,7 +188,7 @@ def test_json_keeps_its_shape(judged: tuple[Judgement, list[Pair]]) -> None:
     }  # fmt: skip
     assert set(found["utterances"][0]) == {
         "id", "text", "spoken_text", "synthesised", "recording", "copy_synthesis", "spectral_distance",
-        "copy_distance",
+        "copy_distance", "beside",
     }  # fmt: skip
     assert set(found["sound"]) == {"synthesised", "recordings", "copy_synthesis"}
 
@@ -209,6 +209,38 @@ def test_judging_an_engine(tmp_path: Path) -> None:
     # 22.05 kHz samples were brought to 24 kHz: pitch is what was spoken.
     pitch = result.line("f0_mean").ratio
     assert pitch is not None and pitch.value == pytest.approx(170 / 150 * 22_050 / 24_000, rel=0.03)
+
+
+def test_others_beside_the_model(tmp_path: Path) -> None:
+    """Figures of each, their paired difference from the model's, players, and what making them took."""
+
+    class Higher(Talker):
+        def speak(self, text: str, voice: object = None, speed: float = 1.0, seed: int = 0) -> Speech:
+            super().speak(text, voice, speed, seed)
+            return Speech(globals()["voice"](text, 340.0, seed), RATE, ())
+
+    others = [Beside("same", Talker()), Beside("high", Higher(refuse=TEXTS[0]), work="<none>")]
+    result = judge_model(
+        Talker(), items(), tmp_path, recogniser=Listener(), encoder=Ear(), seed=40,
+        name="me, fitted", work="5 min", beside=others, notes=["said"],
+    )  # fmt: skip
+    assert [way.name for way in result.ways] == ["me, fitted", "same", "high"]
+    assert "high: u0 was not spoken: This text cannot be spoken." in result.notes and "said" in result.notes
+    same, high = result.ways[1].figure("f0_mean"), result.ways[2].figure("f0_mean")
+    assert same is not None and high is not None
+    assert (same.difference.value, same.difference.low, same.difference.high) == (0.0, 0.0, 0.0)
+    mine = result.line("f0_mean").synthesised
+    assert mine is not None and high.reached.value == pytest.approx(
+        2 * mine.value * 24_000 / 22_050, rel=0.03
+    )
+    assert high.difference.value == pytest.approx(high.reached.value - mine.value, abs=1e-5)
+    assert high.difference.low is not None and high.difference.low > 50
+    page = (tmp_path / "report.html").read_text("utf-8")
+    assert page.count("<audio ") == 4 * 3 <= MAX_PLAYERS  # three utterances, four who read
+    assert "&lt;none&gt;" in page and "5 min" in page and "<b>" + f"{high.reached.value:.1f}" in page
+    one = Pair("a", "Text.", voice("Text."), voice("Text."), beside={"x": voice("Text.")})
+    with pytest.raises(UsageError, match="not read by the same"):
+        judge([one, Pair("b", "Text.", voice("Text."), voice("Text."))], Listener(), Ear())
 
 
 def test_samples_that_are_not_numbers_are_named() -> None:

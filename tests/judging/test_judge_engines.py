@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +17,7 @@ from voicewright.cli import main
 from voicewright.corpus.manifest import Corpus
 from voicewright.engines.export import export
 from voicewright.judging.result import Item
+from voicewright.training.work import Part, add_part
 from voicewright.voices.pack import Voicepack
 
 TEXTS = {"one": "The kettle sang on the stove.", "two": "Nobody spoke."}
@@ -92,6 +94,39 @@ def test_implementations_are_judged_alike(
         assert conditions(capsys)["implementation"] == implementation
     assert run(corpus, "--model", model, "--voice", "nobody+x") == 2
     assert "nobody" in capsys.readouterr().err
+
+
+def test_others_read_the_same_texts(
+    model: Path, bundle: Path, corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A voice's card and a run's folder say what making it took; wrong ones are refused."""
+    run_folder = tmp_path / "run"
+    shutil.copytree(model, run_folder / "best")
+    (run_folder / "run.json").write_text("{}")
+    add_part(run_folder, Part(what="voicepack", seconds=200))
+    add_part(run_folder, Part(what="training", seconds=400, steps=9, peak_gib=4.5))
+    pack = tmp_path / "me.safetensors"
+    Voicepack.read(bundle, "first").write(pack)
+    pack.with_suffix(".json").write_text('{"seconds_of_work": {"a": 50, "b": 20.4}, "heard_seconds": 61.3}')
+    fitted = f"{model}={pack}"
+    given = ("--model", run_folder, "--no-copy", "--beside", fitted, "--beside", model)
+    assert run(corpus, *given) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert [way["name"] for way in found["ways"]][1:] == [fitted, str(model)]
+    assert [way["work"] for way in found["ways"]] == [
+        "10 min (voicepack 200 s, training 7 min) on cpu; 4.5 GiB at most".replace("200 s", "3 min"),
+        "70 s from 61 s of speech",
+        None,
+    ]
+    keys = {figure["key"] for figure in found["ways"][1]["figures"]}
+    assert {"wer", "cer", "similarity", "echo_12", "f0_mean"} <= keys
+    for wrong, words in (
+        (fitted, "given twice"),
+        ("nothing-here", "nothing-here"),
+        (f"{model}=nobody", "nobody"),
+    ):
+        assert run(corpus, *given, "--beside", wrong) == 2
+        assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from voicewright.cli.console import emit
 from voicewright.cli.options import Json, ModelOption, Recogniser
 
 if TYPE_CHECKING:
-    from voicewright.judging.result import Judgement
+    from voicewright.judging.result import Judgement, Way
 
 
 def judge(
@@ -19,6 +19,14 @@ def judge(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the report.")],
     model: ModelOption = None,
     voice: Annotated[str | None, typer.Option("--voice", "-v", help="Voice name or voicepack file.")] = None,
+    beside: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--beside",
+            help="Another who reads the same texts, in the same report; may be repeated.",
+            metavar="MODEL[=VOICE]",
+        ),
+    ] = None,
     ids: Annotated[
         str | None, typer.Option("--ids", help="Only utterances whose id matches.", metavar="REGEX")
     ] = None,
@@ -55,6 +63,7 @@ def judge(
         recogniser=recogniser,
         copies=copies,
         implementation=implementation,
+        beside=beside or (),
         progress=progress,
     )
     progress.close()
@@ -80,4 +89,25 @@ def judgement_lines(result: Judgement) -> list[str]:
         ]
         aim = f"  [aim {line.aim}: {'met' if line.met else 'not met'}]" if line.aim else ""
         rows.append(f"{line.label}: {', '.join(figures)}{aim}")
+    rows += [line for way in result.ways[1:] for line in _beside(way, result)]
     return rows + [f"note: {note}" for note in result.notes]
+
+
+def _beside(way: Way, result: Judgement) -> list[str]:
+    """A way's figures of the judgement's, and by how much they lie above the model's."""
+    rows = [f"{way.name}, beside {result.ways[0].name}:" + (f" ({way.work})" if way.work else "")]
+    for line in result.compared():
+        if (figure := way.figure(line.key)) is not None:
+            lowest, highest = figure.difference.low or 0.0, figure.difference.high or 0.0
+            reached, apart, low, high = (
+                f"{value:{sign}.{line.digits}f}"
+                for value, sign in (
+                    (figure.reached.value, ""),
+                    (figure.difference.value, "+"),
+                    (lowest, "+"),
+                    (highest, "+"),
+                )
+            )
+            unit = line.unit and " " + line.unit
+            rows.append(f"  {line.label}: {reached}{unit}, {apart} ({low} to {high})")
+    return rows

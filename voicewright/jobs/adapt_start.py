@@ -33,6 +33,7 @@ def start_of(
 
     from voicewright.jobs.fit import FitOptions, fit
     from voicewright.training.meeting import leads
+    from voicewright.training.work import Part, add_part
     from voicewright.voices.pack import Voicepack
 
     kept, note = out / START, (out / START).with_suffix(".txt")
@@ -55,9 +56,10 @@ def start_of(
         part = part_of(corpus, training, Path(folder) / "corpus")
         target = Path(folder) / "start.safetensors"
         asked = FitOptions(plan.model, Path(plan.voices) if plan.voices else None, recogniser=recogniser)
-        fit(part, target, asked, progress=line)
+        made = fit(part, target, asked, progress=line)
         pack = Voicepack.read(target)
     pack.write(kept)
+    add_part(out, Part(what="voicepack", seconds=round(sum(made.seconds.values()), 1)))
     write_atomically(note, (mark + "\n").encode())
     return pack
 

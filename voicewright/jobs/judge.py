@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from voicewright.corpus.manifest import Corpus, Utterance
     from voicewright.engines.protocol import Engine, Voice
     from voicewright.engines.torch_engine import TorchEngine
+    from voicewright.judging.judge import Beside
     from voicewright.judging.result import Item, Judgement
 
 
@@ -43,13 +46,15 @@ def run_judgement(
     recogniser: str = "auto",
     copies: bool | None = None,
     implementation: str = "auto",
+    beside: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Judgement:
     """Judge a model, or an ONNX file, on a corpus's held-out utterances and write the report.
 
     Held out: ids matching `ids`; else what the model's card says it never saw; else the whole corpus.
     voice: words of a command line (names, files, mixes), or a file. copies: also copy-synthesis; None: where
-    the engine takes timing from outside. implementation: as `open_engine` has it.
+    the engine takes timing from outside. implementation: as `open_engine` has it. beside: others who read the
+    same texts, each MODEL or MODEL=VOICE.
     """
     from voicewright.corpus.manifest import Corpus
     from voicewright.engines.onnx_engine import OnnxEngine
@@ -76,11 +81,13 @@ def run_judgement(
         raise UsageError(
             f"judging needs at least two utterances of {corpus_folder}; {rule} gives {len(names)}."
         )
+    others, seen = _beside(beside, corpus, chosen, implementation)
     items = read_items(corpus, names)
     wanted = copies is None or copies
     copy_of = None
     if wanted and isinstance(engine, TorchEngine):
         copy_of = _copy_synthesis(engine, corpus, pack_name, seed, progress)
+    words = ", ".join(str(one) for one in (model, voice or pack_name) if one is not None)
     return judge_model(
         InLanguage(engine, corpus.meta.language),
         items,
@@ -98,8 +105,60 @@ def run_judgement(
             "corpus": str(corpus_folder),
             "utterances": rule,
         },
+        name=words,
+        work=_work(engine, voice),
+        beside=others,
+        notes=seen,
         progress=progress,
     )
+
+
+def _beside(
+    ways: Sequence[str], corpus: Corpus, chosen: list[Utterance], implementation: str
+) -> tuple[list[Beside], list[str]]:
+    """Those who read beside the model, each MODEL or MODEL=VOICE, and a note for each that may have learnt
+    from what is judged by. Raises UsageError before anything is spoken."""
+    from voicewright.engines.open import open_engine
+    from voicewright.judging.judge import Beside, InLanguage
+
+    found: list[Beside] = []
+    notes: list[str] = []
+    for words in ways:
+        if any(one.name == words for one in found):
+            raise UsageError(f"--beside {words} is given twice.")
+        model, _, voice = (words, "", "") if Path(words).exists() else words.partition("=")
+        engine = open_engine(model, implementation=implementation)
+        speaks, _ = _voice(engine, voice or None, chosen)
+        talker = InLanguage(engine, corpus.meta.language)
+        found.append(Beside(words, talker, speaks, _work(engine, voice or None)))
+        unseen = {item.id for item in held_out(corpus, engine.card)[0]} if _learnt(engine, corpus) else None
+        if unseen is not None and (heard := sum(item.id not in unseen for item in chosen)):
+            notes.append(f"{words} may have learnt from {heard} of the {len(chosen)} utterances judged by.")
+    return found, notes
+
+
+def _learnt(engine: Engine, corpus: Corpus) -> bool:
+    """Whether the model's card says that it learnt from speakers of this corpus."""
+    data = engine.card.get("data")
+    speakers = data.get("speakers") if isinstance(data, dict) else None
+    return isinstance(speakers, list) and not set(speakers).isdisjoint(corpus.speakers)
+
+
+def _work(engine: Engine, voice: str | Path | None) -> str | None:
+    """What making it took, as far as a run's folder and a voicepack's card say it."""
+    from voicewright.training.work import minutes, parts_of, told
+
+    said = []
+    if parts := parts_of(engine.model_path.parent):
+        data = engine.card.get("data")
+        spoken = data.get("minutes") if isinstance(data, dict) else None
+        said.append(told(parts) + (f" from {spoken} min of speech" if spoken is not None else ""))
+    card = Path(voice).with_suffix(".json") if voice is not None else None
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):  # no card, or another's
+        told_of = json.loads(card.read_text("utf-8")) if card is not None else {}
+        work, heard = sum(told_of["seconds_of_work"].values()), float(told_of["heard_seconds"])
+        said.append(f"{minutes(work)} from {heard:.0f} s of speech")
+    return "; ".join(said) or None
 
 
 def _voice(

@@ -18,10 +18,10 @@ import soxr
 from voicewright.engines.protocol import Engine, SpeakOptions, Speech, Voice, spoken
 from voicewright.errors import UsageError, VoicewrightError
 from voicewright.judging.ears import MoreEars, embed, likeness, open_more_ears, strangers_name
-from voicewright.judging.lines import set_lines, summary, tone_rows
+from voicewright.judging.lines import set_lines, summary, tone_rows, ways_beside
 from voicewright.judging.measures import GROUPS, Judged
 from voicewright.judging.metrics import Samples
-from voicewright.judging.result import Clip, Item, Judgement, Pair, Row, clean
+from voicewright.judging.result import Clip, Item, Judgement, Pair, Row, Way, clean
 from voicewright.judging.sides import Heard, Side, judge_side, rate
 from voicewright.judging.spectrum import spectral_distance
 from voicewright.judging.statistics import RESAMPLES, Bootstrap
@@ -38,6 +38,16 @@ class Talker(Protocol):
     """The part of an engine that judging needs."""
 
     def speak(self, text: str, voice: Voice | None = None, speed: float = 1.0, seed: int = 0) -> Speech: ...
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Another who reads the texts that a model is judged by. work: what making it took, in words."""
+
+    name: str
+    talker: Talker
+    voice: Voice | None = None
+    work: str | None = None
 
 
 @dataclass(frozen=True)
@@ -76,8 +86,10 @@ def judge(
     more = more or MoreEars()
     started = time.perf_counter()
     sides = [[clean(p.synthesised) for p in pairs], [clean(p.recording) for p in pairs]]
-    if all(pair.copy_synthesis is not None for pair in pairs):
+    copied = all(pair.copy_synthesis is not None for pair in pairs)
+    if copied:
         sides.append([clean(p.copy_synthesis) for p in pairs])
+    sides += [[clean(p.beside[name]) for p in pairs] for name in pairs[0].beside]
     words = recogniser.transcribe_many(
         [clip for side in sides for clip in side], _stage(progress, "recognising")
     )
@@ -87,7 +99,8 @@ def judge(
         judge_side(clips, texts, said, language, seed, _stage(progress, "measuring"))
         for clips, said in zip(sides, _heard(pairs, sides, words, encoder, more, progress), strict=True)
     ]
-    ours, theirs, copies = judged[0], judged[1], judged[2] if len(judged) > 2 else None
+    ours, theirs, copies = judged[0], judged[1], judged[2] if copied else None
+    others = dict(zip(pairs[0].beside, judged[3 if copied else 2 :], strict=True))
     bootstrap = Bootstrap(len(pairs), seed, resamples)
     distances = [spectral_distance(a, b) for a, b in zip(ours.clips, theirs.clips, strict=True)]
     copy_distances = (
@@ -115,7 +128,8 @@ def judge(
         tones=tone_rows(ours, theirs),
         copy_tones=tone_rows(copies, theirs) if copies else [],
         sound=sound,
-        utterances=_rows(pairs, ours, theirs, copies, distances, copy_distances, language),
+        utterances=_rows(pairs, ours, theirs, copies, others, distances, copy_distances, language),
+        ways=ways_beside(ours, theirs, others, encoder, more, bootstrap),
         notes=[*_notes(pairs, ours), *more.missing],
     )
 
@@ -170,6 +184,10 @@ def judge_model(
     seed: int = 0,
     title: str = "Judgement",
     conditions: Mapping[str, str | int | float | None] | None = None,
+    name: str | None = None,
+    work: str | None = None,
+    beside: Sequence[Beside] = (),
+    notes: Sequence[str] = (),
     progress: Progress | None = None,
 ) -> Judgement:
     """Let `engine` read the items' texts, judge it against their recordings, write `out/report.*`.
@@ -177,31 +195,35 @@ def judge_model(
     `engine` is anything with `speak(text, voice=, speed=, seed=)`; utterance k is spoken with `seed + k`.
     `more`: who else hears; None: whoever is installed. `copy_synthesis` gives the model's rendering of an
     item's real timing and pitch (24 kHz), or None. A text that the engine refuses counts as silence and is
-    named in the notes.
+    named in the notes. `beside`: others who read the same texts, beside whom the model goes by `name`;
+    `work`: what making it took, in words; `notes`: what else is to be said.
     """
     from voicewright.judging.report import write_report
 
     recogniser = recogniser or open_recogniser("auto", language)
     encoder = encoder or SpeakerEncoder()
     more = open_more_ears() if more is None else more
-    pairs, refused = [], []
-    spoken_seconds = wall = 0.0
-    for number, item in enumerate(items):
-        begun = time.perf_counter()
-        try:
-            spoken = speak_24k(engine, item.text, voice, seed + number)
-        except VoicewrightError as error:
-            refused.append(f"{item.id} was not spoken: {error}")
-            spoken = np.zeros(SAMPLE_RATE, np.float32)
-        wall += time.perf_counter() - begun
-        spoken_seconds += len(spoken) / SAMPLE_RATE
-        copied = copy_synthesis(item) if copy_synthesis else None
-        pairs.append(Pair(item.id, item.text, item.recording, spoken, copied))
-        if progress:
-            progress("speaking", number + 1, len(items))
+    spoken, refused, wall = _spoken(engine, voice, items, seed, _stage(progress, "speaking"))
+    others: dict[str, list[Samples]] = {}
+    for one in beside:
+        told = _stage(progress, f"speaking as {one.name}")
+        others[one.name], silent, _ = _spoken(one.talker, one.voice, items, seed, told)
+        refused += [f"{one.name}: {why}" for why in silent]
+    pairs = [
+        Pair(
+            item.id,
+            item.text,
+            item.recording,
+            spoken[number],
+            copy_synthesis(item) if copy_synthesis else None,
+            {name: clips[number] for name, clips in others.items()},
+        )
+        for number, item in enumerate(items)
+    ]
+    seconds = sum(map(len, spoken)) / SAMPLE_RATE
     found = dict(conditions or {})
     found["speaking seconds (wall)"] = round(wall, 2)
-    found["real-time factor"] = round(wall / spoken_seconds, 4) if spoken_seconds else None
+    found["real-time factor"] = round(wall / seconds, 4) if seconds else None
     result = judge(
         pairs,
         recogniser,
@@ -213,9 +235,37 @@ def judge_model(
         conditions=found,
         progress=progress,
     )
-    result = result.model_copy(update={"notes": refused + result.notes})
+    made = {one.name: one.work for one in beside}
+    ways = [way.model_copy(update={"work": made[way.name]}) for way in result.ways]
+    if ways:
+        ways.insert(0, Way(name=name or title, work=work))
+    result = result.model_copy(update={"notes": [*refused, *notes, *result.notes], "ways": ways})
     write_report(result, pairs, out)
     return result
+
+
+def _spoken(
+    talker: Talker,
+    voice: Voice | None,
+    items: Sequence[Item],
+    seed: int,
+    progress: Callable[[int, int], None] | None,
+) -> tuple[list[Samples], list[str], float]:
+    """Every item's text as read, what was refused and why, seconds of the wall's clock. A refused one is a
+    second of silence."""
+    clips, refused, wall = [], [], 0.0
+    for number, item in enumerate(items):
+        begun = time.perf_counter()
+        try:
+            clip = speak_24k(talker, item.text, voice, seed + number)
+        except VoicewrightError as error:
+            refused.append(f"{item.id} was not spoken: {error}")
+            clip = np.zeros(SAMPLE_RATE, np.float32)
+        wall += time.perf_counter() - begun
+        clips.append(clip)
+        if progress:
+            progress(number + 1, len(items))
+    return clips, refused, wall
 
 
 def speak_24k(engine: Talker, text: str, voice: Voice | None, seed: int) -> Samples:
@@ -234,6 +284,8 @@ def _check(pairs: Sequence[Pair]) -> None:
     for pair in pairs:
         if pair.id in seen:
             raise UsageError(f"The utterance id {pair.id!r} comes twice: ids must be unique.")
+        if pair.beside.keys() != pairs[0].beside.keys():
+            raise UsageError(f"{pair.id} is not read by the same voices as {pairs[0].id}.")
         seen.add(pair.id)
 
 
@@ -259,6 +311,7 @@ def _rows(
     ours: Side,
     theirs: Side,
     copies: Side | None,
+    others: Mapping[str, Side],
     distances: list[float],
     copy_distances: list[float] | None,
     language: str,
@@ -271,6 +324,7 @@ def _rows(
             synthesised=_clip(ours.judged[index]),
             recording=_clip(theirs.judged[index]),
             copy_synthesis=_clip(copies.judged[index]) if copies else None,
+            beside={name: _clip(side.judged[index]) for name, side in others.items()},
             spectral_distance=round(distances[index], 4),
             copy_distance=round(copy_distances[index], 4) if copy_distances else None,
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -21,10 +21,10 @@ from voicewright.judging.measures import (
     second_measure,
     whistle_threshold,
 )
-from voicewright.judging.result import ToneRow
+from voicewright.judging.result import Figure, ToneRow, Way
 from voicewright.judging.sides import Side
 from voicewright.judging.spectrum import TONE_DB, constant_tones, long_term, ltas_distance
-from voicewright.judging.statistics import Bootstrap, Estimate, Line, summary_line
+from voicewright.judging.statistics import Bootstrap, Estimate, Line, estimate, summary_line
 from voicewright.listen.speaker import Encoder
 
 
@@ -37,6 +37,22 @@ def summary(
     def lines(measures: Sequence[Measure]) -> list[Line]:
         return [summary_line((m, m, m), ours.judged, theirs.judged, copied, bootstrap) for m in measures]
 
+    measures = clip_measures(theirs, encoder, more)
+    copy_noise = copies.noise[0] if copies else 0.0
+    periodic = (
+        periodicity_measure(ours.noise[0]),
+        periodicity_measure(theirs.noise[0]),
+        periodicity_measure(copy_noise),
+    )
+    return [
+        *lines(measures),
+        *lines(MEASURES),
+        summary_line(periodic, ours.judged, theirs.judged, copied, bootstrap),
+    ]
+
+
+def clip_measures(theirs: Side, encoder: Encoder, more: MoreEars) -> list[Measure]:
+    """What is said of words, speaker, quality and artefacts, beside these recordings."""
     measures = [*ERRORS, *SIMILARITY]
     if name := strangers_name(encoder):
         measures.append(
@@ -54,17 +70,27 @@ def summary(
             )
     measures += [quality_measure(one.key, one.name) for one in more.quality]
     measures += artefact_measures(whistle_threshold(theirs.judged))
-    copy_noise = copies.noise[0] if copies else 0.0
-    periodic = (
-        periodicity_measure(ours.noise[0]),
-        periodicity_measure(theirs.noise[0]),
-        periodicity_measure(copy_noise),
-    )
-    return [
-        *lines(measures),
-        *lines(MEASURES),
-        summary_line(periodic, ours.judged, theirs.judged, copied, bootstrap),
-    ]
+    return measures
+
+
+def ways_beside(
+    ours: Side,
+    theirs: Side,
+    others: Mapping[str, Side],
+    encoder: Encoder,
+    more: MoreEars,
+    bootstrap: Bootstrap,
+) -> list[Way]:
+    """What others reach, by name, and by how much more than the model over the same texts."""
+    found = []
+    for name, side in others.items():
+        figures = []
+        for measure in (*clip_measures(theirs, encoder, more), *MEASURES):
+            mine, its = bootstrap.figures(measure, ours.judged), bootstrap.figures(measure, side.judged)
+            apart = estimate(its[0] - mine[0], its[1] - mine[1])
+            figures.append(Figure(key=measure.key, reached=estimate(*its), difference=apart))
+        found.append(Way(name=name, figures=figures))
+    return found
 
 
 def set_lines(

@@ -19,7 +19,6 @@ from voicewright.judging import figures
 from voicewright.judging.metrics import Samples
 from voicewright.judging.result import Clip, Judgement, Pair, Row, clean
 from voicewright.judging.spectrum import long_term
-from voicewright.judging.statistics import Line
 from voicewright.listen.artefacts import mean_cepstrum
 from voicewright.units import SAMPLE_RATE
 
@@ -62,9 +61,10 @@ def render(result: Judgement, pairs: Sequence[Pair]) -> str:
         title=result.title,
         conditions=result.conditions,
         ears=_ears(result),
-        tiles=[line for keys in _TILES if (line := _first(result, keys)) is not None],
+        tiles=[line for keys in _TILES if (line := result.first(keys)) is not None],
         notes=[_code(note) for note in result.notes],
         summary=result.summary,
+        beside=_beside(result),
         copies=any(line.copy_synthesis for line in result.summary),
         plots=_plots(result, pairs),
         tone_rows=result.tones,
@@ -86,8 +86,28 @@ def _template() -> Template:
     return page.from_string(files("voicewright.judging").joinpath("report.html").read_text("utf-8"))
 
 
-def _first(result: Judgement, keys: Sequence[str]) -> Line | None:
-    return next((line for key in keys for line in result.summary if line.key == key), None)
+def _beside(result: Judgement) -> dict[str, Any] | None:
+    """The table of those who read beside the model: their names, what making them took, and rows of figures
+    (text, small text, whether it surely differs from the model's); None where there are none."""
+    if not result.ways:
+        return None
+    rows = []
+    for line in result.compared():
+        assert line.synthesised is not None and line.recordings is not None
+
+        def shown(value: float, form: str = "", digits: int = line.digits) -> str:
+            return format(value, f"{form}.{digits}f")
+
+        cells = [(shown(line.recordings.value), "", False), (shown(line.synthesised.value), "", False)]
+        for way in result.ways[1:]:
+            figure = way.figure(line.key)
+            assert figure is not None
+            apart = figure.difference
+            low, high = apart.low or 0.0, apart.high or 0.0
+            span = f"{shown(apart.value, '+')} ({shown(low, '+')} – {shown(high, '+')})"
+            cells.append((shown(figure.reached.value), span, low * high > 0))
+        rows.append((line.label, line.unit, cells))
+    return {"ways": result.ways, "rows": rows}
 
 
 def _ears(result: Judgement) -> dict[str, list[str]]:
@@ -149,8 +169,8 @@ def _plots(result: Judgement, pairs: Sequence[Pair]) -> list[tuple[str, str]]:
 
 def _examples(rows: Sequence[Row]) -> list[Row]:
     """Rows spread evenly from the worst to the best, as many as the players allow."""
-    each = 3 if rows and rows[0].copy_synthesis else 2
-    count = min(len(rows), 4 if each == 3 else MAX_PLAYERS // each - 2)
+    each = (3 if rows and rows[0].copy_synthesis else 2) + (len(rows[0].beside) if rows else 0)
+    count = min(len(rows), 4 if each <= 3 else max(2, MAX_PLAYERS // each))
     places = np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))
     return [rows[place] for place in places]
 
@@ -162,11 +182,14 @@ def _example(row: Row, pair: Pair) -> dict[str, Any]:
     }
     if row.copy_synthesis is not None:
         clips["copy_synthesis"] = (clean(pair.copy_synthesis), row.copy_synthesis)
+    labels = {name: figures.LABELS[name] for name in clips} | {"recordings": "recording"}
+    curves = figures.pitch_curves({name: samples for name, (samples, _) in clips.items()})
+    clips |= {name: (clean(pair.beside[name]), clip) for name, clip in row.beside.items()}
     longest = max(len(samples) for samples, _ in clips.values()) / SAMPLE_RATE
     shown = [
         {
-            "css": _CLASSES[name],
-            "label": figures.LABELS[name].removesuffix("s") if name == "recordings" else figures.LABELS[name],
+            "css": _CLASSES.get(name, "other"),
+            "label": labels.get(name, name),
             "of": clip,
             "spectrogram": _encoded(figures.spectrogram(samples, longest)),
             "sound": _encoded(encode(normalise(samples, SAMPLE_RATE), SAMPLE_RATE, "mp3")),
@@ -174,7 +197,6 @@ def _example(row: Row, pair: Pair) -> dict[str, Any]:
         }
         for name, (samples, clip) in clips.items()
     ]
-    curves = figures.pitch_curves({name: samples for name, (samples, _) in clips.items()})
     return {"text": row.text, "id": row.id, "clips": shown, "pitch": _encoded(curves)}
 
 

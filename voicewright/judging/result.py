@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from pydantic import Field
 
 from voicewright.judging.metrics import Samples
-from voicewright.judging.statistics import Line
+from voicewright.judging.statistics import Estimate, Line
 from voicewright.records import Strict
 
-SCHEMA = 2
+SCHEMA = 3
+COMPARED = (
+    ("wer",), ("cer",), ("similarity_normalised", "similarity"), ("similarity_second_normalised",),
+    ("distillmos",), ("dnsmos",), ("f0_mean",), ("f0_sd",), ("rate",), ("echo_12",), ("echo_25",), ("lines",),
+)  # fmt: skip
+"""By what those who read beside a model are told apart; of each the first that the judgement has."""
 
 
 @dataclass(frozen=True)
@@ -25,10 +31,14 @@ class Item:
 
 @dataclass(frozen=True)
 class Pair(Item):
-    """An item with the model's reading and, if any, its copy-synthesis (real timing and pitch)."""
+    """An item with the model's reading and, if any, its copy-synthesis (real timing and pitch).
+
+    beside: how others read the text, by their names.
+    """
 
     synthesised: Samples
     copy_synthesis: Samples | None = None
+    beside: Mapping[str, Samples] = field(default_factory=dict)
 
 
 def clean(samples: Samples | None) -> Samples:
@@ -60,6 +70,7 @@ class Row(Strict):
     synthesised: Clip
     recording: Clip
     copy_synthesis: Clip | None = None
+    beside: dict[str, Clip] = Field(default_factory=dict)
     spectral_distance: float
     copy_distance: float | None = None
 
@@ -81,6 +92,26 @@ class Sound(Strict):
     """Third octaves from 100 Hz, dB against the speech level."""
 
 
+class Figure(Strict):
+    """What one of those beside the model reached: `difference` is its figure less the model's, over the same
+    texts."""
+
+    key: str
+    reached: Estimate
+    difference: Estimate
+
+
+class Way(Strict):
+    """A model with a voice. `work`: what making it took, in words; figures: of those beside the model."""
+
+    name: str
+    work: str | None = None
+    figures: list[Figure] = Field(default_factory=list)
+
+    def figure(self, key: str) -> Figure | None:
+        return next((one for one in self.figures if one.key == key), None)
+
+
 class Judgement(Strict):
     """All that was found; this is `report.json`."""
 
@@ -93,6 +124,8 @@ class Judgement(Strict):
     sound: dict[str, Sound]
     utterances: list[Row]
     notes: list[str]
+    ways: list[Way] = Field(default_factory=list)
+    """The model first, then those beside it; empty where there are none."""
 
     def line(self, key: str) -> Line:
         """A summary line by its key. Raises KeyError."""
@@ -100,3 +133,10 @@ class Judgement(Strict):
             if line.key == key:
                 return line
         raise KeyError(key)
+
+    def first(self, keys: Sequence[str]) -> Line | None:
+        """The first of these that was found."""
+        return next((line for key in keys for line in self.summary if line.key == key), None)
+
+    def compared(self) -> list[Line]:
+        return [line for keys in COMPARED if (line := self.first(keys)) is not None]

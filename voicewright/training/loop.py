@@ -22,6 +22,7 @@ from voicewright.training.state import Checkpoints, Counters
 from voicewright.training.steps import Stepper
 from voicewright.training.task import B, Source, Task, check_losses
 from voicewright.training.telemetry import Telemetry
+from voicewright.training.work import Clock
 
 MAX_SKIPS = 20
 """So many steps with broken gradients in a row end the run."""
@@ -76,6 +77,7 @@ class Trainer(Stepper[B]):
         self.gated, self.healthy = gated, Checkpoints(out / "healthy", keep=1)
         self._ended = False
         self.telemetry: Telemetry
+        self._clock: Clock | None = None
         self.epoch = 1
         self.judging = 0.0
         """Seconds that a judgement takes, as far as that is known."""
@@ -88,7 +90,12 @@ class Trainer(Stepper[B]):
     def save(self) -> None:
         if self.ranks.leads:
             self.checkpoints.save(self.learners.tensors(), self.counters)
+            self._tell_work()
         self._saved = time.monotonic()
+
+    def _tell_work(self) -> None:
+        if self._clock is not None:
+            self._clock.tell(self.counters.total)
 
     def share_state(self) -> None:
         """Let all processes have the tensors and counters of the first one, which stands in the same stage.
@@ -143,6 +150,7 @@ class Trainer(Stepper[B]):
     def _judge_model(self) -> str | None:
         """Have the first process write and judge a model; what has been lost, where something has."""
         assert self.export is not None
+        self._tell_work()
         why = self.export(self) if self.ranks.leads else None
         why, counters = self.ranks.told((why, self.counters))
         self.counters = self.scale.counters = counters
@@ -239,6 +247,7 @@ class Trainer(Stepper[B]):
             return
         if self.ranks.leads:
             self.telemetry = Telemetry(self.out, self.recipe.total_steps, self.line, self.counters.total)
+            self._clock = Clock(self.out, self.device, self.ranks.count, self.counters.total)
         try:
             if self.gated and self.export is not None and self.counters.healthy < 0:
                 self.enter_stage()

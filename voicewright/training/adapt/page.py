@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from voicewright.storage import write_atomically
+from voicewright.training.work import parts_of, told
 
 PAGE = "index.html"
 SAMPLES = "samples"
@@ -49,6 +50,7 @@ def write_page(out: Path, card: Mapping[str, Any], best: Sequence[Mapping[str, f
     made = _template().render(
         title=str(card["name"]),
         about=_about(card),
+        cost=told(parts) if (parts := parts_of(out)) else None,
         steps=steps,
         done=judged[-1]["step"] if judged else 0,
         best=kept[0] if kept else None,
