@@ -63,7 +63,15 @@ def recipe(**changes: Any) -> AdaptRecipe:
                 "stage": "sound",
                 "steps": 6,
                 "optimizer": STEP,
-                "losses": {"mel": 1, "identity": 1, "phones": 1, "tones": 1, "lines": 1, "replay": 1},
+                "losses": {
+                    "mel": 1,
+                    "identity": 1,
+                    "phones": 1,
+                    "tones": 1,
+                    "lines": 1,
+                    "echo": 1,
+                    "replay": 1,
+                },
             },
         ],
     }
@@ -339,7 +347,7 @@ def test_replays_hold_the_bases_voices(folder: Path, tmp_path: Path) -> None:
     for every in (0, 2):
         stage = recipe().stages[1].model_dump() | {
             "steps": 12, "clips": 2,
-            "losses": {"mel": 1, "identity": 1, "phones": 1, "tones": 1, "lines": 1, "replay": 40},
+            "losses": {"mel": 1, "identity": 1, "phones": 1, "tones": 1, "lines": 1, "echo": 1, "replay": 40},
         }  # fmt: skip
         plan = recipe(stages=[stage], replay={"every": every, "crops": 8}, judge={"every": 500})
         result, _ = run(folder, tmp_path / str(every), plan)

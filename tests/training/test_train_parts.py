@@ -22,6 +22,7 @@ from test_adapters import cache
 from torch import Tensor, nn
 
 from voicewright.model import losses as ours
+from voicewright.model.echoes import echo_loss
 from voicewright.model.periodicity import periodicity_loss
 from voicewright.model.share import WHOLE, Add, Share, parted
 from voicewright.model.tones import line_loss, tone_loss
@@ -113,6 +114,7 @@ CASES: dict[str, tuple[Callable[[], list[Tensor]], Loss]] = {
     "periodicity": (pitched, lambda x, s: periodicity_loss(x[0], x[1], x[2], s)),
     "tones": (sounds, lambda x, s: tone_loss(x[0] + 0.05 * x[0].detach().mean(), 30, s)),
     "lines": (sounds, lambda x, s: line_loss(x[0], x[1], 30, s)),
+    "echo": (pitched, lambda x, s: echo_loss(x[0], x[1], x[2], s)),
     "discriminator": (maps, lambda x, s: ours.discriminator_loss(x[:2], x[:2], s)),
     "generator": (maps, lambda x, s: ours.generator_loss(x, s)),
     "features": (maps, lambda x, s: ours.feature_loss([x[2:]], [x[:2]], s)),

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 
 from voicewright.audio.mel import LogMel, MelPreset
 from voicewright.errors import VoicewrightError
+from voicewright.model.echoes import echo_loss
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
 from voicewright.units import FRAME, SAMPLE_RATE, STYLE
@@ -67,6 +68,8 @@ class Settings:
     """On the generator's constant tones, which hide below the recordings' noise where no log-mel looks."""
     lines: float = 1.0
     """On its lines within speech, by which the encoders would else be pleased."""
+    echo: float = 1.0
+    """On a comb at the decoder's frames (model/echoes.py), which comes with distance from what it knows."""
     phones: float = 0.5
     """On what is said: by the phones' divergence (phones.py) from those of the start's voice."""
     leash: float = 0.01
@@ -191,6 +194,7 @@ class SoundFit:
         rules, hop = self._rules, self._net.config.istftnet.gen_istft_hop_size
         loss = spectral + rules.identity * alike + rules.phones * said
         loss = loss + rules.tones * tone_loss(fake, hop) + rules.lines * line_loss(fake, real, hop)
+        loss = loss + rules.echo * echo_loss(fake, real, item.f0[None, 2 * at : 2 * (at + CROP)])
         loss = loss + rules.leash * self._offset.square().sum()
         if not torch.isfinite(loss):
             raise VoicewrightError("fitting the sound gave no numbers: a recording or the model is damaged.")

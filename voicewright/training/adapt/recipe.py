@@ -13,7 +13,7 @@ from voicewright.training.recipe import AnyRecipe, ComparedStage, Judgement, Opt
 
 LOSSES = {
     "prosody": ("prosody", "replay"),
-    "sound": ("mel", "identity", "phones", "tones", "lines", "replay"),
+    "sound": ("mel", "identity", "phones", "tones", "lines", "echo", "replay"),
 }
 
 

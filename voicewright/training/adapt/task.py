@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from voicewright.model.adapters import PARTS, READING, attach
+from voicewright.model.echoes import echo_loss
 from voicewright.model.share import Part
 from voicewright.model.tones import line_loss, tone_loss
 from voicewright.model.tts.model import TTSModel
@@ -143,7 +144,8 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage:
             found.setdefault("phones", []).append(unlike(spectra.phones(fake), clip.phones))
         found.setdefault("tones", []).append(tone_loss(fake, hop))
         found.setdefault("lines", []).append(line_loss(fake, real, hop))
-    counts = dict.fromkeys(("mel", "identity", "tones", "lines"), batch.own)
+        found.setdefault("echo", []).append(echo_loss(fake, real, clip.f0[None]))
+    counts = dict.fromkeys(("mel", "identity", "tones", "lines", "echo"), batch.own)
     heard = batch.phones if spectra.phones is not None else 0
     return Output(batch.share.kinds(found, {**counts, "phones": heard, "replay": batch.replayed}))
 
