@@ -1,4 +1,4 @@
-"""The loss on echoes: it hears what the ears hear, tells echoes from pitch, and its gradient takes them away."""
+"""The loss on echoes: it hears what the ears hear, no pitch; its gradient takes echoes away."""
 
 from __future__ import annotations
 

@@ -280,7 +280,7 @@ def test_sound_comes_nearer_and_the_same_seed_gives_the_same_voice(
     studio: Studio, voice: Voicepack, references: list[Reference]
 ) -> None:
     start = moved(voice, acoustic=3.0)
-    rules = Settings(prosody_steps=0, crops=10, every=10, crop_rate=0.15, tones=0.0, lines=0.0)
+    rules = Settings(prosody_steps=0, crops=10, every=10, crop_rate=0.15, tones=0.0, lines=0.0, echo=0.0)
     found = fit(studio.net, references, start, 11_000.0, settings=rules)
     assert found.best == 10
     before, after = (distance(studio, pack, references) for pack in (start, found.pack))

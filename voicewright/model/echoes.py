@@ -1,7 +1,7 @@
 """Echoes at the decoder's frames, as a loss: a comb that repeats sound after 12.5 or 25 ms.
 
 A decoder that is pulled far from what it knows repeats itself at its frame rate; log-mels are too coarse for
-it and encoders do not mind. As in `listen/artefacts.py` an echo is a peak of the cepstrum at exactly that lag.
+it and encoders do not mind. As in `listen/artefacts.py` an echo is a peak of the cepstrum at just that lag.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _FREE, _UNIT = 0.002, 0.01
 
 
 def echo_levels(sound: Tensor, f0: Tensor) -> Tensor:
-    """How far the mean cepstrum stands above its surroundings at each lag, [B, 2, 3]: one sample early to one late.
+    """How far the mean cepstrum stands above its surroundings at each lag and beside it, [B, 2, 3].
 
     sound [B, N] at 24 kHz, N >= 2400; f0 [B, N / 300] in Hz, 0 unvoiced.
     """
@@ -60,7 +60,7 @@ def echo_levels(sound: Tensor, f0: Tensor) -> Tensor:
 
 
 def echo_loss(fake: Tensor, real: Tensor, f0: Tensor, share: Share = WHOLE) -> Tensor:
-    """Sum over lags of how far fake's echo exceeds real's and what chance gives, in hundredths of the cepstrum.
+    """Sum over lags of how far fake's echo exceeds real's and what chance gives, in hundredths.
 
     fake, real [B, N] at 24 kHz; f0 [B, N / 300], of both.
     """
