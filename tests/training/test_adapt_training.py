@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ import torch
 from fakes import narrow_config
 from safetensors.torch import load_file
 from test_adapters import cache, pack
-from torch import Tensor
+from torch import Tensor, nn
 
 from voicewright.catalogue.places import WEIGHTS, layers_of, read_card, voice_files
 from voicewright.cli import main
@@ -26,12 +26,13 @@ from voicewright.model.tts.model import TTSModel
 from voicewright.storage import digest
 from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.run import Base, Heard, Material, adapt
+from voicewright.training.adapt.task import AdaptSpectra
 from voicewright.training.gates import MOST_RETURNS, Gate, lost
 from voicewright.training.loop import Trainer
 from voicewright.training.options import Options, find_recipe
 from voicewright.training.state import Checkpoints
 from voicewright.training.work import parts_of
-from voicewright.voices.fit import Steer
+from voicewright.voices.fit import HeardMel, Steer
 from voicewright.voices.phones import open_phone_ear
 from voicewright.voices.references import Reference
 
@@ -179,6 +180,22 @@ def test_a_dry_run_leaves_nothing(folder: Path, tmp_path: Path) -> None:
     made, said = run(folder, tmp_path / "r", judge=poor_at(), options=Options(dry_run=True))
     assert made.finished and not made.steps and not (tmp_path / "r").exists()
     assert said[0].startswith("10 steps on cpu: prosody 4 of 3 clips")
+
+
+def test_nobody_is_drawn_nearer_to_a_voice_than_its_recording_is() -> None:
+    """What an encoder likes beyond that is the encoder's."""
+
+    def encoder(sound: torch.Tensor) -> torch.Tensor:
+        return torch.nn.functional.normalize(sound[:, :2], dim=1)
+
+    spectra = AdaptSpectra(cast(HeardMel, nn.Identity()), None, [Steer(encoder, torch.tensor([1.0, 0.0]))])
+    real = torch.tensor([[2.0, 1.0, 9.0]])
+    nearer, farther = torch.tensor([[3.0, 1.0, 0.0]]), torch.tensor([[1.0, 2.0, 0.0]], requires_grad=True)
+    assert spectra.unlike(real, real) == 0 and spectra.unlike(nearer, real) == 0
+    loss = spectra.unlike(farther, real)
+    assert float(loss) == pytest.approx((2 - 1) / 5**0.5)
+    loss.backward()
+    assert farther.grad is not None and farther.grad[0, 0] < 0 < farther.grad[0, 1]
 
 
 def test_every_loss_of_the_recipe_is_logged(straight: Path) -> None:

@@ -25,7 +25,7 @@ _FLOOR = 1e-7
 """70 dB below a frame's loudest bin, or gradients had no bound."""
 _PERIOD, _MOST = 0.15, 6.0
 """A lag is not looked at where it is nearer than this to a whole number of up to so many periods."""
-_FREE, _UNIT = 0.002, 0.01
+_FREE, _UNIT = 0.004, 0.01
 """Of the cepstrum: what chance gives in a second or two; what counts as 1."""
 
 

@@ -68,7 +68,7 @@ class Settings:
     """On the generator's constant tones, which hide below the recordings' noise where no log-mel looks."""
     lines: float = 1.0
     """On its lines within speech, by which the encoders would else be pleased."""
-    echo: float = 1.0
+    echo: float = 0.5
     """On a comb at the decoder's frames (model/echoes.py), which comes with distance from what it knows."""
     phones: float = 0.5
     """On what is said: by the phones' divergence (phones.py) from those of the start's voice."""

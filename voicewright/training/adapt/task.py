@@ -14,6 +14,7 @@ from typing import TypeAlias
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from voicewright.model.adapters import PARTS, READING, attach
 from voicewright.model.echoes import echo_loss
@@ -99,10 +100,19 @@ class AdaptSpectra(nn.Module):
                 mel.floors = [fn(floor) for floor in mel.floors]
         return self
 
-    def unlike(self, fake: Tensor) -> Tensor:
-        """One minus likeness to the recordings, the mean over encoders. fake [1, T]."""
-        sound = fake.cpu()
-        apart = [1 - steer.encoder(sound)[0] @ steer.wanted for steer in self.steers]
+    def unlike(self, fake: Tensor, real: Tensor) -> Tensor:
+        """How far fake is from the voice, beyond the recording of the same words: cosines to the recordings,
+        the mean over encoders. fake, real [1, T].
+
+        A piece of 1.65 s is never quite the mean voice; drawn nearer to that than the recording is, a voice
+        is drawn to what encoders take for it.
+        """
+        sound, own = fake.cpu(), real.cpu()
+        apart = []
+        for steer in self.steers:
+            with torch.no_grad():
+                enough = steer.encoder(own)[0] @ steer.wanted
+            apart.append(F.relu(enough - steer.encoder(sound)[0] @ steer.wanted))
         return torch.stack(apart).mean().to(fake.device) if apart else fake.new_zeros(())
 
 
@@ -139,7 +149,7 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage:
             found.setdefault("replay", []).append(spectra.replay(fake, real))
             continue
         found.setdefault("mel", []).append(spectra.own(fake, real))
-        found.setdefault("identity", []).append(spectra.unlike(fake))
+        found.setdefault("identity", []).append(spectra.unlike(fake, real))
         if spectra.phones is not None and clip.phones is not None:
             found.setdefault("phones", []).append(unlike(spectra.phones(fake), clip.phones))
         found.setdefault("tones", []).append(tone_loss(fake, hop))
