@@ -139,9 +139,6 @@ class StageRecipe(Strict):
     """Steps over which adversarial weights rise from zero."""
     style_mix: tuple[float, float, float] = (0.4, 0.3, 0.3)
     """How often a clip's style is its own, another clip's of its speaker, the speaker's mean in the batch."""
-    widen: float | None = Field(default=None, gt=0, le=1)
-    """prosody: styles that spread by less of their size are made to before the first step
-    (StyleEncoder.widen)."""
 
     @property
     def budget(self) -> int:
@@ -152,8 +149,6 @@ class StageRecipe(Strict):
     def _check(self) -> StageRecipe:
         if self.window > self.crop:
             raise ValueError("window must not exceed crop")
-        if self.widen is not None and self.stage != "prosody":
-            raise ValueError(f"stage {self.stage} widens no styles; leave widen out")
         if self.gan_start is not None and self.stage in BESIDE:
             raise ValueError(f"stage {self.stage} has no adversarial phase; leave gan_start out")
         if self.gan_start is not None and self.discriminator is None:

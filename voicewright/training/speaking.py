@@ -20,7 +20,7 @@ from voicewright.training.batches import Batch, Sampler
 from voicewright.training.recipe import Recipe
 from voicewright.training.stages import STAGES, Networks
 from voicewright.training.task import Output, Source, Task
-from voicewright.units import FRAME, SAMPLE_RATE, STYLE
+from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.voices.encode import encode_style
 
 _MEASURED = 600
@@ -40,11 +40,6 @@ class ClipStyles:
         if clip.id not in self._known:
             self._known[clip.id] = encode_style(self._styles, clip.mel)
         return self._known[clip.id]
-
-
-def _spread(styles: NDArray[np.float32]) -> float:
-    """Of styles [N, S], in their mean size."""
-    return float(np.linalg.norm(styles.std(0)) / max(1e-9, float(np.linalg.norm(styles, axis=1).mean())))
 
 
 @dataclass
@@ -94,39 +89,21 @@ class Speaking(Task[Batch]):
         return self._encoded[key]
 
     def begin(self, number: int) -> str | None:
-        """Prosody's styles are widened where the recipe says so. Style diffusion takes the scale of styles
-        from those of the clips, unless it is gone on with."""
-        stage, diffusion = self.recipe.stages[number], self.networks.diffusion
-        if stage.widen is not None:
-            return self._widen(stage.widen)
-        if stage.stage != "diffusion" or diffusion is None:
+        """Style diffusion takes the scale of styles from those of the clips, unless it is gone on with."""
+        diffusion = self.networks.diffusion
+        if self.recipe.stages[number].stage != "diffusion" or diffusion is None:
             return None
-        styles = self._styles()
+        encode, count = self._clip_styles(), len(self.training)
+        chosen = np.unique(np.linspace(0, count - 1, min(count, _MEASURED)).astype(int))
+        styles = np.stack([encode(self.training[i]) for i in chosen])
         if not diffusion.measured:
             diffusion.measure(torch.from_numpy(styles).to(diffusion.mean.device))
-        share = _spread(styles)
+        share = np.linalg.norm(styles.std(0)) / max(1e-9, float(np.linalg.norm(styles, axis=1).mean()))
         if share >= _ALIKE:
             return None
         return (
             f"Styles differ by {share:.1%} of their size from clip to clip: drawn ones will be read much "
             "alike. Train prosody, and joint, with style_mix [1, 0, 0] first."
-        )
-
-    def _styles(self) -> NDArray[np.float32]:
-        """Styles [N, 256] of clips enough to say how they are spread."""
-        encode, count = self._clip_styles(), len(self.training)
-        chosen = np.unique(np.linspace(0, count - 1, min(count, _MEASURED)).astype(int))
-        return np.stack([encode(self.training[i]) for i in chosen])
-
-    def _widen(self, wanted: float) -> str | None:
-        styles = self._styles()[:, STYLE:]
-        if (share := _spread(styles)) >= wanted or len(styles) < 2:
-            return None
-        encoder = self.networks.styles.prosodic
-        encoder.widen(torch.from_numpy(styles).to(encoder.unshared.weight.device), wanted)
-        return (
-            f"Prosodic styles differ by {share:.1%} of their size from clip to clip: widened to "
-            f"{wanted:.0%} to begin with."
         )
 
     def output(self, number: int, batch: Batch) -> Output:

@@ -16,8 +16,6 @@ from voicewright.units import STYLE
 
 MIN_FRAMES = 65
 """Mel frames: four halvings must leave the five columns that the last convolution covers."""
-_SAID = 1e-4
-"""Variance in that of the direction of largest spread, below which a direction says nothing."""
 
 
 class Halve(nn.Module):
@@ -77,24 +75,6 @@ class StyleEncoder(nn.Module):
                 "use a longer recording."
             )
         return self.unshared(self.shared(mel).flatten(1))
-
-    @torch.no_grad()
-    def widen(self, styles: Tensor, share: float, directions: int = 16) -> None:
-        """Have styles spread by `share` of their mean's size, alike in the `directions` of largest spread.
-
-        styles [N, S]: what it says of N clips. Their mean stays, what lies in other directions is left out.
-        An encoder that says nearly the same of every clip then says it apart, and what hears it can learn to.
-        """
-        values = styles.double()
-        mean = values.mean(0)
-        apart, axes = torch.linalg.eigh(torch.cov(values.T, correction=0))
-        kept = min(directions, int((apart > _SAID * apart[-1]).sum()))
-        apart, axes = apart[-kept:], axes[:, -kept:]
-        wanted = share * mean.norm() / math.sqrt(kept)
-        change = (axes * (wanted / apart.sqrt())) @ axes.T
-        weight, bias = self.unshared.weight, self.unshared.bias
-        weight.copy_(change @ weight.double())
-        bias.copy_(change @ (bias.double() - mean) + mean)
 
 
 class StyleEncoders(nn.Module):
