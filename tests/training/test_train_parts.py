@@ -198,7 +198,7 @@ def compare(trainer: Trainer[Any], number: int, step: int = 0, of: int = 2) -> N
     assert largest > 0
     for at, one in enumerate(whole):
         total = torch.stack([(grads[at] + torch.zeros_like(one)) for _, grads in found.values()]).sum(0)
-        # Of a few gradients most cancels out, in the whole batch as in parts: float noise was 6 % of the rest.
+        # Of a few gradients most cancels out, in the whole batch as in parts: noise was 6 % of the rest.
         assert float((total - one).norm()) < 0.12 * float(one.norm()) + 5e-5 * largest, at
 
 
