@@ -119,6 +119,18 @@ class Optimizer(Strict):
         return torch.optim.AdamW(groups, lr=self.learning_rate, betas=self.betas, eps=1e-9, fused=True)
 
 
+class Sway(Strict):
+    """How far a clip's prosody is moved in training, and its style with it (training/sway.py): standard
+    deviations."""
+
+    pitch: float = Field(default=2.0, ge=0)
+    """Semitones."""
+    pace: float = Field(default=0.1, ge=0)
+    """Of the logarithm of every duration."""
+    energy: float = Field(default=0.3, ge=0)
+    """Of the log energy."""
+
+
 class StageRecipe(Strict):
     """One stage of the run; see training/stages.py for what each trains and which losses it knows."""
 
@@ -139,6 +151,8 @@ class StageRecipe(Strict):
     """Steps over which adversarial weights rise from zero."""
     style_mix: tuple[float, float, float] = (0.4, 0.3, 0.3)
     """How often a clip's style is its own, another clip's of its speaker, the speaker's mean in the batch."""
+    sway: Sway | None = None
+    """prosody: clips are moved in pitch, pace and energy, and their styles along with them."""
 
     @property
     def budget(self) -> int:
@@ -149,6 +163,8 @@ class StageRecipe(Strict):
     def _check(self) -> StageRecipe:
         if self.window > self.crop:
             raise ValueError("window must not exceed crop")
+        if self.sway is not None and self.stage != "prosody":
+            raise ValueError(f"stage {self.stage} sways nothing; leave sway out")
         if self.gan_start is not None and self.stage in BESIDE:
             raise ValueError(f"stage {self.stage} has no adversarial phase; leave gan_start out")
         if self.gan_start is not None and self.discriminator is None:

@@ -27,6 +27,7 @@ from voicewright.model.tts.model import TTSModel
 from voicewright.model.tts.style import StyleEncoders
 from voicewright.training.batches import Batch
 from voicewright.training.recipe import StageRecipe
+from voicewright.training.sway import Swayed, swayed
 from voicewright.training.task import GAN, Output, Stage, StagedNetworks
 from voicewright.units import FRAME, STYLE
 
@@ -125,22 +126,26 @@ def contours(f0: Tensor, energy: Tensor, mask: Tensor) -> Tensor:
 
 def _prosody_pass(nets: Networks, batch: Batch, recipe: StageRecipe) -> tuple[Output, Tensor, Tensor]:
     style = mixed_style(nets.styles.prosodic, batch, recipe.style_mix)
+    wanted = Swayed(style, batch.f0, batch.energy, batch.durations)
+    if recipe.sway is not None:
+        wanted = swayed(wanted, recipe.sway, len(batch.speaker), batch.share)
+        style = wanted.style
     d = nets.tts.encode_prosody(batch.tokens, batch.lengths, style)
     positions = torch.arange(batch.tokens.shape[1], device=d.device)
     tokens = positions < batch.lengths.to(d.device).unsqueeze(1)
     logits = nets.tts.duration_logits(d, batch.lengths)
-    losses = duration_losses(logits, batch.durations, tokens, batch.share)
+    losses = duration_losses(logits, wanted.durations, tokens, batch.share)
     under = expand(d.transpose(1, 2), batch.frame_token)
     # A crop's silent rest is part of the signal; a whole clip's padding is not.
     frames = None if batch.audio is not None else batch.frames
     f0, energy = nets.tts.f0_energy(under, style, frames)
     mask = batch.frame_mask.repeat_interleave(2, 1)
-    losses["f0"] = curve_loss(f0, batch.f0, mask, F0_SCALE, batch.share)
-    losses["energy"] = curve_loss(energy, batch.energy, mask, 1.0, batch.share)
+    losses["f0"] = curve_loss(f0, wanted.f0, mask, F0_SCALE, batch.share)
+    losses["energy"] = curve_loss(energy, wanted.energy, mask, 1.0, batch.share)
     output = Output(
         losses,
         fake=contours(f0, energy, mask),
-        real=contours(batch.f0, batch.energy, mask),
+        real=contours(wanted.f0, wanted.energy, mask),
         condition=under[:, :-STYLE].detach().float(),
     )
     return output, f0, energy
