@@ -30,6 +30,7 @@ from voicewright.listen import campplus
 from voicewright.listen.campplus import CamEncoder, CamPlusPlus
 from voicewright.listen.speaker import SpeakerEncoder
 from voicewright.listen.steering import SteeringEncoder
+from voicewright.model.tts.model import Utterance
 from voicewright.voices.consent import Rights
 from voicewright.voices.fit import HeardMel, Settings, Steer, fit
 from voicewright.voices.fit_ears import WORDS_WEIGHT, Ears, Encoders, likeness
@@ -45,8 +46,9 @@ from voicewright.voices.known import (
 from voicewright.voices.pack import Voicepack
 from voicewright.voices.phones import OTHER, StartsPhones, misfit, open_phone_ear, unlike, with_phones
 from voicewright.voices.prosody import fit_prosody
-from voicewright.voices.references import Reference, Take, aligned, calibrate
+from voicewright.voices.references import Energy, Reference, Take, aligned, calibrate
 from voicewright.voices.studio import SENTENCES, Studio
+from voicewright.voices.times import KeptTimes
 from voicewright.voices.warp import SHAPES, boundaries, settled, shapes, warp
 
 TEXTS = ("The birch canoe slid on the smooth planks.", "It is easy to tell the depth of a well.")
@@ -85,6 +87,39 @@ def moved(pack: Voicepack, acoustic: float = 0.0, prosodic: float = 0.0) -> Voic
     rows[:, :128] += acoustic * way[:128] / np.linalg.norm(way[:128])
     rows[:, 128:] += prosodic * way[128:] / np.linalg.norm(way[128:])
     return Voicepack.of(rows)
+
+
+def test_times_that_were_kept_are_not_found_again(studio: Studio, voice: Voicepack, tmp_path: Path) -> None:
+    """Not of a changed clip, nor under other voices; a damaged file is as none."""
+    lines = studio.lines(TEXTS, "en-us")
+    count = len(lines)
+    scale = Energy(1.0, 0.0, 1.0)
+    takes = [
+        Take(f"take{n}", studio.render(line.tokens, voice).audio.numpy(), line.tokens[0].numpy())
+        for n, line in enumerate(lines)
+    ]
+    rendered: list[int] = []
+
+    def render(tokens: torch.Tensor, pack: Voicepack) -> Utterance:
+        rendered.append(1)
+        return studio.render(tokens, pack)
+
+    def times(mark: str = "these") -> tuple[int, list[Reference]]:
+        before = len(rendered)
+        found, _ = aligned(
+            takes, render, {"own": voice}, scale, kept=KeptTimes(tmp_path / "times.safetensors", mark)
+        )
+        return len(rendered) - before, found
+
+    (first, found), (second, again) = times(), times()
+    assert (first, second) == (count, 0) and count == len(TEXTS)
+    assert all(torch.equal(a.durations, b.durations) for a, b in zip(found, again, strict=True))
+    assert times("others")[0] == count
+    takes[1] = Take("take1", 0.9 * takes[1].samples, takes[1].tokens)
+    assert times()[0] == 1
+    kept = tmp_path / "times.safetensors"
+    kept.write_bytes(kept.read_bytes()[:200])
+    assert times()[0] == count and times()[0] == 0
 
 
 # ── times ────────────────────────────────────────────────────────────────────────────────────────────────

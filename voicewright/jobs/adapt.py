@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,8 @@ _CHECKED = 60
 """Clips whose texts are compared with what is said (more if one is wrong), and that are held to it."""
 _TEXTS = 24
 _ALIGNERS = 3
+TIMES = "times.safetensors"
+"""Of a run's folder: its clips' times."""
 _THOROUGH = 300.0
 """Seconds of clips up to which so many voices speak each text for its times; of more the start alone, which
 errs by 10 ms instead of 7.5."""
@@ -211,7 +214,8 @@ class _Run:
                 self._plan.gates.moved,
             )  # fmt: skip
         replayed = [key for key in studio.packs if key not in stock] or list(studio.packs)
-        material = self._material(self._spread(replayed, self._plan.replay.voices))
+        times = out / TIMES if leads() and not options.dry_run else None
+        material = self._material(self._spread(replayed, self._plan.replay.voices), times)
         source = source_of(studio.folder, studio.sha256)
         base = Base(studio.net, studio.config, self._words(), studio.sha256, source)
         return adapt(
@@ -271,14 +275,14 @@ class _Run:
         rest = [name for name in rest if name[:1] in letters and name[2:3] == "_"] or rest
         return {name: packs[name] for name in wanted} | self._spread(rest, max(0, _JUDGED - len(wanted)))
 
-    def _material(self, stock: Mapping[str, Voicepack]) -> Material:
+    def _material(self, stock: Mapping[str, Voicepack], times: Path | None) -> Material:
         import torch
 
         from voicewright.training.adapt.run import Material
         from voicewright.voices.fit_ears import steers
         from voicewright.voices.phones import listen_to_texts
 
-        training, held = self._references()
+        training, held = self._references(times)
         says, training, _ = listen_to_texts(
             self._studio.net, training, self._pack, self._studio.precision, _CHECKED, self._line
         )
@@ -293,11 +297,13 @@ class _Run:
         top = min(0.97 * band, 12_000.0)
         return Material(training, held, self._pack, texts[:_TEXTS] or ids[:_TEXTS], stock, top, towards, ear)
 
-    def _references(self) -> tuple[list[Reference], list[Reference]]:
+    def _references(self, times: Path | None) -> tuple[list[Reference], list[Reference]]:
         """Training clips and a few held-out ones with times in the base's own convention: taken from what
-        the base renders in the voice to begin with and in the two nearest known ones."""
+        the base renders in the voice to begin with and in the two nearest known ones. times: where they are
+        kept for a run that goes on."""
         from voicewright.audio.mel import LogMel
         from voicewright.voices.references import Take, aligned, calibrate
+        from voicewright.voices.times import KeptTimes
 
         studio = self._studio
         own = [self._samples(item) for item in self._training[:20]]
@@ -308,10 +314,14 @@ class _Run:
         voices = {"start": self._pack}
         if sum(item.seconds for item in self._training) <= _THOROUGH:
             voices |= {name: studio.packs[name] for name in names}
+        kept = None
+        if times is not None:
+            rows = hashlib.sha256(b"".join(pack.rows.tobytes() for pack in voices.values()))
+            kept = KeptTimes(times, studio.sha256 + rows.hexdigest())
         found = []
         for items in (self._training, self._held[:6]):
             takes = [Take(item.id, self._samples(item), studio.ids(item.phonemes)) for item in items]
-            references, refused = aligned(takes, studio.render, voices, scale, self._line)
+            references, refused = aligned(takes, studio.render, voices, scale, self._line, kept)
             for sentence in refused[:5]:
                 self._line(sentence)
             found.append(references)

@@ -18,6 +18,7 @@ from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import Utterance
 from voicewright.units import FRAME, SAMPLE_RATE
 from voicewright.voices.pack import Voicepack
+from voicewright.voices.times import KeptTimes
 from voicewright.voices.warp import SHAPES, Samples, boundaries, settled, shapes, warp
 
 LEVEL = -23.0
@@ -113,10 +114,12 @@ def aligned(
     voices: Mapping[str, Voicepack],
     scale: Energy,
     progress: Callable[[str, int, int], None] | None = None,
+    kept: KeptTimes | None = None,
 ) -> tuple[list[Reference], list[str]]:
     """References of all takes that serve, and a sentence for each that does not.
 
     voices: those whose renderings are warped onto the takes (`voices/warp.py`); three are surer than one.
+    kept: what has been found before, and where what is found now is kept.
     """
     mel, spectrum = LogMel(SHAPES), LogMel("styletts2")
     found: list[Reference] = []
@@ -128,7 +131,9 @@ def aligned(
         if sound.frames < max(_FEWEST_FRAMES, len(take.tokens)):
             refused.append(f"{take.id}: {len(take.samples) / SAMPLE_RATE:.1f} s is too short to fit to.")
             continue
-        found.append(_reference(take, sound, render, voices, scale, mel))
+        found.append(_reference(take, sound, render, voices, scale, mel, kept))
+    if kept is not None:
+        kept.save()
     if progress is not None:
         progress("aligning", len(takes), len(takes))
     return found, refused
@@ -141,16 +146,21 @@ def _reference(
     voices: Mapping[str, Voicepack],
     scale: Energy,
     mel: LogMel,
+    kept: KeptTimes | None,
 ) -> Reference:
     samples = sound.samples.astype(np.float32) / 32768.0
-    wanted = shapes(samples, mel)
     tokens = torch.from_numpy(take.tokens)[None]
-    ends = []
-    for pack in voices.values():
-        spoken = render(tokens, pack)
-        where = warp(shapes(spoken.audio.numpy(), mel), wanted)
-        ends.append(boundaries(spoken.durations.numpy(), where))
-    durations = settled(ends, sound.frames)
+    key = kept.key(samples, take.tokens) if kept is not None else ""
+    durations = kept.get(key) if kept is not None else None
+    if durations is None:
+        wanted, ends = shapes(samples, mel), []
+        for pack in voices.values():
+            spoken = render(tokens, pack)
+            where = warp(shapes(spoken.audio.numpy(), mel), wanted)
+            ends.append(boundaries(spoken.durations.numpy(), where))
+        durations = settled(ends, sound.frames)
+        if kept is not None:
+            kept.put(key, durations)
     return Reference(
         take.id,
         tokens,
