@@ -75,6 +75,7 @@ def test_an_interrupt_does_not_meet_processes_that_are_beginning(tmp_path: Path)
         "import functools, operator, os, signal, time\n"
         "from multiprocessing.context import SpawnProcess\n"
         "from voicewright.pool import spread\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "begin = SpawnProcess.start\n"
         "def started(process):\n"
         "    begin(process)\n"
