@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from voicewright.model.share import WHOLE, Share
-from voicewright.units import FRAME, HOP
+from voicewright.units import FRAME, HOP, SAMPLE_RATE
 
 LAGS = (FRAME // 2, FRAME)
 """Samples at 24 kHz: half a frame and a frame."""
@@ -47,7 +47,7 @@ def echo_levels(sound: Tensor, f0: Tensor) -> Tensor:
         near, far = _RING
         found = []
         for lag in LAGS:
-            periods = pitch * (lag / 24_000)
+            periods = pitch * (lag / SAMPLE_RATE)
             apart = ((periods - periods.round()).abs() > _PERIOD) | (periods > _MOST)
             used = (loud & ((pitch <= 0) | apart)).float()
             weight = used / used.sum(1, keepdim=True).clamp_min(1)
