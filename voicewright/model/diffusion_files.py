@@ -65,6 +65,7 @@ def load_diffusion(
         width = 2 * config.style_dim
         state = {f"denoiser.{key}": value.float().clone() for key, value in named.items()}
         state |= {"mean": torch.zeros(width), "scale": torch.ones(width), "sigma_data": torch.tensor(sigma)}
+        state |= {"axes": torch.eye(width), "spread": torch.ones(width)}
     if context != config.plbert.hidden_size:
         raise VoicewrightError(
             f"{source} belongs to another model: it reads a text encoder of {context} features."

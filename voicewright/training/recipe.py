@@ -152,7 +152,8 @@ class StageRecipe(Strict):
     style_mix: tuple[float, float, float] = (0.4, 0.3, 0.3)
     """How often a clip's style is its own, another clip's of its speaker, the speaker's mean in the batch."""
     sway: Sway | None = None
-    """prosody: clips are moved in pitch, pace and energy, and their styles along with them."""
+    """prosody: clips are moved in pitch, pace and energy, and their styles along with them. diffusion, after
+    such prosody: styles say of these what is measured of the clips."""
 
     @property
     def budget(self) -> int:
@@ -163,7 +164,7 @@ class StageRecipe(Strict):
     def _check(self) -> StageRecipe:
         if self.window > self.crop:
             raise ValueError("window must not exceed crop")
-        if self.sway is not None and self.stage != "prosody":
+        if self.sway is not None and self.stage not in ("prosody", "diffusion"):
             raise ValueError(f"stage {self.stage} sways nothing; leave sway out")
         if self.gan_start is not None and self.stage in BESIDE:
             raise ValueError(f"stage {self.stage} has no adversarial phase; leave gan_start out")

@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -17,11 +18,15 @@ from voicewright.model.discriminators import ContourDiscriminator, Discriminator
 from voicewright.model.losses import SpectralLoss
 from voicewright.model.share import Part
 from voicewright.training.batches import Batch, Sampler
-from voicewright.training.recipe import Recipe
+from voicewright.training.recipe import Recipe, Sway
 from voicewright.training.stages import STAGES, Networks
+from voicewright.training.sway import unsaid
 from voicewright.training.task import Output, Source, Task
-from voicewright.units import FRAME, SAMPLE_RATE
+from voicewright.units import FRAME, SAMPLE_RATE, STYLE
 from voicewright.voices.encode import encode_style
+
+Style: TypeAlias = NDArray[np.float32]
+"""[256]."""
 
 _MEASURED = 600
 """Clips whose styles say how styles are spread: so many are enough."""
@@ -31,14 +36,20 @@ _ALIKE = 0.05
 
 class ClipStyles:
     """Styles [256] of whole clips, each computed once, by a copy of the encoders: their own weights change
-    hands while batches are made ahead (EMA), and back."""
+    hands while batches are made ahead (EMA), and back. With `sway`, what the encoders leave unsaid of a
+    clip's pitch, pace and energy is measured by the model (training/sway.py) and added."""
 
-    def __init__(self, styles: nn.Module) -> None:
-        self._styles, self._known = copy.deepcopy(styles).eval(), dict[str, NDArray[np.float32]]()
+    def __init__(self, networks: Networks, sway: Sway | None) -> None:
+        self._styles, self._known = copy.deepcopy(networks.styles).eval(), dict[str, Style]()
+        self._sway, self._net = sway, copy.deepcopy(networks.tts).eval() if sway is not None else None
 
-    def __call__(self, clip: Features) -> NDArray[np.float32]:
+    def __call__(self, clip: Features) -> Style:
         if clip.id not in self._known:
-            self._known[clip.id] = encode_style(self._styles, clip.mel)
+            style = encode_style(self._styles, clip.mel)
+            if self._sway is not None and self._net is not None:
+                half = torch.from_numpy(style[STYLE:]).to(next(self._net.parameters()).device)
+                style[STYLE:] += unsaid(self._net, clip, half, self._sway).cpu().numpy()
+            self._known[clip.id] = style
         return self._known[clip.id]
 
 
@@ -72,18 +83,19 @@ class Speaking(Task[Batch]):
             stage=number,
             batch_frames=budget,
             crop=stage.crop if STAGES[stage.stage].crops else None,
-            encode=self._clip_styles() if stage.stage == "diffusion" else None,
+            encode=self._clip_styles(stage.sway) if stage.stage == "diffusion" else None,
             references=self.networks.diffusion is not None and self.networks.diffusion.config.reference,
         )
 
-    def _clip_styles(self) -> ClipStyles:
-        """What gives clips' styles by the encoders as they are now, with what they gave before."""
+    def _clip_styles(self, sway: Sway | None) -> ClipStyles:
+        """What gives clips' styles by the networks as they are now, with what they gave before."""
         digest = hashlib.sha256()
-        for value in self.networks.styles.state_dict().values():
-            digest.update(value.cpu().numpy().tobytes())
+        for network in (self.networks.styles, self.networks.tts)[: 1 if sway is None else 2]:
+            for value in network.state_dict().values():
+                digest.update(value.cpu().numpy().tobytes())
         key = digest.hexdigest()
         if key not in self._encoded:
-            self._encoded[key] = ClipStyles(self.networks.styles)
+            self._encoded[key] = ClipStyles(self.networks, sway)
             while len(self._encoded) > 2:  # the encoders as they are trained, and their EMA
                 del self._encoded[next(iter(self._encoded))]
         return self._encoded[key]
@@ -93,7 +105,7 @@ class Speaking(Task[Batch]):
         diffusion = self.networks.diffusion
         if self.recipe.stages[number].stage != "diffusion" or diffusion is None:
             return None
-        encode, count = self._clip_styles(), len(self.training)
+        encode, count = self._clip_styles(self.recipe.stages[number].sway), len(self.training)
         chosen = np.unique(np.linspace(0, count - 1, min(count, _MEASURED)).astype(int))
         styles = np.stack([encode(self.training[i]) for i in chosen])
         if not diffusion.measured:
@@ -103,7 +115,7 @@ class Speaking(Task[Batch]):
             return None
         return (
             f"Styles differ by {share:.1%} of their size from clip to clip: drawn ones will be read much "
-            "alike. Train prosody, and joint, with style_mix [1, 0, 0] first."
+            "alike. Train prosody with style_mix [1, 0, 0] and `sway` first, and give `sway` here too."
         )
 
     def output(self, number: int, batch: Batch) -> Output:

@@ -14,11 +14,19 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from voicewright.corpus.features import Features
 from voicewright.model.share import Share
+from voicewright.model.tts.model import TTSModel
 from voicewright.training.recipe import Sway
 
 _LENGTH = 1.0
 """Of the style's move by one standard deviation: Kokoro's voices lie 1.3 apart in their prosodic half."""
+_FARTHEST = 2.5
+"""Standard deviations that a style is moved at the most; training moves it by 1.7."""
+_ROUNDS = 3
+"""The model answers a move by up to 1.4 times of it: what is off after three rounds is a fifteenth."""
+_VOICED = 50.0
+"""Hz of predicted pitch, from which on it is taken for voiced."""
 
 
 @dataclass(frozen=True)
@@ -53,3 +61,34 @@ def swayed(clips: Swayed, sway: Sway, count: int, share: Share) -> Swayed:
         clips.energy + sway.energy * energies,
         torch.where(durations > 0, longer.clamp_min(1), durations).to(durations.dtype),
     )
+
+
+@torch.no_grad()
+def unsaid(net: TTSModel, clip: Features, style: Tensor, sway: Sway) -> Tensor:
+    """How a clip's prosodic style [128] is to be moved along `directions` for the model to speak the clip's
+    text in its own pitch (median), pace (length) and energy (mean where voiced): the move [128]."""
+    tokens, durations, f0, energy = (
+        torch.from_numpy(values).to(style.device)
+        for values in (clip.tokens[None], clip.durations[None], clip.f0, clip.energy)
+    )
+    lengths, voiced = torch.tensor([tokens.shape[1]]), f0 > 0
+    along = directions(len(style)).to(style)
+    units = style.new_tensor([sway.pitch / 12, sway.pace, sway.energy]).clamp_min(1e-6)
+    moved = style.new_zeros(3)
+    for _ in range(_ROUNDS if bool(voiced.any()) else 0):
+        said = (style + _LENGTH * moved @ along)[None]
+        d = net.encode_prosody(tokens, lengths, said)
+        frames = net.duration_logits(d, lengths).float().sigmoid().sum(2)
+        pitch, loud = (row[0] for row in net.f0_energy(net.expand(d.transpose(1, 2), durations), said))
+        heard = pitch > _VOICED
+        if not bool(heard.any()):
+            break
+        off = torch.stack(
+            [
+                f0[voiced].log2().median() - pitch[heard].log2().median(),
+                (durations[0, 1:-1].sum() / frames[0, 1:-1].sum()).log(),
+                energy[voiced].mean() - loud[voiced].mean(),
+            ]
+        )
+        moved = (moved + off / units).clamp(-_FARTHEST, _FARTHEST)
+    return _LENGTH * moved @ along

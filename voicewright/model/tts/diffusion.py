@@ -2,8 +2,9 @@
 
 One vector of both halves is denoised in a few steps, conditioned on PL-BERT's features of the text and, in a
 model of many speakers, on a reference style. The denoiser has StyleTTS 2's names and shapes, so that its
-published weights fit; with them mean is 0 and scale 1. What is trained here sees styles as multiples of their
-own spread, dimension by dimension, and padding counts for nothing (upstream attends to it).
+published weights fit; with them mean is 0 and scale 1. What is trained here sees styles along the axes of
+their own spread, as multiples of it, so that even a denoiser that has learnt nothing draws styles spread as
+the recordings' are; and padding counts for nothing (upstream attends to it).
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from voicewright.units import STYLE
 
 SIGMA_DATA = 0.2
 """Spread of what is denoised: about that of StyleTTS 2's styles, which its noise levels are made for."""
+_LEAST_SPREAD = 0.01
+"""Of an axis, in that of a mean dimension: what is less is noise."""
 SIGMAS, RHO = (1e-4, 3.0), 9.0
 """Karras's schedule as StyleTTS 2's inference has it."""
 
@@ -180,6 +183,8 @@ class StyleDiffusion(nn.Module):
 
     mean: Tensor
     scale: Tensor
+    axes: Tensor
+    spread: Tensor
     sigma_data: Tensor
 
     def __init__(self, config: DiffusionConfig, context: int, style: int = 2 * STYLE) -> None:
@@ -188,15 +193,23 @@ class StyleDiffusion(nn.Module):
         self.measured = False
         """Whether the scale of its styles is known: `measure` was called, or it was read from a file."""
         self.denoiser = StyleDenoiser(config, context, style)
+        for last in self.denoiser.to_out.parameters():  # it begins as the best one that knows no text
+            nn.init.zeros_(last)
         self.register_buffer("mean", torch.zeros(style))
         self.register_buffer("scale", torch.ones(style))
+        self.register_buffer("axes", torch.eye(style))
+        self.register_buffer("spread", torch.ones(style))
         self.register_buffer("sigma_data", torch.tensor(SIGMA_DATA))
 
     @torch.no_grad()
     def measure(self, styles: Tensor) -> None:
-        """Take mean and spread of these styles [N,256], N > 1, as those of all."""
+        """Take mean, spread and axes of these styles [N,256], N > 1, as those of all."""
         self.mean.copy_(styles.mean(0))
         self.scale.copy_(styles.std(0).clamp_min(1e-3) / SIGMA_DATA)
+        alike = ((styles - self.mean) / self.scale / SIGMA_DATA).double()
+        values, axes = torch.linalg.eigh(alike.T @ alike / (len(styles) - 1))
+        self.axes.copy_(axes)
+        self.spread.copy_(values.clamp_min(0).sqrt().clamp_min(_LEAST_SPREAD))
         self.sigma_data.fill_(SIGMA_DATA)
         self.measured = True
 
@@ -213,7 +226,7 @@ class StyleDiffusion(nn.Module):
 
         share, clips: what these are of a batch, and how many clips that has.
         """
-        x = (style - self.mean) / self.scale
+        x = self._scaled(style)
         config, count = self.config, len(x) if clips is None else clips
         draw = share.randn(count, 1, device=x.device)
         sigma = share.mine((config.mean + config.std * draw).exp())
@@ -222,8 +235,11 @@ class StyleDiffusion(nn.Module):
             config.mask if self.training else 0.0
         )
         text = torch.where(hidden, self.denoiser.fixed_embedding(text), text)
-        error = self._denoised(noisy, sigma, text, self._scaled(reference), lengths) - x
+        error = self._denoised(noisy, sigma, text, self._reference(reference), lengths) - x
         weight = (sigma.square() + self.sigma_data.square()) / (sigma * self.sigma_data).square()
+        weight = (
+            weight * self.spread.square() / self.spread.square().mean()
+        )  # what moves styles much counts much
         return share.mean((weight * error.square()).mean())
 
     @torch.no_grad()
@@ -247,7 +263,7 @@ class StyleDiffusion(nn.Module):
                 f"a text of {text.shape[1]} tokens is longer than the {self.config.positions} that this "
                 "style diffusion reads; give shorter sentences."
             )
-        known = self._scaled(reference)
+        known = self._reference(reference)
         nothing = self.denoiser.fixed_embedding(text)
 
         def denoise(x: Tensor, sigma: float) -> Tensor:
@@ -270,13 +286,16 @@ class StyleDiffusion(nn.Module):
             middle = (now + down) / 2
             halfway = x + (x - denoise(x, now)) / now * (middle - now)
             x = x + (halfway - denoise(halfway, middle)) / middle * (down - now) + up * noise()
-        return x * self.scale + self.mean
+        return (x * self.spread) @ self.axes.T * self.scale + self.mean
 
-    def _scaled(self, reference: Tensor | None) -> Tensor | None:
+    def _reference(self, reference: Tensor | None) -> Tensor | None:
         if not self.config.reference:
             return None
         assert reference is not None, "a denoiser of many speakers needs a reference"
-        return (reference - self.mean) / self.scale
+        return self._scaled(reference)
+
+    def _scaled(self, style: Tensor) -> Tensor:
+        return ((style - self.mean) / self.scale) @ self.axes / self.spread
 
     def _denoised(
         self, x: Tensor, sigma: Tensor, text: Tensor, reference: Tensor | None, lengths: Tensor | None
