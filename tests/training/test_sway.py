@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from typing import cast
+
 import numpy as np
 import pytest
 import torch
-from fakes import small_recipe, tone_features
+from fakes import small_recipe, tone_features, with_diffusion
+from torch import Tensor, nn
 
+from voicewright.corpus.features import Features
 from voicewright.model.share import WHOLE
+from voicewright.model.tts.model import TTSModel
 from voicewright.training.recipe import Recipe, Sway
 from voicewright.training.speaking import Speaking
 from voicewright.training.stages import STAGES, Networks
-from voicewright.training.sway import Swayed, directions, swayed
+from voicewright.training.sway import Swayed, directions, swayed, unsaid
 
 FEATURES = [tone_features(i) for i in range(24)]
 
@@ -74,6 +80,59 @@ def test_the_predictor_learns_to_follow() -> None:
         loss.backward()
         optimizer.step()
     assert stage.sway is not None and answer() > first + 10  # Hz
+
+
+class Answers:
+    """Says of every text the same, and answers a style moved along pitch, pace and energy with `gain`."""
+
+    expand = staticmethod(TTSModel.expand)
+
+    def __init__(self, clip: Features, gain: float) -> None:
+        self.clip, self.gain = clip, gain
+
+    def encode_prosody(self, tokens: Tensor, lengths: Tensor, style: Tensor) -> Tensor:
+        self.moves = self.gain * directions(128) @ style[0]
+        return torch.ones(1, tokens.shape[1], 4)
+
+    def duration_logits(self, d: Tensor, lengths: Tensor) -> Tensor:
+        frames = torch.from_numpy(self.clip.durations) * torch.exp(0.1 * self.moves[1])
+        return (frames / 100).logit()[None, :, None].expand(1, -1, 100)
+
+    def f0_energy(self, under: Tensor, style: Tensor) -> tuple[Tensor, Tensor]:
+        f0, energy = torch.tensor(self.clip.f0), torch.tensor(self.clip.energy)
+        return (f0 * 2 ** (2 / 12 * self.moves[0]))[None], (energy + 0.3 * self.moves[2])[None]
+
+
+@pytest.mark.parametrize("gain", [0.7, 1.0, 1.4])
+def test_what_a_style_leaves_unsaid_is_measured(gain: float) -> None:
+    """Of a model that would say the clip at a style moved so and so, however it answers."""
+    clip, sway = tone_features(0), Sway()
+    net = cast(TTSModel, Answers(clip, gain))
+    wanted = torch.tensor([1.2, -0.5, 0.8])
+    away = unsaid(net, clip, -wanted @ directions(128), sway)
+    assert (away @ directions(128).T).allclose(wanted, atol=0.1)
+    far = unsaid(net, clip, torch.tensor([-9.0, 0, 0]) @ directions(128), sway)
+    assert float(far.norm()) == pytest.approx(2.5, abs=0.2)
+    silent = replace(clip, f0=np.zeros_like(clip.f0))
+    assert not unsaid(net, silent, torch.ones(128), sway).any()
+
+
+def test_diffusion_learns_what_was_measured() -> None:
+    """Its stage adds it to the prosodic half of a clip's style, and to nothing else."""
+    data = with_diffusion(small_recipe()).model_dump(mode="json")
+    last = len(data["stages"]) - 1
+    styles = []
+    for sway in (None, {}):
+        data["stages"][last]["sway"] = sway
+        torch.manual_seed(0)
+        recipe = Recipe.model_validate(data)
+        task = Speaking(recipe, Networks(recipe.model, None, recipe.diffusion), FEATURES, [])
+        nn.init.constant_(task.networks.tts.predictor.F0_proj.bias, 150.0)
+        batch = task.sampler(last, 320).batch(0)
+        assert batch.style is not None
+        styles.append(batch.style)
+    moved = styles[1] - styles[0]
+    assert not moved[:, :128].any() and bool((moved[:, 128:].norm(dim=1) > 0.5).all())
 
 
 def test_other_stages_sway_nothing() -> None:

@@ -86,7 +86,7 @@ def say(
             "--style-diffusion", help="Draw a style for each sentence; other seeds read it otherwise."
         ),
     ] = False,
-    diffusion_steps: Annotated[int, typer.Option("--diffusion-steps", help="Of the sampler, 2 to 100.")] = 5,
+    diffusion_steps: Annotated[int, typer.Option("--diffusion-steps", help="Of the sampler, 2 to 100.")] = 10,
     embedding_scale: Annotated[
         float, typer.Option("--embedding-scale", help="Above 1, the style follows the text more.")
     ] = 1.0,

@@ -68,7 +68,7 @@ def unsaid(net: TTSModel, clip: Features, style: Tensor, sway: Sway) -> Tensor:
     """How a clip's prosodic style [128] is to be moved along `directions` for the model to speak the clip's
     text in its own pitch (median), pace (length) and energy (mean where voiced): the move [128]."""
     tokens, durations, f0, energy = (
-        torch.from_numpy(values).to(style.device)
+        torch.tensor(values, device=style.device)
         for values in (clip.tokens[None], clip.durations[None], clip.f0, clip.energy)
     )
     lengths, voiced = torch.tensor([tokens.shape[1]]), f0 > 0

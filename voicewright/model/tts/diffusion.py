@@ -247,7 +247,7 @@ class StyleDiffusion(nn.Module):
         self,
         text: Tensor,
         reference: Tensor | None = None,
-        steps: int = 5,
+        steps: int = 10,
         embedding_scale: float = 1.0,
         generator: torch.Generator | None = None,
     ) -> Tensor:
