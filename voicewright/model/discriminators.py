@@ -99,12 +99,15 @@ class Discriminators(nn.Module):
         period_channels: Sequence[int] = (32, 128, 512, 1024, 1024),
         resolutions: Sequence[tuple[int, int]] = ((2048, 512), (1024, 256), (512, 128)),
         spectrogram_channels: int = 32,
+        more: Sequence[nn.Module] = (),
     ) -> None:
+        """more: others that judge sound (model/slm.py)."""
         super().__init__()
         self.members = nn.ModuleList(
             [
                 *(PeriodDiscriminator(p, period_channels) for p in periods),
                 *(SpectrogramDiscriminator(n, h, spectrogram_channels) for n, h in resolutions),
+                *more,
             ]
         )
 

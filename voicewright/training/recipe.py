@@ -88,6 +88,9 @@ class DiscriminatorSizes(Strict):
     """A run folder (of the same sizes) whose discriminators to begin with."""
     per_step: int | None = None
     """Train against this many randomly picked discriminators a step; all of them when absent."""
+    slm: str | None = None
+    """A folder of transformers' with WavLM's or HuBERT's base: a head on it judges sound too (StyleTTS 2's
+    SLM); `features` compares what its layers hear."""
 
 
 class Optimizer(Strict):

@@ -15,6 +15,7 @@ from voicewright.corpus.manifest import Corpus
 from voicewright.corpus.reread import respelt
 from voicewright.corpus.split import Split, is_test, split
 from voicewright.errors import Cancelled, VoicewrightError
+from voicewright.model.slm import load_slm
 from voicewright.text.vocab import KOKORO
 from voicewright.training.batches import Batch
 from voicewright.training.candidates import Candidates, verdict
@@ -108,6 +109,8 @@ def train(
     chosen = pick_device(device)
     options = remembered(out, resume, options or Options())
     plan = resized(Recipe.read(recipe), options)
+    if plan.discriminators.slm is not None:
+        load_slm(Path(plan.discriminators.slm))  # a wrong one is said before anything is computed
     prepared = Corpus.read(corpus)
     vocab = start_vocab(plan, embedded)
     if dict(vocab) != KOKORO:

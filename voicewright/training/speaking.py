@@ -6,6 +6,7 @@ import copy
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -17,6 +18,7 @@ from voicewright.corpus.features import Features
 from voicewright.model.discriminators import ContourDiscriminator, Discriminators
 from voicewright.model.losses import SpectralLoss
 from voicewright.model.share import Part
+from voicewright.model.slm import SlmDiscriminator, load_slm
 from voicewright.training.batches import Batch, Sampler
 from voicewright.training.recipe import Recipe, Sway
 from voicewright.training.stages import STAGES, Networks
@@ -68,9 +70,10 @@ class Speaking(Task[Batch]):
 
     def discriminators(self) -> dict[str, nn.Module]:
         sizes = self.recipe.discriminators
+        more = [SlmDiscriminator(load_slm(Path(sizes.slm)))] if sizes.slm is not None else []
         return {
             "waveform": Discriminators(
-                sizes.periods, sizes.period_channels, sizes.resolutions, sizes.spectrogram_channels
+                sizes.periods, sizes.period_channels, sizes.resolutions, sizes.spectrogram_channels, more
             ),
             "contour": ContourDiscriminator(self.networks.tts.bert_encoder.out_features),
         }
