@@ -26,6 +26,9 @@ class AdaptStage(ComparedStage):
     """Clips (prosody) or crops of 1.65 s (sound) a step, replays among them."""
     optimizer: Optimizer
     losses: dict[str, float]
+    phones: Literal["start", "recording"] = "start"
+    """Whose phones the loss of that name holds a piece to: what the start's voice says there, which is clean
+    and in the base's own tongue, or what the recording says, from which a language can be learnt."""
 
 
 class Replay(Strict):

@@ -100,6 +100,14 @@ class AdaptSpectra(nn.Module):
                 mel.floors = [fn(floor) for floor in mel.floors]
         return self
 
+    @torch.no_grad()
+    def says(self, clip: Clip, real: Tensor, stage: AdaptStage) -> Tensor | None:
+        """What a piece is to say, log-probabilities of phones [1, K, F]; None where that is not known."""
+        if stage.phones == "start" or self.phones is None:
+            return clip.phones
+        heard: Tensor = self.phones(real)
+        return heard
+
     def unlike(self, fake: Tensor, real: Tensor) -> Tensor:
         """How far fake is from the voice, beyond the recording of the same words: cosines to the recordings,
         the mean over encoders. fake, real [1, T].
@@ -150,13 +158,14 @@ def _sound(nets: AdaptNetworks, spectra: AdaptSpectra, batch: AdaptBatch, stage:
             continue
         found.setdefault("mel", []).append(spectra.own(fake, real))
         found.setdefault("identity", []).append(spectra.unlike(fake, real))
-        if spectra.phones is not None and clip.phones is not None:
-            found.setdefault("phones", []).append(unlike(spectra.phones(fake), clip.phones))
+        if spectra.phones is not None and (wanted := spectra.says(clip, real, stage)) is not None:
+            found.setdefault("phones", []).append(unlike(spectra.phones(fake), wanted))
         found.setdefault("tones", []).append(tone_loss(fake, hop))
         found.setdefault("lines", []).append(line_loss(fake, real, hop))
         found.setdefault("echo", []).append(echo_loss(fake, real, clip.f0[None]))
     counts = dict.fromkeys(("mel", "identity", "tones", "lines", "echo"), batch.own)
-    heard = batch.phones if spectra.phones is not None else 0
+    heard = batch.phones if stage.phones == "start" else batch.own
+    heard = heard if spectra.phones is not None else 0
     return Output(batch.share.kinds(found, {**counts, "phones": heard, "replay": batch.replayed}))
 
 
