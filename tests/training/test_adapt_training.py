@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -24,6 +24,7 @@ from voicewright.jobs.adapt import parts
 from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import digest
+from voicewright.training.adapt.batches import Clip
 from voicewright.training.adapt.recipe import AdaptRecipe
 from voicewright.training.adapt.run import Base, Heard, Material, adapt
 from voicewright.training.adapt.task import AdaptSpectra
@@ -33,7 +34,7 @@ from voicewright.training.options import Options, find_recipe
 from voicewright.training.state import Checkpoints
 from voicewright.training.work import parts_of
 from voicewright.voices.fit import HeardMel, Steer
-from voicewright.voices.phones import open_phone_ear
+from voicewright.voices.phones import PhoneEar, open_phone_ear
 from voicewright.voices.references import Reference
 
 __all__ = ["cache"]
@@ -196,6 +197,24 @@ def test_nobody_is_drawn_nearer_to_a_voice_than_its_recording_is() -> None:
     assert float(loss) == pytest.approx((2 - 1) / 5**0.5)
     loss.backward()
     assert farther.grad is not None and farther.grad[0, 0] < 0 < farther.grad[0, 1]
+
+
+@pytest.mark.parametrize("whose", ["start", "recording"])
+def test_a_piece_is_held_to_the_phones_of(whose: Literal["start", "recording"]) -> None:
+    """The start's are known beforehand, for some clips; the recording's are heard of each."""
+
+    def ear(sound: Tensor) -> Tensor:
+        return torch.stack([sound, -sound], 1).log_softmax(1)
+
+    spectra = AdaptSpectra(cast(HeardMel, nn.Identity()), None, [], cast(PhoneEar, ear))
+    stage = recipe().stages[1].model_copy(update={"phones": whose})
+    real, known = torch.tensor([[1.0, -2.0]]), torch.zeros(1, 2, 2)
+    none = torch.zeros(0)
+    clip = Clip(none, none, none, none, none, none, none, real[0], own=True, phones=known)
+    found = spectra.says(clip, real, stage)
+    assert found is not None and torch.equal(found, known if whose == "start" else ear(real))
+    untold = spectra.says(replace(clip, phones=None), real, stage)
+    assert (untold is None) == (whose == "start")
 
 
 def test_every_loss_of_the_recipe_is_logged(straight: Path) -> None:
