@@ -128,7 +128,7 @@ def _sources(
     folder: Path, items: list[Item], loose: list[Item], refuse: bool, lacking: str, notes: Sequence[str]
 ) -> Sources:
     if refuse:
-        detail = f"{lacking}: add its text, or have it transcribed"
+        detail = f"{lacking}: add its text, or have all transcribed (--transcribe always)"
         items, loose = items + [item.refused("no_text", detail) for item in loose], []
     together = _unique(items + loose)
     return Sources(folder, tuple(together[: len(items)]), tuple(together[len(items) :]), tuple(notes))
