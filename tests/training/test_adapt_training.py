@@ -409,6 +409,9 @@ def test_gates() -> None:
     assert str(lost({"words": 0.2, "quality": 3.0}, first, gates)).count(" and ") == 1
     assert "moved" in str(lost({"moved": 0.03}, first, gates))
     assert "no number" in str(lost({"quality": float("nan")}, first, gates))
+    own = (Gate("quality", 0.3, "quality fell", falls=True, enough="own"),)
+    assert lost({"quality": 3.0, "own": 2.9}, first, own) is None  # no worse than the recordings are
+    assert "fell" in str(lost({"quality": 2.8, "own": 2.9}, first, own))
 
 
 def test_the_shipped_recipe() -> None:

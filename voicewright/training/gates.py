@@ -13,13 +13,15 @@ MOST_RETURNS = 5
 @dataclass(frozen=True)
 class Gate:
     """One figure of a verdict. `falls`: whether it is worse when it falls; `most`: by how much it may get
-    worse than it was at first (with `still`: than nothing); `what`: the sentence's words for it."""
+    worse than it was at first (with `still`: than nothing); `what`: the sentence's words for it; `enough`: a
+    figure that is as good as it need be (the recordings' own), however much better the first one was."""
 
     figure: str
     most: float
     what: str
     falls: bool = False
     still: bool = False
+    enough: str = ""
 
 
 def lost(verdict: Mapping[str, float], first: Mapping[str, float], gates: Sequence[Gate]) -> str | None:
@@ -36,6 +38,9 @@ def lost(verdict: Mapping[str, float], first: Mapping[str, float], gates: Sequen
             continue
         before = 0.0 if gate.still else first[gate.figure]
         now = verdict[gate.figure]
+        enough = verdict.get(gate.enough, math.nan)
+        if now >= enough if gate.falls else now <= enough:
+            continue
         if (before - now if gate.falls else now - before) > gate.most + 1e-9:
             came = f"{now:.3f}" if gate.still else f"from {before:.3f} to {now:.3f}"
             found.append(f"{gate.what} ({came}, at most {gate.most:g} is let pass)")

@@ -21,6 +21,7 @@ from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.model import FastModel
+from voicewright.training.adapt.recipe import RECORDINGS
 from voicewright.training.adapt.run import Heard
 from voicewright.voices.fit_ears import (
     QUALITY_WEIGHT,
@@ -127,7 +128,8 @@ class AdaptEars:
         if quality is not None:
             figures["quality"] = quality
             wanted = first.get("quality", quality)
-            wanted = min(wanted, self._real) if self._real is not None else wanted
+            if self._real is not None:
+                wanted, figures[RECORDINGS] = min(wanted, self._real), self._real
             figures["score"] -= QUALITY_WEIGHT * max(0.0, wanted - quality)
         if words is not None:
             figures["words"] = words

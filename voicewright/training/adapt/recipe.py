@@ -11,6 +11,8 @@ from voicewright.records import Strict
 from voicewright.training.gates import Gate
 from voicewright.training.recipe import AnyRecipe, ComparedStage, Judgement, Optimizer, check_weighed
 
+RECORDINGS = "recordings_quality"
+"""What a judgement calls the recordings' own Distill-MOS."""
 LOSSES = {
     "prosody": ("prosody", "replay"),
     "sound": ("mel", "identity", "phones", "tones", "lines", "echo", "replay"),
@@ -59,7 +61,7 @@ class Gates(Strict):
     def gates(self) -> tuple[Gate, ...]:
         return (
             Gate("words", self.words, "words were lost"),
-            Gate("quality", self.quality, "quality fell", falls=True),
+            Gate("quality", self.quality, "quality fell", falls=True, enough=RECORDINGS),
             Gate("moved", self.moved, "the base's own voices moved", still=True),
             Gate("stock_words", self.words, "the base's own voices lost words"),
         )
