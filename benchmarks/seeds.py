@@ -2,12 +2,12 @@
 
     python benchmarks/seeds.py RECIPE CORPUS OUT [--seeds 20] [--steps N]
 
-Each seed is a run of its own, `voicewright train` in a process, whose chosen model was heard by the run's own
-ears on sentences that it held out. Healthy is a run that ends by itself and whose model loses at most a letter in
-ten more than the recordings do, has at least eight tenths of their likeness and no steady hum, and lies at most
-half a point of Distill-MOS under the median of all runs, which is told. What has ended is not run again, what was
-stopped goes on. The public record to compare with: a full finetune of Kokoro that was launched nineteen times
-and gave one clean model.
+Each seed is a run of its own, `voicewright train` in a process, whose chosen model was heard by the run's
+own ears on sentences that it held out. Healthy is a run that ends by itself and whose model loses at most
+a letter in ten more than the recordings do, has at least eight tenths of their likeness and no steady
+hum, and lies at most half a point of Distill-MOS under the median of all runs, which is told. What has
+ended is not run again, what was stopped goes on. The public record to compare with: a full finetune of
+Kokoro that was launched nineteen times and gave one clean model.
 """
 
 from __future__ import annotations
