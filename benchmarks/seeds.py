@@ -2,12 +2,13 @@
 
     python benchmarks/seeds.py RECIPE CORPUS OUT [--seeds 20] [--steps N]
 
-Each seed is a run of its own, `voicewright train` in a process, whose chosen model was heard by the run's
-own ears on sentences that it held out. Healthy is a run that ends by itself and whose model loses at most
-a letter in ten more than the recordings do, has at least eight tenths of their likeness and no steady
-hum, and lies at most half a point of Distill-MOS under the median of all runs, which is told. What has
-ended is not run again, what was stopped goes on. The public record to compare with: a full finetune of
-Kokoro that was launched nineteen times and gave one clean model.
+RECIPE trains a voice of its own (finetune, tiny, style_diffusion). Each seed is a run of its own,
+`voicewright train` in a process, whose chosen model was heard by the run's own ears on sentences that it
+held out. Healthy is a run that ends by itself and whose model loses at most a letter in ten more than the
+recordings do, has at least eight tenths of their likeness and no steady hum, and lies at most half a
+point of Distill-MOS under the median of all runs, which is told. What has ended is not run again, what
+was stopped goes on. The public record to compare with: a full finetune of Kokoro that was launched
+nineteen times and gave one clean model.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def run(recipe: Path, corpus: Path, out: Path, seed: int, steps: int | None) -> 
         own.write_text(yaml.safe_dump(content, sort_keys=False), "utf-8")
         command = [sys.executable, "-m", "voicewright", "train", str(own), "--corpus", str(corpus)]
         command += ["--out", str(made)] + (["--steps", str(steps)] if steps else [])
-        command += ["--resume"] if made.exists() else []
+        command += ["--resume"] if (made / "run.json").exists() else []
         with (out / f"{seed}.log").open("a", encoding="utf-8") as log:
             if subprocess.run(command, stdout=log, stderr=log, check=False).returncode:
                 return None

@@ -92,7 +92,7 @@ class Speaking(Task[Batch]):
 
     def _clip_styles(self, sway: Sway | None) -> ClipStyles:
         """What gives clips' styles by the networks as they are now, with what they gave before."""
-        digest = hashlib.sha256()
+        digest = hashlib.sha256(repr(sway).encode())
         for network in (self.networks.styles, self.networks.tts)[: 1 if sway is None else 2]:
             for value in network.state_dict().values():
                 digest.update(value.cpu().numpy().tobytes())
@@ -151,4 +151,6 @@ class Speaking(Task[Batch]):
         discriminator = discriminators["waveform"]
         assert isinstance(discriminator, Discriminators)
         for member in discriminator.members:
+            if isinstance(member, SlmDiscriminator):  # its frozen model is no part of it
+                continue
             member.forward = torch.compile(member.forward, dynamic=False)
