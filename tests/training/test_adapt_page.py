@@ -10,8 +10,8 @@ import pytest
 from test_adapt_training import folder, poor_at, recipe, run, step_of
 from test_adapters import cache
 
+from voicewright.training.adapt.folders import Heard
 from voicewright.training.adapt.page import PAGE
-from voicewright.training.adapt.run import Heard
 
 __all__ = ["cache", "folder"]
 

@@ -25,8 +25,9 @@ from voicewright.model.checkpoint import load_model, save_model
 from voicewright.model.tts.model import TTSModel
 from voicewright.storage import digest
 from voicewright.training.adapt.batches import Clip
+from voicewright.training.adapt.folders import Base, Heard
 from voicewright.training.adapt.recipe import AdaptRecipe
-from voicewright.training.adapt.run import Base, Heard, Material, adapt
+from voicewright.training.adapt.run import Material, adapt
 from voicewright.training.adapt.task import AdaptSpectra
 from voicewright.training.gates import MOST_RETURNS, Gate, lost
 from voicewright.training.loop import Trainer

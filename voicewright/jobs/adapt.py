@@ -196,7 +196,8 @@ class _Run:
     ) -> Result:
         from voicewright.model.adapters import source_of
         from voicewright.training.adapt.ears import AdaptEars
-        from voicewright.training.adapt.run import Base, adapt
+        from voicewright.training.adapt.folders import Base
+        from voicewright.training.adapt.run import adapt
         from voicewright.training.export import voice_name
         from voicewright.training.meeting import leads
 

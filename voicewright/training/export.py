@@ -146,7 +146,7 @@ def keep_best(
     best.append({"step": float(step), **{k: float(v) for k, v in verdict.items()}, TRAINED: trained})
     best.sort(key=_rank)
     for entry in best[keep:]:
-        shutil.rmtree(_candidate(out, int(entry["step"])), ignore_errors=True)
+        shutil.rmtree(candidate(out, int(entry["step"])), ignore_errors=True)
     del best[keep:]
     leads = bool(best) and int(best[0]["step"]) == step
     _write_ranking(out, best, leads)
@@ -163,7 +163,7 @@ def judge_again(
     found = []
     for entry in best:
         step = int(entry["step"])
-        if (folder := _candidate(out, step)).is_dir():
+        if (folder := candidate(out, step)).is_dir():
             verdict = {key: float(value) for key, value in judge(step, folder).items()}
             found.append({"step": float(step), **verdict, TRAINED: entry.get(TRAINED, 1.0)})
     best[:] = sorted(found, key=_rank)
@@ -171,11 +171,25 @@ def judge_again(
         _write_ranking(out, best, True)
 
 
+def read_ranking(out: Path) -> list[dict[str, float]]:
+    """What `best.json` has; nothing where there is none."""
+    path = out / "best.json"
+    ranking: list[dict[str, float]] = json.loads(path.read_text("utf-8")) if path.is_file() else []
+    return ranking
+
+
+def rank_again(out: Path, best: list[dict[str, float]]) -> None:
+    """Sort entries of which one has got a new verdict, and write them."""
+    best.sort(key=_rank)
+    _write_ranking(out, best, True)
+
+
 def _rank(entry: Mapping[str, float]) -> tuple[float, float]:
     return -entry.get(TRAINED, 1.0), -entry["score"]
 
 
-def _candidate(out: Path, step: int) -> Path:
+def candidate(out: Path, step: int) -> Path:
+    """The folder of a judged candidate."""
     return out / "judged" / f"step-{step:08d}"
 
 
@@ -184,7 +198,7 @@ def _write_ranking(out: Path, best: Sequence[Mapping[str, float]], changed: bool
     if changed:
         work, final = out / ".best.writing", out / "best"
         shutil.rmtree(work, ignore_errors=True)
-        shutil.copytree(_candidate(out, int(best[0]["step"])), work)
+        shutil.copytree(candidate(out, int(best[0]["step"])), work)
         shutil.rmtree(final, ignore_errors=True)
         work.rename(final)
     (out / "best.json").write_text(json.dumps(best, indent=1) + "\n", "utf-8")

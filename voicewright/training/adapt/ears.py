@@ -21,8 +21,8 @@ from voicewright.listen.quality import DistillMos
 from voicewright.listen.recogniser import choose
 from voicewright.model.checkpoint import load_model
 from voicewright.model.fast.model import FastModel
+from voicewright.training.adapt.folders import Heard
 from voicewright.training.adapt.recipe import RECORDINGS
-from voicewright.training.adapt.run import Heard
 from voicewright.voices.fit_ears import (
     QUALITY_WEIGHT,
     WORDS_WEIGHT,

@@ -54,6 +54,7 @@ def write_page(out: Path, card: Mapping[str, Any], best: Sequence[Mapping[str, f
         steps=steps,
         done=judged[-1]["step"] if judged else 0,
         best=kept[0] if kept else None,
+        share=best[0].get("share", 1.0) if best else 1.0,
         columns=[(title, digits, key) for key, title, digits in _SHOWN if any(key in row for row in judged)],
         rows=[{**row, "kept": row["step"] in kept} for row in judged],
         curves=[

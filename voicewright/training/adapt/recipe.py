@@ -95,6 +95,9 @@ class AdaptRecipe(AnyRecipe):
     log_every: int = 10
     preview_every: int = 1_000_000
     judge: Judgement = Judgement(every=50, sentences=4, keep=2)
+    shares: tuple[Annotated[float, Field(gt=0, lt=1)], ...] = (0.75, 0.5, 0.3)
+    """Of what the best candidate learnt: weighed at the end (weigh.py), in this order, as long as the voice
+    becomes better. Empty: the whole."""
 
     compile: ClassVar[bool] = False
 

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from voicewright.errors import VoicewrightError
 from voicewright.model.tts.model import TTSModel
-from voicewright.training.adapt.run import write_card
+from voicewright.training.adapt.folders import write_card
 from voicewright.training.clone.recipe import CloneRecipe
 from voicewright.training.clone.task import (
     STAGES,
