@@ -134,7 +134,8 @@ class Bench:
         self.recogniser = choose("auto", "en-us").ready().open()
         self.lines = self.studio.lines(SENTENCES[:count], "en-us")
         self.few: list[Line] = self.studio.lines(SENTENCES[:3], "en-us")
-        english = {name: pack for name, pack in self.studio.packs.items() if name[:1] in "ab"}
+        packs = self.studio.packs
+        english = {name: pack for name, pack in packs.items() if name[:1] in "ab"} or packs
         self.known = portraits(
             english,
             lambda pack: (self.studio.clips(pack, self.few), [line.tokens.shape[1] - 2 for line in self.few]),
