@@ -94,6 +94,8 @@ def test_without_shares_nothing_is_weighed(folder: Path, tmp_path: Path) -> None
     ears = Ears(0.5)
     run(folder, tmp_path / "r", recipe(shares=[]), judge=ears)
     assert ears.heard == [1.0] and "share" not in read_card(tmp_path / "r" / "best")
+    run(folder, tmp_path / "r", recipe(shares=[0.5]), judge=ears, resume=True)  # asked for afterwards
+    assert ears.heard[1:] == [0.5] and read_card(tmp_path / "r" / "best")["share"] == 0.5
 
 
 def test_of_a_finetune_too(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -177,7 +177,9 @@ def _replay_mel(crops: Sequence[Clip]) -> HeardMel | None:
 
 def fingerprint(recipe: AdaptRecipe, base: Base, material: Material) -> str:
     """Identifies recipe, base, start and clips, so that a checkpoint is not resumed with others."""
-    state = hashlib.sha256(recipe.model_dump_json().encode() + base.sha256.encode())
+    # Shares are weighed when all has been learnt: runs from before there were any go on.
+    learnt_by = recipe.model_dump_json(exclude={"shares"})
+    state = hashlib.sha256(learnt_by.encode() + base.sha256.encode())
     state.update(material.start.rows.tobytes())
     for item in (*material.training, *material.validation):
         state.update(item.id.encode() + item.tokens.numpy().tobytes() + item.durations.numpy().tobytes())
