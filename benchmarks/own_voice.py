@@ -4,7 +4,8 @@
                                    [--ways nearest walk inno clone fit adapt] [--sentences 20]
                                    [--model kokoro]
 
-SPEECH holds `libri10/`, `ljspeech32/`, `kathleen/` (each with metadata.csv); VOICES Kokoro's English packs.
+SPEECH holds `libri10/`, `ljspeech32/`, `kathleen/` (each with metadata.csv); VOICES packs of Kokoro's
+(of these the English ones are known to *nearest*, *walk* and *inno*, others where there are none).
 Ways: *nearest* known pack by one encoder; *walk*: KVoiceWalk's random walk on a pack, given the seconds that
 the fit took; *inno*: inno-kokoro's published method, its speaker head taught on the known packs (its own was
 taught on recordings that nobody has); *clone*: our style encoders; *fit*: our fit; *adapt*: adapters that
@@ -135,9 +136,9 @@ class Bench:
         self.lines = self.studio.lines(SENTENCES[:count], "en-us")
         self.few: list[Line] = self.studio.lines(SENTENCES[:3], "en-us")
         packs = self.studio.packs
-        english = {name: pack for name, pack in packs.items() if name[:1] in "ab"} or packs
+        usual = {name: pack for name, pack in packs.items() if name[:1] in "ab"} or packs
         self.known = portraits(
-            english,
+            usual,
             lambda pack: (self.studio.clips(pack, self.few), [line.tokens.shape[1] - 2 for line in self.few]),
             self.timbre,
             self.studio.portraits,

@@ -22,7 +22,7 @@ from statistics import median
 
 import yaml
 
-FIGURES = ("wer", "similarity", "quality", "echo", "lines_db", "pitch_hz", "pace", "score")
+FIGURES = ("wer", "cer", "similarity", "quality", "echo", "lines_db", "pitch_hz", "pace", "score")
 
 
 def run(recipe: Path, corpus: Path, out: Path, seed: int, steps: int | None) -> dict[str, float] | None:
